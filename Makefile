@@ -1,0 +1,59 @@
+# Every target says what it does in `make help`. Python 3.11 or newer with venv, and make, are all that must be there first.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --require-hashes --only-binary :all:
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check format lock chaos bench clean
+
+help: ## what can be made
+	@sed -n 's/^\([a-z]*\):[^#]*## /\1	/p' Makefile | expand -t 10
+
+demo: .venv/run ## the whole main job on this machine against a simulated Ring (KEEP=1 leaves it running)
+	@$(BIN)/ringhook demo $(if $(KEEP),--keep)
+
+test: .venv/dev ## everything, against a real Apache Kafka and a real PostgreSQL that are started for it
+	@$(BIN)/python -m deploy.local prepare
+	@$(MAKE) --no-print-directory check
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: .venv/dev ## what each commit passes: lint, types, arrows between packages
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache | tail -n 2
+
+format: .venv/dev ## put the code in its form
+	@$(BIN)/ruff check --fix --quiet . || true
+	@$(BIN)/ruff format --quiet .
+
+chaos: .venv/dev ## kill and freeze everything at random under load for SECONDS (default 60), then count
+	@$(BIN)/python -m pytest tests/chaos -m chaos $(ARGS)
+
+bench: .venv/dev ## ratios beside honest baselines, three rounds in turn
+	@$(BIN)/python tests/bench
+
+lock: .venv/dev ## renew the pinned and hashed requirements
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade \
+	  --extra build -o deploy/requirements/run.txt pyproject.toml
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade \
+	  --extra build --extra dev --extra bench -c deploy/requirements/run.txt -o deploy/requirements/dev.txt pyproject.toml
+
+clean: ## forget what was built and installed
+	@rm -rf .venv build var
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "ringhook needs Python 3.11 or newer, this is " + sys.version)'
+	@echo "making .venv (once)"
+	@$(PYTHON) -m venv .venv
+
+.venv/run: .venv/bin/python deploy/requirements/run.txt pyproject.toml
+	@echo "installing what ringhook runs on, each file checked by hash (once)"
+	@$(PIP) -r deploy/requirements/run.txt
+	@$(BIN)/python -m pip --disable-pip-version-check install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.venv/dev: .venv/run deploy/requirements/dev.txt
+	@echo "installing what the tests run on, each file checked by hash (once)"
+	@$(PIP) -r deploy/requirements/dev.txt
+	@touch $@

@@ -1,0 +1,1 @@
+"""Everything that is put together and run: roles, commands, demo, migrations, images."""

@@ -1,0 +1,1 @@
+"""A sample partner: a login page and a service that receives events."""

@@ -1,0 +1,1 @@
+"""A real Apache Kafka and a real PostgreSQL on free loopback ports, for tests, benches and first tries."""

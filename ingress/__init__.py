@@ -1,0 +1,1 @@
+"""The three doors: Ring's calls, users' browsers, operators and partner services."""

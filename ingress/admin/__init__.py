@@ -1,0 +1,1 @@
+"""The internal door: /v1 for partner services and operators."""

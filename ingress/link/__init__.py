@@ -1,0 +1,1 @@
+"""The browser's door: freshness, sign-in, a confirming POST, and a page that follows the link."""

@@ -1,0 +1,1 @@
+"""The ways by which a partner's user proves who they are."""

@@ -1,0 +1,1 @@
+"""Ring's door: verify, publish, answer. It knows the bus and nothing else."""

@@ -1,0 +1,1 @@
+"""The saga that links a Ring account to a partner's user, and keeps its tokens."""

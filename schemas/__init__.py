@@ -1,0 +1,1 @@
+"""The contract between every part and everybody outside: pure, without I/O, clock or logger."""

@@ -1,0 +1,73 @@
+"""What our own topics carry besides Ring's raw bodies and CloudEvents: JSON by msgspec, no secret in the clear."""
+
+from datetime import datetime
+from typing import Literal
+
+import msgspec
+
+App = Literal["first", "next"]  # which of the two portal apps' credentials: the ones in use, or `…_NEXT`
+LinkState = Literal[
+    "received",
+    "exchanged",
+    "unclaimed",
+    "claimed",
+    "awaiting",
+    "completed",
+    "expired",
+    "lost",
+    "rejected",
+    "contested",
+    "removed",
+]
+
+
+class CodeReceived(msgspec.Struct, frozen=True, kw_only=True):
+    """`code.received`, key: SHA-256 of the code in hex. `code` is a sealed box that only the linker opens."""
+
+    code: bytes
+    received_at: datetime
+    app: App = "first"
+    stranger: bool = False  # came by the plain path, which anybody can call
+
+
+class LinkRequested(msgspec.Struct, frozen=True, kw_only=True):
+    """`link.requested`, key: attempt id. `secret` is a sealed box around LinkSecret; `time` is the text as Ring sent it."""
+
+    attempt: str
+    secret: bytes
+    time: str
+    partner_user: str
+    requested_at: datetime
+
+
+class LinkSecret(msgspec.Struct, frozen=True, kw_only=True):
+    """What of a link request nobody but the linker may read."""
+
+    nonce: str
+    account_identifier: str | None = None  # masked, as Ring is to show it
+
+
+class AccountChanged(msgspec.Struct, frozen=True, kw_only=True):
+    """`account.changed`, key: account id. Readers ignore a `version` that is not higher than the one they hold."""
+
+    account: str
+    version: int
+    generation: int
+    state: LinkState
+    linked: bool
+    partner_user: str | None = None
+    at: datetime
+
+
+Notice = Literal[
+    "code", "code.form_unknown", "redirect", "redirect.stale", "redirect.malformed", "webhook", "webhook.refused", "probe"
+]
+
+
+class EdgeNoticed(msgspec.Struct, frozen=True, kw_only=True):
+    """`edge.noticed`, key: kind. A sampled fact for the findings; `proven` only where a signature, nonce or exchange held."""
+
+    kind: Notice
+    at: datetime
+    proven: bool
+    detail: dict[str, str] = {}  # names from a fixed list, values cut and escaped; never a code, nonce, key or body

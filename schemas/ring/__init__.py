@@ -1,0 +1,1 @@
+"""All that is known of Ring's wire; no other product module knows a Ring field name."""

@@ -1,0 +1,86 @@
+"""Every topic: its name, its key, how long it is kept, who may write and who may read it."""
+
+from collections.abc import Collection
+from datetime import timedelta
+from typing import Final, Literal
+
+import msgspec
+
+PARTITIONS: Final = 12
+BODY_LIMIT: Final = (
+    256 * 1024
+)  # Ring's webhook body; topics and producers allow twice that and 64 KiB (dead letters carry history)
+MESSAGE_LIMIT: Final = 2 * BODY_LIMIT + 64 * 1024
+DAY: Final = timedelta(days=1)
+
+Role = Literal["ingress", "linker", "dispatch", "deliver", "admin", "partner"]
+
+
+class Topic(msgspec.Struct, frozen=True, kw_only=True):
+    """A topic as `ringhook topics apply` creates it; `name` is without namespace and version."""
+
+    name: str
+    key: str
+    retention: timedelta | None  # None: kept for ever
+    writers: tuple[Role, ...]
+    readers: tuple[Role, ...]
+    compacted: bool = False
+    partitions: int = PARTITIONS
+
+    @property
+    def dead(self) -> "Topic":
+        """The topic that takes what no retry can mend, as it was plus why, when and how often."""
+        readers: tuple[Role, ...] = ("admin",)
+        return Topic(name=dead(self.name), key=self.key, retention=30 * DAY, writers=self.readers, readers=readers)
+
+
+CODE_RECEIVED: Final = Topic(
+    name="code.received", key="hash of the code", retention=DAY, writers=("ingress",), readers=("linker",)
+)
+LINK_REQUESTED: Final = Topic(name="link.requested", key="attempt id", retention=DAY, writers=("ingress",), readers=("linker",))
+WEBHOOK_RECEIVED: Final = Topic(
+    name="webhook.received", key="account id", retention=7 * DAY, writers=("ingress", "dispatch"), readers=("dispatch",)
+)
+EVENT_RECORDED: Final = Topic(
+    name="event.recorded", key="account id", retention=7 * DAY, writers=("dispatch",), readers=("deliver", "partner", "admin")
+)
+ACCOUNT_CHANGED: Final = Topic(
+    name="account.changed",
+    key="account id",
+    retention=None,
+    writers=("linker",),
+    readers=("dispatch", "admin"),
+    compacted=True,
+)
+EDGE_NOTICED: Final = Topic(name="edge.noticed", key="kind", retention=7 * DAY, writers=("ingress",), readers=("admin",))
+DELIVERY_ATTEMPTED: Final = Topic(
+    name="delivery.attempted", key="account id", retention=3 * DAY, writers=("deliver",), readers=("admin",)
+)
+
+READ_BY_JOBS: Final = (CODE_RECEIVED, LINK_REQUESTED, WEBHOOK_RECEIVED, ACCOUNT_CHANGED, EDGE_NOTICED)
+FIXED: Final = (*READ_BY_JOBS, EVENT_RECORDED, DELIVERY_ATTEMPTED, *(topic.dead for topic in READ_BY_JOBS))
+
+
+def dead(name: str) -> str:
+    """Return the name of the dead-letter topic of `name`."""
+    return f"{name}.dead"
+
+
+def delivery(destination: str) -> str:
+    """Return the name under which a destination's own topics (`….dead`) and its consumer group go."""
+    return f"delivery.{destination}"
+
+
+def delivery_dead(destination: str) -> Topic:
+    """Return the dead-letter topic of one HTTP destination."""
+    return Topic(name=dead(delivery(destination)), key="account id", retention=30 * DAY, writers=("deliver",), readers=("admin",))
+
+
+def declared(destinations: Collection[str]) -> tuple[Topic, ...]:
+    """Return every topic that an installation with these HTTP destinations needs."""
+    return (*FIXED, *(delivery_dead(name) for name in sorted(destinations)))
+
+
+def physical(namespace: str, name: str) -> str:
+    """Return the name outsiders see: `<namespace>.<noun>.<past tense>.v1`."""
+    return f"{namespace}.{name}.v1"

@@ -1,0 +1,1 @@
+"""What runs behind the ingress: the bus, the runtime and the jobs on them."""

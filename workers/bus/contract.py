@@ -1,0 +1,151 @@
+"""Seam 1: what every bus promises. Its unit is the assigned lane: (consumer group, partition index).
+
+Topics are named without namespace and version here (`webhook.received`); each engine adds them.
+"""
+
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from datetime import datetime
+from typing import Final, Literal, Protocol
+
+import msgspec
+
+from schemas.errors import Rejected, RinghookError, Unavailable
+
+NOTE_LIMIT: Final = 3_000  # bytes; Kafka's offset metadata holds 4,096
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """One record to publish; its partition is murmur2(key) modulo the topic's declared partitions."""
+
+    topic: str
+    key: bytes
+    value: bytes
+    headers: tuple[tuple[str, bytes], ...] = ()
+
+    def header(self, name: str) -> bytes | None:
+        """Return the first header of that name."""
+        return next((value for key, value in self.headers if key == name), None)
+
+
+class Held(Record, frozen=True, kw_only=True):
+    """A record the bus holds, with its coordinates and the time at which the bus took it (never the sender's)."""
+
+    index: int
+    offset: int
+    time: datetime
+
+
+class Start(msgspec.Struct, frozen=True):
+    """Where a session of a lane begins: next offset by topic, the note as last committed (b"" if none), gaps by topic.
+
+    A gap is how many offsets had expired below the log's start before they were read.
+    """
+
+    next: Mapping[str, int]
+    note: bytes
+    gaps: Mapping[str, int]
+
+
+class BusUnavailable(Unavailable):
+    """The bus did not confirm in time: some of the records may be held, now or later."""
+
+
+class TooLarge(Rejected):
+    """A record is larger than its topic allows: none of the records was published."""
+
+
+class Revoked(RinghookError):
+    """This session of the lane has ended; another session, here or elsewhere, owns the lane now."""
+
+
+class Unknown(Revoked):
+    """The commit's outcome is not known: only a new session can tell."""
+
+
+class Stop(Protocol):
+    """Says when to end; an `asyncio.Event` is one."""
+
+    def is_set(self) -> bool:
+        """Say whether the end was asked for."""
+        ...
+
+    async def wait(self) -> object:
+        """Return once the end was asked for."""
+        ...
+
+
+class Publisher(Protocol):
+    """Takes records."""
+
+    async def publish(self, records: Sequence[Record]) -> None:
+        """Return once all are held. TooLarge: none is. BusUnavailable: some may be, now or later."""
+        ...
+
+
+class Lane(Protocol):
+    """One assigned index over the group's topics (usually one topic); a worker sees nothing else of the bus."""
+
+    index: int
+
+    async def open(self) -> Start:
+        """Prove membership, then return where to start as last committed, once that is stable.
+
+        A new group's first positions are committed here, by `start`. Called once, before any `fetch` or `commit`.
+        """
+        ...
+
+    async def fetch(self, limit: int, wait: float) -> Sequence[Held]:
+        """Return the next records, at most `limit`, none after `wait` seconds. Not calling it is the pause. Raises Revoked."""
+        ...
+
+    async def commit(self, next: Mapping[str, int], note: bytes, outputs: Sequence[Record] = ()) -> None:  # noqa: A002
+        """Show positions, note and outputs together or neither.
+
+        Revoked: another owns the lane now, nothing is visible. Unknown: ask by a new session. TooLarge: an output does not
+        fit, nothing is visible and the session goes on. A `next` just after the last record handed out is raised past
+        transaction markers. `next` names every topic of the lane.
+        """
+        ...
+
+
+Work = Callable[[Lane, Stop], Awaitable[None]]
+
+
+class Bus(Publisher, Protocol):
+    """Everything ringhook asks of Kafka, and of the SQLite file that stands in for it on one machine."""
+
+    async def consume(
+        self,
+        topics: Collection[str],
+        group: str,
+        work: Work,
+        stop: Stop,
+        *,
+        atomic: bool,
+        start: Literal["first", "end"] | datetime = "first",
+    ) -> None:
+        """Run one `work` per assigned lane and session until `stop` is set.
+
+        When a session ends (rebalance, unknown outcome, fencing, rebuild) the Stop of every lane is set, their calls raise
+        Revoked, each `work` is awaited at most 5 s; every index still assigned then gets a new Lane and a new `work`. A
+        `work` that raises Revoked ends all sessions; any other exception of `work` leaves `consume`. `atomic` allows
+        outputs. `work` raises its epoch in the store first and then calls `lane.open()` (correctness: epoch, membership,
+        position, in this order).
+        """
+        ...
+
+    def exclusive(self, name: str) -> AbstractAsyncContextManager[Publisher]:
+        """Entering fences the name's former holder, whose late records are never seen; its calls raise Revoked."""
+        ...
+
+    async def lag(self, group: str, topics: Collection[str]) -> "Lag":
+        """Return how much a group has not yet committed of these topics, for metrics only."""
+        ...
+
+
+class Lag(msgspec.Struct, frozen=True):
+    """What a group has not committed: how many records, and when the oldest of them was taken (None: nothing waits)."""
+
+    records: int
+    oldest: datetime | None

@@ -1,0 +1,1 @@
+"""webhook.received and account.changed in, event.recorded out: each event once."""

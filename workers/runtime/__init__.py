@@ -1,0 +1,1 @@
+"""What every job stands on: the drivers, the store's lane side, sealing, logs, metrics and probes."""
