@@ -139,6 +139,10 @@ class Bus(Publisher, Protocol):
         """Entering fences the name's former holder, whose late records are never seen; its calls raise Revoked."""
         ...
 
+    def available(self) -> bool:
+        """Say whether the bus answered when it was last asked; costs nothing (readiness asks it)."""
+        ...
+
     async def lag(self, group: str, topics: Collection[str]) -> "Lag":
         """Return how much a group has not yet committed of these topics, for metrics only."""
         ...
