@@ -1,0 +1,72 @@
+"""One line per fact: JSON, or colours on a terminal. What strangers sent can neither forge a line nor paint a screen."""
+
+import logging
+import re
+import sys
+from collections.abc import MutableMapping
+from typing import Any, Final, TextIO
+
+import orjson
+import structlog
+from structlog.typing import Processor
+
+# C0 and C1 controls, and the characters that turn or hide text (bidirectional marks, zero width, line separators).
+_UNSEEN: Final = re.compile("[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
+_URL_PASSWORD: Final = re.compile(r"(\w+://[^\s:/@]*:)[^\s@/]+@")
+LONGEST: Final = 2_000  # characters of one field
+
+
+def printable(text: str) -> str:
+    r"""Return the text with every character that would not show itself written as `\uXXXX`."""
+    return _UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def harmless(text: str) -> str:
+    """Return a text fit for a log field: printable, without the password of a URL, and not endless."""
+    shown = printable(_URL_PASSWORD.sub(r"\1…@", text))
+    return shown if len(shown) <= LONGEST else f"{shown[:LONGEST]}… ({len(shown)} characters)"
+
+
+def _harmless_fields(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    for name, value in event.items():
+        if name != "exception" and isinstance(value, str):
+            event[name] = harmless(value)
+        elif name == "exception":
+            event[name] = "\n".join(harmless(line) for line in str(value).splitlines())
+    return event
+
+
+def _dumps(event: object, **_options: object) -> str:
+    return orjson.dumps(event, default=lambda value: harmless(repr(value))).decode(errors="backslashreplace")
+
+
+def configure(*, level: str = "INFO", json: bool | None = None, stream: TextIO | None = None) -> None:
+    """Set up structlog and the standard library's logging alike; JSON unless the stream is a terminal."""
+    out = stream or sys.stderr
+    json = not out.isatty() if json is None else json
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    tracebacks = structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False))
+    render: list[Processor] = (
+        [tracebacks, _harmless_fields, structlog.processors.JSONRenderer(serializer=_dumps)]
+        if json
+        else [structlog.processors.format_exc_info, _harmless_fields, structlog.dev.ConsoleRenderer(colors=out.isatty())]
+    )
+    number = logging.getLevelNamesMapping()[level.upper()]
+    structlog.configure(
+        processors=[*shared, *render],
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        logger_factory=structlog.PrintLoggerFactory(out),
+        cache_logger_on_first_use=False,
+    )
+    formatter = structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=[_drop_meta, *render])
+    handler = logging.StreamHandler(out)
+    handler.setFormatter(formatter)
+    logging.basicConfig(handlers=[handler], level=max(number, logging.WARNING), force=True)
+
+
+def _drop_meta(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    return structlog.stdlib.ProcessorFormatter.remove_processors_meta(None, "", event)

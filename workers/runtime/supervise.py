@@ -1,0 +1,70 @@
+"""Keep workers running: one that crashes is restarted alone, with growing pauses; one that must end the process does."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final, Protocol
+
+import structlog
+
+from schemas.errors import Misconfigured
+from workers.bus.contract import Stop
+from workers.runtime.backoff import Backoff
+from workers.runtime.metrics import WORKER_RESTARTS
+
+log = structlog.get_logger()
+HEALTHY_AFTER: Final = 60.0  # seconds a worker must have run for its next crash to count as the first
+
+
+class Fatal(Exception):  # noqa: N818 -- the process must end, it is not an error of the caller
+    """Going on would risk a lie (a broken disk, a front door that cannot be bound): the process ends."""
+
+
+class Worker(Protocol):
+    """Anything that runs until it is told to stop: an HTTP server, a job on its lanes, a sweep."""
+
+    @property
+    def name(self) -> str:
+        """As logs and metrics call it; from a closed set."""
+        ...
+
+    async def run(self, stop: Stop) -> None:
+        """Return soon after `stop` is set."""
+        ...
+
+
+async def supervise(workers: Sequence[Worker], stop: asyncio.Event) -> None:
+    """Run all workers until `stop` is set; a Fatal or Misconfigured of one sets it and is raised once all have ended."""
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            for worker in workers:
+                tasks.create_task(_keep(worker, stop), name=worker.name)
+    except* (Fatal, Misconfigured) as failed:
+        raise failed.exceptions[0] from None
+
+
+async def _keep(worker: Worker, stop: asyncio.Event) -> None:
+    """Restart one worker for as long as it crashes and nobody asked for the end."""
+    loop, backoff = asyncio.get_running_loop(), Backoff(first=0.2, longest=30.0)
+    while not stop.is_set():
+        since = loop.time()
+        try:
+            await worker.run(stop)
+        except (Fatal, Misconfigured):
+            stop.set()
+            raise
+        except Exception:
+            if loop.time() - since > HEALTHY_AFTER:
+                backoff.reset()
+            pause = backoff.next()
+            WORKER_RESTARTS.labels(worker=worker.name).inc()
+            log.exception("worker.crashed", worker=worker.name, crashes=backoff.failures, restart_in_s=round(pause, 2))
+            await wait_or_stop(stop, pause)
+
+
+async def wait_or_stop(stop: Stop, seconds: float) -> None:
+    """Sleep, but not past the stop."""
+    try:
+        async with asyncio.timeout(seconds):
+            await stop.wait()
+    except TimeoutError:
+        return
