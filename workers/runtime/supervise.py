@@ -15,7 +15,7 @@ log = structlog.get_logger()
 HEALTHY_AFTER: Final = 60.0  # seconds a worker must have run for its next crash to count as the first
 
 
-class Fatal(Exception):  # noqa: N818 -- the process must end, it is not an error of the caller
+class Fatal(Exception):
     """Going on would risk a lie (a broken disk, a front door that cannot be bound): the process ends."""
 
 
