@@ -1,0 +1,63 @@
+import io
+import logging
+from collections.abc import Iterator
+
+import orjson
+import pytest
+import structlog
+
+from workers.runtime import logs
+
+
+@pytest.fixture(autouse=True)
+def restored() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.reset_defaults()
+
+
+def logged(*, json: bool) -> tuple[io.StringIO, structlog.stdlib.BoundLogger]:
+    out = io.StringIO()
+    logs.configure(json=json, stream=out)
+    return out, structlog.get_logger()
+
+
+def test_a_json_line_is_one_object_with_its_fields() -> None:
+    out, log = logged(json=True)
+    log.info("request.refused", route="webhook", status=401)
+    line = orjson.loads(out.getvalue())
+    assert (line["event"], line["route"], line["status"], line["level"]) == ("request.refused", "webhook", 401, "info")
+
+
+@pytest.mark.parametrize("json", [True, False])
+def test_what_a_stranger_sent_can_neither_forge_a_line_nor_paint_a_screen(json: bool) -> None:  # noqa: FBT001
+    out, log = logged(json=json)
+    log.warning("request.refused", agent="a\nfake\x1b[31m\u202eevil", long="x" * 100_000)
+    assert len(out.getvalue().splitlines()) == 1
+    assert len(out.getvalue()) < 5_000
+    assert not {"\x1b[31m", "\u202e"} & {out.getvalue()[i : i + len(bad)] for bad in ("\x1b[31m", "\u202e") for i in range(3000)}
+
+
+def test_passwords_of_urls_and_local_variables_of_tracebacks_are_not_shown() -> None:
+    out, log = logged(json=True)
+
+    def fail() -> None:
+        canary = "canary-value"
+        raise ValueError(canary[:0] or "failed at postgresql://user:hunter2@127.0.0.1/x")
+
+    try:
+        fail()
+    except ValueError:
+        log.exception("store.failed", url="postgresql://user:hunter2@127.0.0.1/x")
+    assert "hunter2" not in out.getvalue()
+    assert "canary-value" not in out.getvalue()
+    assert "ValueError" in out.getvalue()
+
+
+def test_other_libraries_log_in_the_same_form() -> None:
+    out, _ = logged(json=True)
+    logging.getLogger("aiohttp").warning("odd %s", "thing\nx")
+    assert orjson.loads(out.getvalue())["event"] == "odd thing\\u000ax"
