@@ -12,7 +12,7 @@ from structlog.typing import Processor
 
 # C0 and C1 controls, and the characters that turn or hide text (bidirectional marks, zero width, line separators).
 _UNSEEN: Final = re.compile("[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
-_URL_PASSWORD: Final = re.compile(r"(\w+://[^\s:/@]*:)[^\s@/]+@")
+_URL_PASSWORD: Final = re.compile(r"(://[^\s:/@]{0,200}:)[^\s@/]{1,500}@")
 LONGEST: Final = 2_000  # characters of one field
 
 
@@ -23,8 +23,8 @@ def printable(text: str) -> str:
 
 def harmless(text: str) -> str:
     """Return a text fit for a log field: printable, without the password of a URL, and not endless."""
-    shown = printable(_URL_PASSWORD.sub(r"\1…@", text))
-    return shown if len(shown) <= LONGEST else f"{shown[:LONGEST]}… ({len(shown)} characters)"
+    kept = text if len(text) <= LONGEST else f"{text[:LONGEST]}… ({len(text)} characters)"
+    return printable(_URL_PASSWORD.sub(r"\1…@", kept))
 
 
 def _harmless_fields(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
