@@ -1,1 +1,56 @@
 """One file a command: arguments in, words out."""
+
+import importlib
+import sys
+from typing import Final
+
+import click
+
+from schemas.errors import Misconfigured
+
+# Loaded only when asked for: `ringhook --help` must not wait for every library.
+COMMANDS: Final = {
+    "init": "deploy.command.init",
+    "up": "deploy.command.up",
+    "ingress": "deploy.command.role",
+    "linker": "deploy.command.role",
+    "dispatch": "deploy.command.role",
+    "deliver": "deploy.command.role",
+    "admin": "deploy.command.role",
+    "config": "deploy.command.config",
+    "migrate": "deploy.command.migrate",
+    "topics": "deploy.command.topics",
+    "demo": "deploy.command.demo",
+}
+
+
+class Commands(click.Group):
+    """Finds each command in its own file."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return all names in the order in which a newcomer meets them."""
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the command's file and return what it calls by that name."""
+        del ctx
+        if (module := COMMANDS.get(cmd_name)) is None:
+            return None
+        command: click.Command = getattr(importlib.import_module(module), cmd_name)
+        return command
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="ringhook")
+def ringhook() -> None:
+    """Take Ring's calls, link accounts, and bring events to your services: nothing lost, nothing doubled."""
+
+
+def main() -> None:
+    """Run the command line: exit code 2 and a sentence for a configuration that cannot work."""
+    try:
+        ringhook(standalone_mode=True)
+    except Misconfigured as error:
+        click.echo(str(error), err=True)
+        sys.exit(2)
