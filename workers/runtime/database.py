@@ -1,0 +1,184 @@
+"""The store's engine: SQLite in one file, or PostgreSQL, behind two doors: `begin` to write, `read` to read.
+
+Portable statements stand in `rows.py`, leases in `lease.py`, what a failure means in `storefault.py`. Owners declare their
+tables on `metadata`.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import MetaData, event
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncTransaction, create_async_engine
+
+from schemas.errors import Misconfigured
+from workers.runtime.storefault import OutcomeUnknown, StoreBroken, StoreUnavailable, translated, translating
+
+__all__ = ["Database", "OutcomeUnknown", "StoreBroken", "StoreUnavailable", "connect", "metadata"]
+
+metadata: Final = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+PATIENCE: Final = 5.0  # seconds to wait for a connection, or for the turn to write
+STATEMENT: Final = 10.0  # seconds a statement may take; an idle transaction is ended by the server after as long
+READERS: Final = 4
+
+
+class Database:
+    """One store; its writers queue fairly, its readers wait for nobody."""
+
+    def __init__(self, writer: AsyncEngine, reader: AsyncEngine, turn: asyncio.Lock | None) -> None:
+        self._writer, self._reader, self._turn = writer, reader, turn
+
+    def __repr__(self) -> str:
+        return f"Database({self.dialect})"
+
+    @property
+    def dialect(self) -> str:
+        """`sqlite` or `postgresql`."""
+        return self._writer.dialect.name
+
+    @asynccontextmanager
+    async def begin(self) -> AsyncIterator[AsyncConnection]:
+        """Open a transaction that commits when the block ends and rolls back when it raises.
+
+        StoreUnavailable: nothing was written, another try may work. OutcomeUnknown: the commit itself did not answer.
+        StoreBroken: the file is beyond this process.
+        """
+        with translating():
+            async with self._queued(), self._writer.connect() as connection:
+                transaction = await connection.begin()
+                yield connection
+                await _commit(transaction)
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncConnection]:
+        """Open a connection for reading; on SQLite it sees one snapshot and never waits for a writer."""
+        with translating():
+            async with self._reader.connect() as connection:
+                yield connection
+
+    async def create_all(self) -> None:
+        """Create every declared table that is missing; for tests. Installations use `deploy.migrations`."""
+        async with self.begin() as connection:
+            await connection.run_sync(metadata.create_all)
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._writer.dispose()
+        if self._reader is not self._writer:
+            await self._reader.dispose()
+
+    @asynccontextmanager
+    async def _queued(self) -> AsyncIterator[None]:
+        if self._turn is None:
+            yield
+            return
+        async with asyncio.timeout(PATIENCE):
+            await self._turn.acquire()
+        try:
+            yield
+        finally:
+            self._turn.release()
+
+
+@asynccontextmanager
+async def connect(url: str, *, connections: int = 8) -> AsyncIterator[Database]:
+    """Open the store at `sqlite:///relative.db`, `sqlite:////absolute.db` or `postgresql://user:pw@host:port/db?…`.
+
+    Nothing is asked of PostgreSQL yet: one that is down is met by the first statement. Raises Misconfigured for another URL.
+    """
+    database = _open(url, connections)
+    try:
+        yield database
+    finally:
+        await database.close()
+
+
+def _open(url: str, connections: int) -> Database:
+    try:
+        parsed = make_url(url)
+    except Exception as error:
+        raise Misconfigured("the store's URL cannot be read: sqlite:///path or postgresql://… is meant") from error
+    if parsed.drivername == "sqlite" and parsed.database:
+        return _open_sqlite(parsed)
+    if parsed.drivername in ("postgresql", "postgres"):
+        engine = _postgres_engine(url, connections)
+        return Database(engine, engine, None)
+    raise Misconfigured(f"the store's URL begins with {parsed.drivername}: sqlite:///path or postgresql://… is meant")
+
+
+def _open_sqlite(url: URL) -> Database:
+    path = Path(str(url.database))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch(mode=0o600)
+    return Database(_sqlite_engine(url, "BEGIN IMMEDIATE", 1), _sqlite_engine(url, "BEGIN", READERS), asyncio.Lock())
+
+
+def _sqlite_engine(url: URL, begin: str, size: int) -> AsyncEngine:
+    engine = create_async_engine(
+        url.set(drivername="sqlite+aiosqlite"),
+        connect_args={"isolation_level": None},  # the driver's own BEGIN is deferred and fails late; ours is said below
+        pool_size=size,
+        max_overflow=0,
+        pool_timeout=PATIENCE,
+        hide_parameters=True,
+    )
+    event.listen(engine.sync_engine, "connect", _prepare_sqlite)
+    event.listen(engine.sync_engine, "begin", lambda connection: connection.exec_driver_sql(begin))
+    return engine
+
+
+def _prepare_sqlite(connection: Any, _record: object) -> None:  # noqa: ANN401 - SQLAlchemy's adapted driver connection has no type
+    cursor = connection.cursor()
+    for pragma in (
+        f"busy_timeout = {int(PATIENCE * 1000)}",
+        "journal_mode = WAL",
+        "synchronous = FULL",  # a commit is on the disk, or it is none
+        "foreign_keys = ON",
+        "journal_size_limit = 67108864",
+    ):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _postgres_engine(url: str, connections: int) -> AsyncEngine:
+    milliseconds = str(int(STATEMENT * 1000))
+    return create_async_engine(
+        "postgresql+asyncpg://",  # the real URL goes to the driver only, so that no engine can print its password
+        connect_args={
+            "dsn": url,
+            "timeout": PATIENCE,
+            "command_timeout": STATEMENT + 1,  # after the server's own, which tells why
+            "server_settings": {
+                "application_name": "ringhook",
+                "statement_timeout": milliseconds,
+                "idle_in_transaction_session_timeout": milliseconds,
+                "synchronous_commit": "on",
+                "jit": "off",
+            },
+        },
+        pool_size=connections,
+        max_overflow=0,
+        pool_timeout=PATIENCE,
+        pool_use_lifo=True,  # the connections in use stay few and keep their prepared statements
+        hide_parameters=True,
+    )
+
+
+async def _commit(transaction: AsyncTransaction) -> None:
+    try:
+        await transaction.commit()
+    except Exception as error:
+        fault = translated(error)
+        if isinstance(fault, StoreBroken):
+            raise fault from error
+        raise OutcomeUnknown(str(fault or "")) from error

@@ -1,0 +1,82 @@
+"""Leases on rows: whoever holds one may act outside for a while, and knows by its own clock when that ends.
+
+Rows carry `lease_owner` and `lease_until`, written by the store's clock. Act only while `covers` says so (correctness.md §7).
+"""
+
+import time
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+from sqlalchemy import ColumnElement, Double, FromClause, Row, Table, or_, select, tuple_, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
+
+_CLOCK: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # runs during suspension where the system offers it
+
+
+class store_time(FunctionElement[float]):  # noqa: N801 - a SQL function is spelt as one
+    """The store's clock now, in epoch seconds: the same for every process, whatever their own clocks say."""
+
+    type = Double()
+    inherit_cache = True
+    name = "store_time"
+
+
+@compiles(store_time, "postgresql")
+def _postgres_time(_element: FromClause, _compiler: SQLCompiler, **_: Any) -> str:  # noqa: ANN401 - SQLAlchemy's hook
+    return "extract(epoch from clock_timestamp())::double precision"
+
+
+@compiles(store_time, "sqlite")
+def _sqlite_time(_element: FromClause, _compiler: SQLCompiler, **_: Any) -> str:  # noqa: ANN401 - SQLAlchemy's hook
+    return "((julianday('now') - 2440587.5) * 86400.0)"
+
+
+def steady() -> float:
+    """Return seconds on the clock that never steps back and runs during suspension."""
+    return time.clock_gettime(_CLOCK)
+
+
+class Lease(msgspec.Struct, frozen=True):
+    """Rows held until `ends`, in seconds of `steady()`, counted from before they were asked for."""
+
+    owner: str
+    ends: float
+    rows: Sequence[Row[Any]]
+
+    def covers(self, seconds: float, at: float) -> bool:
+        """Say whether an act that begins at `at` (of `steady()`) and takes at most `seconds` ends within the lease."""
+        return at + seconds < self.ends
+
+
+async def take(
+    connection: AsyncConnection,
+    table: Table,
+    where: ColumnElement[bool],
+    *,
+    owner: str,
+    length: float,
+    limit: int = 1,
+    order: ColumnElement[Any] | None = None,
+) -> Lease:
+    """Lease at most `limit` free rows for `length` seconds and return them; none where others hold them all."""
+    since = steady()
+    key = tuple_(*table.primary_key.columns)
+    free = or_(table.c.lease_until.is_(None), table.c.lease_until < store_time())
+    wanted = select(*table.primary_key.columns).where(where, free).order_by(order).limit(limit)
+    taken = (
+        update(table)
+        .where(key.in_(wanted.with_for_update(skip_locked=True)))
+        .values(lease_owner=owner, lease_until=store_time() + length)
+        .returning(table)
+    )
+    return Lease(owner, since + length, (await connection.execute(taken)).all())
+
+
+async def release(connection: AsyncConnection, table: Table, where: ColumnElement[bool], *, owner: str) -> None:
+    """Give rows back before their lease ends; rows that others hold by now stay theirs."""
+    mine = update(table).where(where, table.c.lease_owner == owner)
+    await connection.execute(mine.values(lease_owner=None, lease_until=None))

@@ -1,0 +1,88 @@
+"""What a store's failure means: another try, an unknown end, or the end of this process. Drivers' errors stop here."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from schemas.errors import RinghookError, Unavailable
+
+
+class StoreUnavailable(Unavailable):
+    """The store did not answer in time or asked for another try; nothing was written."""
+
+
+class OutcomeUnknown(StoreUnavailable):
+    """The store's commit did not answer: what was written may stand."""
+
+
+class StoreBroken(RinghookError):
+    """The store's file cannot be read or written; this process must end (a retried fsync lies)."""
+
+
+# https://www.sqlite.org/rescode.html: I/O error, corrupt, cannot open, read-only, not a database
+_BROKEN: Final = {
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_CORRUPT,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_NOTADB,
+}
+# busy, locked, no memory, interrupted, disk full, locking protocol
+_AGAIN: Final = {
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_NOMEM,
+    sqlite3.SQLITE_INTERRUPT,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_PROTOCOL,
+}
+# https://www.postgresql.org/docs/current/errcodes-appendix.html: connection, rollback (deadlock, serialization), resources, lock
+# not available, operator intervention (also statement_timeout), system error; read-only after a failover; idle transaction ended
+_AGAIN_CLASSES: Final = ("08", "40", "53", "55P03", "57", "58", "25006", "25P03", "25P04")
+
+
+def translated(error: BaseException) -> RinghookError | None:
+    """Return what this error means for us, or None if it is not the store's trouble (a bug, or ours already)."""
+    if isinstance(error, RinghookError):
+        return None
+    if isinstance(error, PoolTimeout | TimeoutError):
+        return StoreUnavailable("the store did not answer in time")
+    if isinstance(error, OSError):
+        return StoreUnavailable(f"the store cannot be reached: {error.strerror or type(error).__name__}")
+    if isinstance(error, DBAPIError):
+        return _driver(error.orig, lost=error.connection_invalidated)
+    return _driver(error, lost=False)
+
+
+@contextmanager
+def translating() -> Iterator[None]:
+    """Let the store's failures leave the block as ours, and everything else as it is."""
+    try:
+        yield
+    except Exception as error:
+        fault = translated(error)
+        if fault is None:
+            raise
+        raise fault from error
+
+
+def _driver(error: BaseException | None, *, lost: bool) -> RinghookError | None:
+    if isinstance(error, sqlite3.Error):
+        return _sqlite(error)
+    state = getattr(error, "sqlstate", None) or ""
+    if lost or state.startswith(_AGAIN_CLASSES):
+        return StoreUnavailable(f"the store asked for another try ({state or 'connection lost'})")
+    return None
+
+
+def _sqlite(error: sqlite3.Error) -> RinghookError | None:
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the low byte is the primary code
+    if code in _BROKEN:
+        return StoreBroken(f"the store's file failed: {error}")
+    if code in _AGAIN:
+        return StoreUnavailable(f"the store asked for another try: {error}")
+    return None
