@@ -1,0 +1,89 @@
+"""Events as CloudEvents 1.0: binary mode on Kafka (`ce_` headers, data as value), structured JSON over HTTP.
+
+Source: github.com/cloudevents/spec, kafka-protocol-binding.md and formats/json-format.md.
+"""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any, Final
+
+import msgspec
+
+from schemas.errors import Rejected
+from schemas.events import Event, EventData
+
+SPECVERSION: Final = "1.0"
+CONTENT_TYPE: Final = "application/cloudevents+json"  # of the structured body
+DATA_CONTENT_TYPE: Final = "application/json"
+_TEXTS: Final = ("id", "type", "source", "subject", "accountid", "partneruserid")
+_FLAGS: Final = {b"true": True, b"false": False}
+_DATA: Final = msgspec.json.Decoder(EventData)
+_ENCODER: Final = msgspec.json.Encoder()
+
+Headers = tuple[tuple[str, bytes], ...]
+
+
+class _Structured(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The members of the JSON format, in the order a reader wants them; absent optional ones are left out."""
+
+    specversion: str
+    id: str
+    type: str
+    source: str
+    subject: str | None = None
+    time: datetime
+    accountid: str
+    partneruserid: str | None = None
+    linked: bool
+    recovered: bool
+    sequence: str
+    datacontenttype: str
+    data: EventData
+
+
+def binary(event: Event) -> tuple[Headers, bytes]:
+    """Return the headers and the value of the event's Kafka record; its key is the account id."""
+    return (("content-type", DATA_CONTENT_TYPE.encode()), *_attributes(event)), _ENCODER.encode(event.data)
+
+
+def read(headers: Iterable[tuple[str, bytes]], value: bytes) -> Event:
+    """Return the event of a record that `binary` made, or raise Rejected (`not_an_event`). Unknown attributes are ignored."""
+    said = {name[3:]: text for name, text in headers if name.startswith("ce_")}
+    try:
+        texts: dict[str, Any] = {name: said[name].decode() for name in _TEXTS if name in said}
+        return Event(
+            **texts,
+            time=datetime.fromisoformat(said["time"].decode()),
+            linked=_FLAGS[said["linked"]],
+            recovered=_FLAGS[said.get("recovered", b"false")],
+            data=_DATA.decode(value),
+        )
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise Rejected("a record that is not one of our events", reason="not_an_event") from error
+
+
+def structured(event: Event, sequence: str) -> bytes:
+    """Return the JSON body of one delivery; `sequence` orders the events of a key (see `sequence`)."""
+    return _ENCODER.encode(
+        _Structured(
+            specversion=SPECVERSION,
+            sequence=sequence,
+            datacontenttype=DATA_CONTENT_TYPE,
+            **{name: getattr(event, name) for name in event.__struct_fields__},
+        )
+    )
+
+
+def sequence(offset: int) -> str:
+    """Return the CloudEvents `sequence` of a record: its offset, zero-padded so that text order is number order."""
+    return f"{offset:020d}"
+
+
+def _attributes(event: Event) -> Iterable[tuple[str, bytes]]:
+    yield "ce_specversion", SPECVERSION.encode()
+    for name in _TEXTS:
+        if (text := getattr(event, name)) is not None:
+            yield f"ce_{name}", text.encode()
+    yield "ce_time", msgspec.to_builtins(event.time).encode()
+    yield "ce_linked", str(event.linked).lower().encode()
+    yield "ce_recovered", str(event.recovered).lower().encode()
