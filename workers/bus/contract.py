@@ -51,6 +51,10 @@ class BusUnavailable(Unavailable):
     """The bus did not confirm in time: some of the records may be held, now or later."""
 
 
+class BusBroken(BusUnavailable):
+    """The bus's own file failed: nothing more is acknowledged, and the process must end (a retried fsync lies)."""
+
+
 class TooLarge(Rejected):
     """A record is larger than its topic allows: none of the records was published."""
 

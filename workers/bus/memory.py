@@ -1,0 +1,215 @@
+"""The bus without durability, for fast tests of jobs: the whole contract in one process.
+
+`memory:` is a fresh bus; `memory://name` is found again under its name as long as the process lives.
+"""
+
+import asyncio
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import UTC, datetime
+from typing import Final, Literal
+
+import msgspec
+
+from schemas.errors import Rejected
+from schemas.topics import Topic
+from workers.bus.contract import Bus, Held, Lag, Lane, Publisher, Record, Revoked, Start, Stop, Work
+from workers.bus.partition import partition
+from workers.bus.session import Session, serve
+from workers.bus.wire import allowed, fits, noted
+
+Beginning = Literal["first", "end"] | datetime
+
+
+class Log:
+    """The records of one (topic, index); `first` rises when they expire."""
+
+    def __init__(self) -> None:
+        self.first = 0
+        self.records: list[Held] = []
+
+    @property
+    def end(self) -> int:
+        """The offset that the next record gets."""
+        return self.first + len(self.records)
+
+    def since(self, offset: int, limit: int) -> Sequence[Held]:
+        """Return up to `limit` records from `offset` on."""
+        return self.records[max(0, offset - self.first) :][:limit]
+
+    def place(self, start: Beginning) -> int:
+        """Return the offset at which a new group starts."""
+        if isinstance(start, datetime):
+            return self.first + bisect_left(self.records, start, key=lambda record: record.time)
+        return self.first if start == "first" else self.end
+
+    def expire(self, offset: int) -> None:
+        """Forget everything below `offset`."""
+        del self.records[: offset - self.first]
+        self.first = offset
+
+
+class Memory:
+    """What a durable engine keeps in its file."""
+
+    def __init__(self) -> None:
+        self.logs: defaultdict[tuple[str, int], Log] = defaultdict(Log)
+        self.next: defaultdict[tuple[str, int], dict[str, int]] = defaultdict(dict)  # by (group, index), then by topic
+        self.notes: defaultdict[tuple[str, int], bytes] = defaultdict(bytes)
+        self.holders: defaultdict[str, int] = defaultdict(int)
+
+
+_NAMED: Final[defaultdict[tuple[str, str], Memory]] = defaultdict(Memory)
+
+
+def connect(
+    url: str, *, namespace: str, topics: Collection[Topic], clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+) -> AbstractAsyncContextManager[Bus]:
+    """Return the bus of that URL: `memory:` or `memory://name`. `clock` stamps the records."""
+    return _connected(MemoryBus(Memory() if url == "memory:" else _NAMED[url, namespace], topics, clock))
+
+
+@asynccontextmanager
+async def _connected(bus: "MemoryBus") -> AsyncIterator[Bus]:
+    yield bus
+
+
+class MemoryBus:
+    """Bus (`workers.bus.contract`) whose records live as long as the process."""
+
+    def __init__(self, memory: Memory, topics: Collection[Topic], clock: Callable[[], datetime]) -> None:
+        self.memory = memory
+        self._partitions = {topic.name: topic.partitions for topic in topics}
+        self._clock = clock
+        self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self.sleepers: set[asyncio.Event] = set()
+
+    async def publish(self, records: Sequence[Record]) -> None:
+        """Hold the records; Rejected where a topic is unknown, TooLarge where one does not fit."""
+        self.check(records)
+        self.append(records)
+
+    def check(self, records: Sequence[Record]) -> None:
+        """Raise what forbids to append these records."""
+        fits(records)
+        for record in records:
+            self.partitions(record.topic)
+
+    def partitions(self, topic: str) -> int:
+        """Return how many partitions a topic was declared with."""
+        if topic not in self._partitions:
+            raise Rejected(f"no topic {topic} was declared", reason="topic_unknown")
+        return self._partitions[topic]
+
+    def append(self, records: Sequence[Record]) -> None:
+        """Append checked records and wake who waits."""
+        for record in records:
+            index = partition(record.key, self.partitions(record.topic))
+            log = self.memory.logs[record.topic, index]
+            fields = msgspec.structs.asdict(record)
+            log.records.append(Held(**fields, index=index, offset=log.end, time=self._clock()))
+        for sleeper in self.sleepers if records else ():
+            sleeper.set()
+
+    async def consume(
+        self, topics: Collection[str], group: str, work: Work, stop: Stop, *, atomic: bool, start: Beginning = "first"
+    ) -> None:
+        """Run `work` for every index; a second member of a group waits until the first is gone."""
+        indexes = range(max(self.partitions(topic) for topic in topics))
+
+        async def begin() -> tuple[Session, Sequence[Lane]]:
+            session = Session()
+            return session, [MemoryLane(self, session, topics, group, index, start=start, atomic=atomic) for index in indexes]
+
+        async with self._turns[group]:
+            await serve(begin, work, stop)
+
+    @asynccontextmanager
+    async def exclusive(self, name: str) -> AsyncIterator[Publisher]:
+        """Hold a name; its former holder's calls raise Revoked from now on."""
+        self.memory.holders[name] += 1
+        yield Exclusive(self, name, self.memory.holders[name])
+
+    def available(self) -> bool:
+        """Say that it answers: it always does."""
+        return True
+
+    async def lag(self, group: str, topics: Collection[str]) -> Lag:
+        """Return what the group has not committed; nothing for a group that never opened."""
+        waiting: list[Held] = []
+        for (name, index), positions in self.memory.next.items():
+            for topic in set(topics) & set(positions) if name == group else ():
+                log = self.memory.logs[topic, index]
+                waiting += log.since(positions[topic], len(log.records))
+        return Lag(records=len(waiting), oldest=min((held.time for held in waiting), default=None))
+
+
+class Exclusive:
+    """Publisher of one holder of a name."""
+
+    def __init__(self, bus: MemoryBus, name: str, epoch: int) -> None:
+        self._bus, self._name, self._epoch = bus, name, epoch
+
+    async def publish(self, records: Sequence[Record]) -> None:
+        """Publish, unless somebody else holds the name by now: Revoked."""
+        if self._bus.memory.holders[self._name] != self._epoch:
+            raise Revoked
+        await self._bus.publish(records)
+
+
+class MemoryLane:
+    """Lane (`workers.bus.contract`) of a MemoryBus."""
+
+    def __init__(
+        self, bus: MemoryBus, session: Session, topics: Collection[str], group: str, index: int, *, start: Beginning, atomic: bool
+    ) -> None:
+        self.index = index
+        self._bus, self._session, self._lane, self._start, self._atomic = bus, session, (group, index), start, atomic
+        self._logs = {topic: bus.memory.logs[topic, index] for topic in topics}
+        self._next: dict[str, int] = {}
+        self._news = asyncio.Event()
+        session.wakes(self._news)
+
+    async def open(self) -> Start:
+        """Return positions, note and gaps; a new group's positions are committed first."""
+        self._session.check()
+        positions = self._bus.memory.next[self._lane]
+        for topic, log in self._logs.items():
+            positions.setdefault(topic, log.place(self._start))
+        gaps = {topic: log.first - positions[topic] for topic, log in self._logs.items() if log.first > positions[topic]}
+        self._next = {topic: max(log.first, positions[topic]) for topic, log in self._logs.items()}
+        return Start(next=dict(self._next), note=self._bus.memory.notes[self._lane], gaps=gaps)
+
+    async def fetch(self, limit: int, wait: float) -> Sequence[Held]:
+        """Return the next records by time, none after `wait` seconds."""
+        self._bus.sleepers.add(self._news)
+        try:
+            async with asyncio.timeout(wait):
+                while not (batch := self._ready(limit)):
+                    await self._news.wait()
+        except TimeoutError:
+            self._session.check()
+            return ()
+        finally:
+            self._bus.sleepers.discard(self._news)
+        return batch
+
+    def _ready(self, limit: int) -> Sequence[Held]:
+        self._session.check()
+        self._news.clear()
+        waiting = [record for topic, log in self._logs.items() for record in log.since(self._next[topic], limit)]
+        batch = sorted(waiting, key=lambda record: record.time)[:limit]
+        for record in batch:
+            self._next[record.topic] = record.offset + 1
+        return batch
+
+    async def commit(self, next: Mapping[str, int], note: bytes, outputs: Sequence[Record] = ()) -> None:  # noqa: A002  (seam)
+        """Show positions, note and outputs together, or raise and show nothing."""
+        self._session.check()
+        allowed(outputs, atomic=self._atomic)
+        self._bus.check(outputs)
+        self._bus.memory.notes[self._lane] = noted(note)
+        self._bus.memory.next[self._lane] |= next
+        self._bus.append(outputs)
