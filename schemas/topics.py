@@ -16,6 +16,11 @@ DAY: Final = timedelta(days=1)
 Role = Literal["ingress", "linker", "dispatch", "deliver", "admin", "partner"]
 
 
+def dead(name: str) -> str:
+    """Return the name of the dead-letter topic of `name`."""
+    return f"{name}.dead"
+
+
 class Topic(msgspec.Struct, frozen=True, kw_only=True):
     """A topic as `ringhook topics apply` creates it; `name` is without namespace and version."""
 
@@ -59,11 +64,6 @@ DELIVERY_ATTEMPTED: Final = Topic(
 
 READ_BY_JOBS: Final = (CODE_RECEIVED, LINK_REQUESTED, WEBHOOK_RECEIVED, ACCOUNT_CHANGED, EDGE_NOTICED)
 FIXED: Final = (*READ_BY_JOBS, EVENT_RECORDED, DELIVERY_ATTEMPTED, *(topic.dead for topic in READ_BY_JOBS))
-
-
-def dead(name: str) -> str:
-    """Return the name of the dead-letter topic of `name`."""
-    return f"{name}.dead"
 
 
 def delivery(destination: str) -> str:
