@@ -1,0 +1,51 @@
+"""What the first contacts of Ring and of browsers say about where a connection stands, and what to do next."""
+
+from collections.abc import Collection
+from typing import Final
+
+import msgspec
+
+from schemas.records import Notice
+
+NO_CALL: Final = (
+    'No call from Ring yet: the portal\'s "Log in with Ring" button only allowlists a tester, it calls none of your URLs. Next: '
+    "in the Ring app, signed in to the allowlisted account, open the Ring Appstore, choose your app, select devices, confirm. "
+    "Needed for it: a device at a US address and an active paid Ring Protect plan."
+)
+CODE_ONLY: Final = (
+    "Ring sent an authorization code. Next: Ring sends the user's browser to the Account Link URL, and the user signs in."
+)
+REDIRECT: Final = "A browser came to the Account Link URL. Next: the user signs in and confirms."
+CONNECTED: Final = "Ring's signed webhooks arrive."
+UNPROVEN: Final = (
+    "Calls came to {urls}, but none that proves to be Ring's own. If they were Ring's: is RINGHOOK_RING_HMAC_KEY the key that "
+    "the portal showed, as it stood there?"
+)
+_URLS: Final = {
+    "code": "the Token Exchange URL",
+    "code.form_unknown": "the Token Exchange URL",
+    "redirect": "the Account Link URL",
+    "redirect.stale": "the Account Link URL",
+    "webhook": "the Webhook URL",
+    "webhook.refused": "the Webhook URL",
+}
+
+
+class Contact(msgspec.Struct, frozen=True):
+    """A kind of call that came at least once, and whether a signature, nonce or exchange proved it to be Ring's."""
+
+    kind: Notice
+    proven: bool
+
+
+def story(contacts: Collection[Contact]) -> str:
+    """Return in plain words how far Ring has come with us, and the next step."""
+    proven = {contact.kind for contact in contacts if contact.proven}
+    if "webhook" in proven:
+        return CONNECTED
+    if "redirect" in proven:
+        return REDIRECT
+    if "code" in proven:
+        return CODE_ONLY
+    seen = sorted({_URLS[contact.kind] for contact in contacts if contact.kind in _URLS})
+    return UNPROVEN.format(urls=" and ".join(seen)) + " " + NO_CALL if seen else NO_CALL
