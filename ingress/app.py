@@ -1,0 +1,33 @@
+"""The public application, put together from its parts."""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Final
+
+from aiohttp import web
+
+from ingress.clock import utc_now
+from ingress.home import home
+from ingress.notices import Notices
+from ingress.ring.code import Sealer
+from ingress.ring.routes import add_ring
+from ingress.route import Handler, guarded
+from ingress.settings import Settings
+from workers.bus.contract import Publisher
+
+HOT: Final = web.AppKey("HOT", Mapping[str, Handler])  # POST paths that need no router
+
+
+def public_app(
+    settings: Settings,
+    publisher: Publisher,
+    sealer: Sealer,
+    notices: Notices,
+    *,
+    clock: Callable[[], datetime] = utc_now,
+) -> web.Application:
+    """Return what Ring and browsers reach; `ingress.server.Server` serves it."""
+    application = web.Application()
+    application[HOT] = add_ring(application, settings, publisher, sealer, notices=notices, clock=clock)
+    application.router.add_get("/", guarded("home", home(settings), deadline_s=settings.limits.deadline_s))
+    return application

@@ -1,0 +1,142 @@
+"""The public listener as a worker: bounded connections, headers in time, and an end that finishes what is in flight."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+import structlog
+from aiohttp import web
+
+from ingress.app import HOT
+from ingress.connection import Connection
+from ingress.metrics import CONNECTIONS, CONNECTIONS_CUT, REQUESTS
+from ingress.route import Handler
+from ingress.settings import Limits
+from workers.bus.contract import Stop
+from workers.runtime.supervise import Fatal, wait_or_stop
+
+log = structlog.get_logger()
+SWEEP_S: Final = 0.5  # how often slow headers are looked for
+BACKLOG: Final = 1024
+READ_CHUNK: Final = 16 * 1024  # bytes a connection buffers before its body is read: twice this at most
+
+
+@dataclass
+class Server:
+    """Serves an application until `stop`: `name`, `run(stop)`, `ready()`."""
+
+    application: web.Application
+    host: str
+    port: int
+    limits: Limits = field(default_factory=Limits)
+    name: str = "public"
+    listening: asyncio.Future[int] | None = None  # resolves to the port, which 0 leaves to the system
+    _open: bool = False
+
+    def ready(self) -> str | None:
+        """Return why no traffic should come (a readiness probe), or None."""
+        return None if self._open else f"the {self.name} listener is not open"
+
+    async def run(self, stop: Stop) -> None:
+        """Serve until `stop`; then accept no more, finish what is in flight within the grace, and return.
+
+        Raises Fatal where the address cannot be bound.
+        """
+        runner = web.AppRunner(self.application, handle_signals=False, shutdown_timeout=self.limits.grace_s)
+        await runner.setup()
+        try:
+            await self._serve(runner, stop)
+        finally:
+            self._open = False
+            await runner.cleanup()
+        log.info("server.stopped", server=self.name)
+
+    async def _serve(self, runner: web.AppRunner, stop: Stop) -> None:
+        server = runner.server
+        if server is None:
+            raise Fatal("aiohttp's runner has no server after its setup")
+        server.request_handler = dispatch(server.request_handler, self.application.get(HOT, {}))  # type: ignore[assignment]
+        CONNECTIONS.set_function(lambda: len(server.connections))
+        listener = await self._listen(server)
+        try:
+            await self._watch(server, stop)
+        finally:
+            self._open = False
+            listener.close()
+
+    async def _listen(self, server: web.Server) -> asyncio.Server:
+        loop = asyncio.get_running_loop()
+        try:
+            listener = await loop.create_server(self._factory(server), self.host, self.port, backlog=BACKLOG)
+        except OSError as error:
+            raise Fatal(f"cannot listen on {self.host}:{self.port}: {error.strerror}") from error
+        port = listener.sockets[0].getsockname()[1]
+        self._open = True
+        if self.listening is not None and not self.listening.done():
+            self.listening.set_result(port)
+        log.info("server.started", server=self.name, host=self.host, port=port)
+        return listener
+
+    def _factory(self, server: web.Server) -> Callable[[], asyncio.Protocol]:
+        loop, limits = asyncio.get_running_loop(), self.limits
+
+        def connect() -> asyncio.Protocol:
+            if len(server._connections) >= limits.connections:  # noqa: SLF001 - `connections` copies the list each time
+                CONNECTIONS_CUT.labels(why="too_many").inc()
+                return Refused()
+            return Connection(
+                server,
+                loop=loop,
+                keepalive_timeout=limits.keep_alive_s,
+                lingering_time=limits.linger_s,
+                read_bufsize=READ_CHUNK,
+                auto_decompress=False,
+                access_log=None,  # type: ignore[arg-type] # None switches it off
+            )
+
+        return connect
+
+    async def _watch(self, server: web.Server, stop: Stop) -> None:
+        """Close connections whose headers do not come to an end, until `stop`."""
+        loop = asyncio.get_running_loop()
+        while not stop.is_set():
+            await wait_or_stop(stop, SWEEP_S)
+            for connection in overdue(server, loop.time() - self.limits.headers_s):
+                CONNECTIONS_CUT.labels(why="slow_headers").inc()
+                connection.force_close()
+
+
+class Refused(asyncio.Protocol):
+    """A connection over the bound: closed as it comes."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Close it."""
+        transport.close()
+
+
+def overdue(server: web.Server, before: float) -> list[Connection]:
+    """Return the connections that have been in the middle of a request's headers since before that moment."""
+    return [
+        connection
+        for connection in server.connections
+        if isinstance(connection, Connection) and connection.headers_since is not None and connection.headers_since < before
+    ]
+
+
+def dispatch(application: Callable[[web.Request], Awaitable[web.StreamResponse]], hot: Mapping[str, Handler]) -> Handler:
+    """Return a handler that calls the hot POST routes at once and leaves everything else to the application's router."""
+
+    def route(request: web.Request) -> Awaitable[web.StreamResponse]:
+        if request.method == "POST" and (handler := hot.get(request.rel_url.raw_path)) and "Expect" not in request.headers:
+            return handler(request)
+        return routed(request)
+
+    async def routed(request: web.Request) -> web.StreamResponse:
+        try:
+            return await application(request)
+        except web.HTTPException as error:  # no such path, or no such method on it
+            REQUESTS.labels(route="none", answer=str(error.status)).inc()
+            raise
+
+    return route

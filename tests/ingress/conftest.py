@@ -1,0 +1,127 @@
+"""The public listener on a free port, over the memory bus, with a switch to take the bus away."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import aiohttp
+import msgspec
+import pytest
+
+from ingress.app import public_app
+from ingress.notices import Notices
+from ingress.server import Server
+from ingress.settings import Dev, Settings
+from schemas import topics
+from workers.bus import memory
+from workers.bus.contract import BusUnavailable, Publisher, Record
+from workers.runtime.sealing import CodeOpener, CodeSealer, Keyring, generate_code_keys, generate_key
+from workers.runtime.secrets import Secret
+
+KEY = "test-hmac-key"
+NEXT_KEY = "next-hmac-key"
+NOW = datetime(2026, 2, 15, 4, 48, 30, tzinfo=UTC)
+
+
+@dataclass
+class Switch:
+    """A Publisher over a real one: notes what was held, and can be down, slow or broken."""
+
+    inner: Publisher
+    held: list[Record] = field(default_factory=list)
+    down: bool = False
+    bug: Exception | None = None
+    waiting: int = 0
+    gate: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self.gate.set()
+
+    async def publish(self, records: Sequence[Record]) -> None:
+        self.waiting += 1
+        await self.gate.wait()
+        self.waiting -= 1
+        if self.bug and records[0].topic != topics.EDGE_NOTICED.name:
+            raise self.bug
+        if self.down:
+            raise BusUnavailable
+        await self.inner.publish(records)
+        self.held += records
+
+    async def until_waiting(self, count: int) -> None:
+        async with asyncio.timeout(10):
+            while self.waiting < count:  # noqa: ASYNC110 - the fake has one counter, not an event per count
+                await asyncio.sleep(0.005)
+
+    def of(self, topic: topics.Topic) -> list[Record]:
+        return [record for record in self.held if record.topic == topic.name]
+
+
+@dataclass
+class Edge:
+    """A running public listener."""
+
+    url: str
+    port: int
+    bus: Switch
+    opener: CodeOpener
+    client: aiohttp.ClientSession
+    server: Server
+    stop: asyncio.Event
+    running: asyncio.Task[None]
+    notices: Notices
+
+
+Start = Callable[..., AbstractAsyncContextManager[Edge]]
+
+
+def base_settings() -> Settings:
+    return Settings(
+        public_url="http://127.0.0.1",
+        hmac_keys={"first": Secret(KEY), "next": Secret(NEXT_KEY)},
+        exchange_secrets={"first": Secret("s3cret-path"), "next": Secret("next-path")},
+        signin=Dev(passcode=Secret("open sesame")),
+    )
+
+
+@asynccontextmanager
+async def running(**changes: object) -> AsyncIterator[Edge]:
+    """Serve with these settings changed; everything has ended when the context has."""
+    settings = msgspec.structs.replace(base_settings(), **changes)
+    public, private = generate_code_keys()
+    async with AsyncExitStack() as stack:
+        inner = await stack.enter_async_context(memory.connect("memory:", namespace="t", topics=topics.FIXED))
+        bus = Switch(inner)
+        notices = Notices(bus, clock=lambda: NOW)
+        application = public_app(settings, bus, CodeSealer(public), notices, clock=lambda: NOW)
+        listening = asyncio.get_running_loop().create_future()
+        server = Server(application, "127.0.0.1", 0, settings.limits, listening=listening)
+        stop = asyncio.Event()
+        task, telling = asyncio.create_task(server.run(stop)), asyncio.create_task(notices.run(stop))
+        port = await asyncio.wait_for(listening, 5)
+        client = await stack.enter_async_context(aiohttp.ClientSession(f"http://127.0.0.1:{port}"))
+        edge = Edge(str(f"http://127.0.0.1:{port}"), port, bus, CodeOpener(private), client, server, stop, task, notices)
+        try:
+            yield edge
+        finally:
+            bus.gate.set()
+            stop.set()
+            await asyncio.wait_for(asyncio.gather(task, telling), 20)
+
+
+@pytest.fixture
+def serve() -> Start:
+    return running
+
+
+@pytest.fixture
+async def edge() -> AsyncIterator[Edge]:
+    async with running() as started:
+        yield started
+
+
+@pytest.fixture
+def keyring() -> Keyring:
+    return Keyring.parse(generate_key())
