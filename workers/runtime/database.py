@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from sqlalchemy import MetaData, event
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncTransaction, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from schemas.errors import Misconfigured
 from workers.runtime.storefault import OutcomeUnknown, StoreBroken, StoreUnavailable, translated, translating
@@ -53,11 +53,20 @@ class Database:
         StoreUnavailable: nothing was written, another try may work. OutcomeUnknown: the commit itself did not answer.
         StoreBroken: the file is beyond this process.
         """
-        with translating():
+        committing = False
+        try:
             async with self._queued(), self._writer.connect() as connection:
                 transaction = await connection.begin()
                 yield connection
-                await _commit(transaction)
+                committing = True
+                await transaction.commit()
+        except Exception as error:
+            fault = translated(error)
+            if committing and not isinstance(fault, StoreBroken):
+                raise OutcomeUnknown(str(fault or "")) from error
+            if fault is None:
+                raise
+            raise fault from error
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
@@ -172,13 +181,3 @@ def _postgres_engine(url: str, connections: int) -> AsyncEngine:
         pool_use_lifo=True,  # the connections in use stay few and keep their prepared statements
         hide_parameters=True,
     )
-
-
-async def _commit(transaction: AsyncTransaction) -> None:
-    try:
-        await transaction.commit()
-    except Exception as error:
-        fault = translated(error)
-        if isinstance(fault, StoreBroken):
-            raise fault from error
-        raise OutcomeUnknown(str(fault or "")) from error

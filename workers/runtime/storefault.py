@@ -9,6 +9,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from schemas.errors import RinghookError, Unavailable
+from workers.runtime.supervise import Fatal
 
 
 class StoreUnavailable(Unavailable):
@@ -19,7 +20,7 @@ class OutcomeUnknown(StoreUnavailable):
     """The store's commit did not answer: what was written may stand."""
 
 
-class StoreBroken(RinghookError):
+class StoreBroken(RinghookError, Fatal):
     """The store's file cannot be read or written; this process must end (a retried fsync lies)."""
 
 

@@ -1,0 +1,32 @@
+"""How far behind a consumer group is, as two gauges."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from workers.bus.contract import Bus
+from workers.runtime.metrics import LAG_RECORDS, LAG_SECONDS
+
+EVERY: Final = timedelta(seconds=10)
+
+
+@dataclass(frozen=True)
+class LagSweep:
+    """Sweep: measures one group's lag on its topics."""
+
+    bus: Bus
+    group: str
+    topics: Collection[str]
+
+    @property
+    def name(self) -> str:
+        """As logs and metrics call it."""
+        return f"lag.{self.group}"
+
+    async def __call__(self, now: datetime) -> timedelta:
+        """Set the gauges; ask again in ten seconds."""
+        lag = await self.bus.lag(self.group, self.topics)
+        LAG_RECORDS.labels(group=self.group).set(lag.records)
+        LAG_SECONDS.labels(group=self.group).set(max(0.0, (now - lag.oldest).total_seconds()) if lag.oldest else 0.0)
+        return EVERY

@@ -1,0 +1,110 @@
+"""The store's side of a lane: its epoch, its n, its steps, and the undoing of what never became true (correctness.md §2).
+
+A session opens in this order and no other: raise the epoch, prove membership on the bus, read where to start, undo, work.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from contextlib import asynccontextmanager
+from typing import Final
+
+from sqlalchemy import BigInteger, Column, ColumnElement, Integer, Table, Text, and_, delete, or_, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from workers.bus.contract import Lane, Revoked, Start
+from workers.runtime.database import Database, metadata
+from workers.runtime.jobs import Step
+from workers.runtime.rows import insert
+
+Insist = Callable[[Callable[[], Awaitable[int]]], Awaitable[int]]
+
+lanes: Final = Table(
+    "lane",
+    metadata,
+    Column("grp", Text, primary_key=True),
+    Column("lane", Integer, primary_key=True, autoincrement=False),
+    Column("epoch", BigInteger, nullable=False),  # whose session may write
+    Column("n", BigInteger, nullable=False),  # the last step known to be committed on the bus
+)
+
+
+def note(n: int) -> bytes:
+    """Return the note that makes step `n` true once the bus holds it."""
+    return str(n).encode()
+
+
+def committed(held: bytes, copy: int) -> int:
+    """Return the last true step: the note's; where an operator's reset has wiped the note, the copy in the lane's row."""
+    return int(held) if held else copy
+
+
+class Session:
+    """One session of one lane, as the store sees it; `n` is its last committed step."""
+
+    def __init__(self, database: Database, group: str, index: int, stepped: Collection[Table]) -> None:
+        self.group, self.index = group, index
+        self.n = 0
+        self._database, self._stepped = database, stepped
+        self._epoch = 0
+
+    async def open(self, lane: Lane, insist: Insist) -> Start:
+        """Open the session and return where it starts; `insist` repeats what the store refuses for now.
+
+        Revoked: another member's session opened meanwhile, or `insist` gave up.
+        """
+        copy = await insist(self._raise_epoch)
+        start = await lane.open()
+        self.n = committed(start.note, copy)
+        await insist(self.undo)
+        return start
+
+    @asynccontextmanager
+    async def step(self) -> AsyncIterator[Step]:
+        """Open the transaction of step n + 1; it commits when the block ends, and is true once the bus holds its note.
+
+        Revoked: another session owns the lane. StoreUnavailable: nothing was written. OutcomeUnknown: end the session.
+        """
+        async with self._database.begin() as connection:
+            await self._claim(connection)
+            yield Step(connection, self.group, self.index, self.n + 1)
+
+    async def undo(self) -> int:
+        """Remove rows and marks of steps that never became true, and rows whose release did; return the last true step.
+
+        Revoked: another session owns the lane. StoreUnavailable: undo again before working on.
+        """
+        async with self._database.begin() as connection:
+            await self._claim(connection)
+            for table in self._stepped:
+                await _undo(connection, table, self._mine(table), self.n)
+        return self.n
+
+    async def settle(self) -> None:
+        """Note the last committed step in the lane's row, so that not even a reset right after the end forgets it."""
+        async with self._database.begin() as connection:
+            await self._claim(connection)
+
+    async def _raise_epoch(self) -> int:
+        """Take the lane's row over from every other session; return its copy of n."""
+        async with self._database.begin() as connection:
+            first = insert(connection, lanes).values(grp=self.group, lane=self.index, epoch=1, n=0)
+            raised = first.on_conflict_do_update(index_elements=["grp", "lane"], set_={"epoch": lanes.c.epoch + 1})
+            row = (await connection.execute(raised.returning(lanes.c.epoch, lanes.c.n))).one()
+        self._epoch = row.epoch
+        return int(row.n)
+
+    async def _claim(self, connection: AsyncConnection) -> None:
+        """Lock the lane's row, which puts this transaction before or after a takeover and never across it."""
+        mine = update(lanes).where(self._mine(lanes), lanes.c.epoch == self._epoch).values(n=self.n)
+        if (await connection.execute(mine)).rowcount != 1:
+            raise Revoked
+
+    def _mine(self, table: Table) -> ColumnElement[bool]:
+        return and_(table.c.grp == self.group, table.c.lane == self.index)
+
+
+async def _undo(connection: AsyncConnection, table: Table, mine: ColumnElement[bool], n: int) -> None:
+    gone = table.c.n > n
+    if "release_n" in table.c:
+        gone = or_(gone, table.c.release_n <= n)
+        await connection.execute(update(table).where(mine, table.c.release_n > n).values(release_n=None))
+    await connection.execute(delete(table).where(mine, gone))
