@@ -1,0 +1,5 @@
+"""The bus on one machine: a SQLite file that a single process owns, durable before a publish returns."""
+
+from workers.bus.sqlite.bus import SqliteBus, connect
+
+__all__ = ["SqliteBus", "connect"]

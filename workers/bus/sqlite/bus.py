@@ -1,0 +1,161 @@
+"""The bus itself: publish, consume, exclusive, lag, put together from writer, readers and lanes."""
+
+import asyncio
+import time
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Final
+
+import structlog
+
+from schemas.topics import Topic
+from workers.bus.contract import BusBroken, BusUnavailable, Lag, Publisher, Record, Stop, Work
+from workers.bus.session import Session, serve
+from workers.bus.sqlite import deeds
+from workers.bus.sqlite.deeds import Beginning, Read
+from workers.bus.sqlite.file import Layout, connection, ends, prepare, youngest
+from workers.bus.sqlite.lag import lag
+from workers.bus.sqlite.lanes import Bells, SqliteLane
+from workers.bus.sqlite.place import Place, owned, parse
+from workers.bus.sqlite.reader import Reader
+from workers.bus.sqlite.writer import Answer, Deed, Writer
+from workers.bus.wire import fits
+
+DEADLINE: Final = 5.0  # seconds for a publish; ingress has a shorter one of its own
+
+log = structlog.get_logger()
+Clock = Callable[[], float]
+
+
+@asynccontextmanager
+async def connect(url: str, *, namespace: str, topics: Collection[Topic], clock: Clock = time.time) -> AsyncIterator["SqliteBus"]:
+    """Own the file of `url` (`sqlite:///var/bus.db`, `?bytes=` caps it) and serve it until the end of the block.
+
+    Misconfigured: another process owns it, or it was made for other settings. BusBroken ends the block from within: the
+    file failed, and only a new process may look at what is in it. `clock` (epoch seconds) stamps the records.
+    """
+    place = parse(url)
+    with owned(place):
+        link = await asyncio.to_thread(connection, place.path)
+        try:
+            layout = prepare(link, namespace, topics)
+            writer = Writer(link, ends(link), youngest(link), clock)
+            bus = SqliteBus(place, layout, writer)
+            async with _attended(bus):
+                yield bus
+        finally:
+            link.close()
+
+
+@asynccontextmanager
+async def _attended(bus: "SqliteBus") -> AsyncIterator[None]:
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            attendants = [tasks.create_task(bus.watch(), name="bus watch")]
+            try:
+                yield
+            finally:
+                for task in attendants:
+                    task.cancel()
+    except* BusBroken as broken:
+        raise BusBroken(str(broken.exceptions[0])) from broken
+    finally:
+        await bus.close()
+
+
+class SqliteBus:
+    """Bus (`workers.bus.contract`) held by one SQLite file."""
+
+    def __init__(self, place: Place, layout: Layout, writer: Writer) -> None:
+        self.place, self.layout, self.writer = place, layout, writer
+        self.reader = Reader(place.path, "bus-reader")
+        self.bells = Bells()
+        self.refusing = ""  # why publishes are refused just now
+        self.groups: set[str] = set()  # consumed here just now
+        self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        writer.written = self.bells.ring
+
+    async def publish(self, records: Sequence[Record]) -> None:
+        """Return once all are synced to disk. TooLarge, Rejected: none is. BusUnavailable: all may be, now or later."""
+        size = fits(records)
+        added = deeds.rows(self.layout, records)
+        if added:
+            await self.ask(deeds.publish(added), size)
+
+    async def ask(self, deed: Deed[Answer], size: int = 0) -> Answer:
+        """Have the writer do it within the deadline, unless there is no room."""
+        if self.refusing:
+            raise BusUnavailable(self.refusing)
+        try:
+            async with asyncio.timeout(DEADLINE):
+                return await self.writer.ask(deed, size)
+        except TimeoutError as error:
+            raise BusUnavailable(f"the disk did not confirm within {DEADLINE} s") from error
+
+    async def consume(
+        self, topics: Collection[str], group: str, work: Work, stop: Stop, *, atomic: bool, start: Beginning = "first"
+    ) -> None:
+        """Run `work` for every index; a second member of a group stands by until the first is gone."""
+        reads = _reads(self.layout, topics)
+
+        async def begin() -> tuple[Session, Sequence[SqliteLane]]:
+            member = await self.writer.ask(deeds.begin(group))
+            session = Session()
+            make = partial(SqliteLane, self, session, member, lanes=reads, start=start, atomic=atomic)
+            return session, [make(lane=lane) for lane in reads]
+
+        async with self._turns[group]:
+            self.groups.add(group)
+            try:
+                await serve(begin, work, stop)
+            finally:
+                self.groups.discard(group)
+
+    @asynccontextmanager
+    async def exclusive(self, name: str) -> AsyncIterator[Publisher]:
+        """Hold a name; its former holder's calls raise Revoked from now on."""
+        yield Exclusive(self, name, await self.ask(deeds.hold(name)))
+
+    def available(self) -> bool:
+        """Say whether the disk takes records: nothing is refused, and no write has been under way for long."""
+        since = self.writer.busy_since
+        stuck = since is not None and time.monotonic() - since > DEADLINE
+        return not (self.refusing or stuck or self.writer.broken.is_set())
+
+    async def lag(self, group: str, topics: Collection[str]) -> Lag:
+        """Return what the group has not committed; nothing for a group that never opened."""
+        slots = [slot for topic in topics for slot in self.layout.of(topic)]
+        tails: Mapping[int, int] = {slot: self.writer.ends[slot] for slot in slots}
+        return await self.reader.run(lambda link: lag(link, group, tails))
+
+    async def watch(self) -> None:
+        """Raise BusBroken when the file has failed."""
+        await self.writer.broken.wait()
+        raise BusBroken
+
+    async def close(self) -> None:
+        """Commit or fail what was accepted, then let the file go."""
+        await self.writer.close()
+        await self.reader.close()
+
+
+class Exclusive:
+    """Publisher of one holder of a name."""
+
+    def __init__(self, bus: SqliteBus, name: str, epoch: int) -> None:
+        self._bus, self._name, self._epoch = bus, name, epoch
+
+    async def publish(self, records: Sequence[Record]) -> None:
+        """Publish, unless somebody else holds the name by now: Revoked."""
+        size = fits(records)
+        await self._bus.ask(deeds.publish_as(self._name, self._epoch, deeds.rows(self._bus.layout, records)), size)
+
+
+def _reads(layout: Layout, topics: Collection[str]) -> Sequence[Read]:
+    slots = {topic: layout.of(topic) for topic in topics}
+    counts = {len(each) for each in slots.values()}
+    if len(counts) != 1:
+        raise ValueError(f"a lane's topics have equal partition counts, these have {counts}: {sorted(topics)}")
+    return [Read(index, {topic: each[index] for topic, each in slots.items()}) for index in range(*counts)]

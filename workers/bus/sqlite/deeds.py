@@ -1,0 +1,150 @@
+"""What the writer is asked to do. Each deed checks everything before it writes anything."""
+
+import sqlite3
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Literal
+
+import msgspec
+
+from workers.bus.contract import Record, Revoked, Start
+from workers.bus.sqlite.file import Layout, rowid
+from workers.bus.sqlite.writer import Batch, Deed, Row
+from workers.bus.wire import pack
+
+Beginning = Literal["first", "end"] | datetime
+
+
+class Member(msgspec.Struct, frozen=True):
+    """One session of a group's only member; a later session has a higher number."""
+
+    group: str
+    session: int
+
+
+class Read(msgspec.Struct, frozen=True):
+    """What one lane reads: its index, and its slot of each topic."""
+
+    index: int
+    slots: Mapping[str, int]
+
+
+def rows(layout: Layout, records: Sequence[Record]) -> list[Row]:
+    """Return the records as the file takes them; Rejected for a topic that was not declared."""
+    return [(layout.slot(record.topic, record.key), record.key, pack(record.headers), record.value) for record in records]
+
+
+def publish(added: Sequence[Row]) -> Deed[None]:
+    """Append the rows."""
+    return lambda batch: batch.add(added)
+
+
+def hold(name: str) -> Deed[int]:
+    """Take a name from its holder; answer the new epoch."""
+
+    def deed(batch: Batch) -> int:
+        query = "insert into holder values (?, 1) on conflict do update set epoch = epoch + 1 returning epoch"
+        return int(batch.link.execute(query, (name,)).fetchall()[0][0])
+
+    return deed
+
+
+def publish_as(name: str, epoch: int, added: Sequence[Row]) -> Deed[None]:
+    """Append the rows if the name is still held with that epoch, else refuse with Revoked."""
+
+    def deed(batch: Batch) -> None:
+        if batch.link.execute("select epoch from holder where name = ?", (name,)).fetchall() != [(epoch,)]:
+            raise Revoked(f"somebody else holds {name} now")
+        batch.add(added)
+
+    return deed
+
+
+def begin(group: str) -> Deed[Member]:
+    """Fence the group's former session and answer the new one."""
+
+    def deed(batch: Batch) -> Member:
+        query = (
+            "insert into member values (?, 1, 0) on conflict do update set session = session + 1, absent = 0 returning session"
+        )
+        found = batch.link.execute(query, (group,)).fetchall()
+        return Member(group, int(found[0][0]))
+
+    return deed
+
+
+def opening(member: Member, lane: Read, lanes: Sequence[Read], start: Beginning) -> Deed[Start]:
+    """Answer where the lane starts. Positions that the group lacks are committed by `start`, for all lanes at one moment."""
+
+    def deed(batch: Batch) -> Start:
+        _fence(batch, member)
+        held = dict(batch.link.execute("select slot, next from position where grp = ?", (member.group,)).fetchall())
+        for slot in (slot for each in lanes for slot in each.slots.values() if slot not in held):
+            held[slot] = _place(batch, slot, start)
+            _move(batch, member.group, slot, held[slot])
+        return _start(batch.link, member.group, lane, held)
+
+    return deed
+
+
+def commit(member: Member, index: int, positions: Mapping[int, int], note: bytes, outputs: Sequence[Row]) -> Deed[None]:
+    """Write positions (by slot), note and outputs, or refuse: Revoked for a former session, ValueError above the end."""
+
+    def deed(batch: Batch) -> None:
+        _fence(batch, member)
+        for slot, position in positions.items():
+            if position > batch.end(slot):
+                raise ValueError(f"position {position} is above the log's end {batch.end(slot)}")
+        for slot, position in positions.items():
+            _move(batch, member.group, slot, position)
+        batch.link.execute(
+            "insert into note values (?, ?, ?) on conflict do update set note = excluded.note", (member.group, index, note)
+        )
+        batch.add(outputs)
+
+    return deed
+
+
+def _fence(batch: Batch, member: Member) -> None:
+    if batch.link.execute("select session from member where grp = ?", (member.group,)).fetchall() != [(member.session,)]:
+        raise Revoked
+
+
+def _move(batch: Batch, group: str, slot: int, position: int) -> None:
+    batch.link.execute(
+        "insert into position values (?, ?, ?) on conflict do update set next = excluded.next", (group, slot, position)
+    )
+
+
+def _start(link: sqlite3.Connection, group: str, lane: Read, held: Mapping[int, int]) -> Start:
+    firsts = dict(link.execute("select id, first from slot").fetchall())
+    note = link.execute("select note from note where grp = ? and idx = ?", (group, lane.index)).fetchall()
+    return Start(
+        next={topic: max(held[slot], firsts[slot]) for topic, slot in lane.slots.items()},
+        note=note[0][0] if note else b"",
+        gaps={topic: firsts[slot] - held[slot] for topic, slot in lane.slots.items() if firsts[slot] > held[slot]},
+    )
+
+
+def _place(batch: Batch, slot: int, start: Beginning) -> int:
+    if start == "end":
+        return batch.end(slot)
+    (first,) = batch.link.execute("select first from slot where id = ?", (slot,)).fetchall()[0]
+    if start == "first":
+        return int(first)
+    batch.flush()
+    return since(batch.link, slot, first, batch.end(slot), int(start.timestamp() * 1e6))
+
+
+def since(link: sqlite3.Connection, slot: int, first: int, end: int, time: int) -> int:
+    """Return an offset in [first, end] with nothing older than `time` (microseconds) at or after it, everything older below."""
+    query = "select time, id - ? from record where id >= ? and id < ? order by id limit 1"
+    low, high = first, end
+    while low < high:
+        middle = (low + high) // 2
+        found = link.execute(query, (rowid(slot, 0), rowid(slot, middle), rowid(slot, end))).fetchall()
+        if not found or found[0][0] >= time:
+            high = middle
+        else:
+            low = found[0][1] + 1
+    return low

@@ -1,0 +1,69 @@
+"""Where the bus lives: its URL, its files, and the lock that keeps it to one process."""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+import msgspec
+
+from schemas.errors import Misconfigured
+
+GIB: Final = 2**30
+_EXAMPLE: Final = "sqlite:///var/bus.db (relative), sqlite:////var/lib/ringhook/bus.db (absolute)"
+
+
+class Place(msgspec.Struct, frozen=True):
+    """The file of the bus, and how many bytes of records it may hold before publishes are refused."""
+
+    path: Path
+    most: int = 8 * GIB
+
+    def beside(self, suffix: str) -> Path:
+        """Return the path of a file that belongs to this one."""
+        return self.path.with_name(self.path.name + suffix)
+
+
+def parse(url: str) -> Place:
+    """Return the place a URL names; `?bytes=…` sets the byte cap. Raises Misconfigured."""
+    parts = urlsplit(url)
+    path = unquote(parts.path).removeprefix("/")
+    if parts.scheme != "sqlite" or parts.netloc or not path:
+        raise Misconfigured(f"{url!r} names no file: the bus is {_EXAMPLE}")
+    options = dict(parse_qsl(parts.query, keep_blank_values=True))
+    try:
+        most = int(options.pop("bytes", 8 * GIB))
+    except ValueError as error:
+        raise Misconfigured(f"bytes of {url!r} is not a number of bytes") from error
+    if options:
+        raise Misconfigured(f"{url!r} has unknown options: {', '.join(sorted(options))}; `bytes` is the only one")
+    return Place(path=Path(path), most=most)
+
+
+@contextmanager
+def owned(place: Place) -> Iterator[None]:
+    """Own the files until the end of the block, or raise Misconfigured, which names the process that does."""
+    place.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    handle = os.open(place.beside(".lock"), os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        _lock(handle, place)
+        os.close(os.open(place.path, os.O_RDWR | os.O_CREAT, 0o600))  # WAL and index inherit its mode: bodies are private
+        yield
+    finally:
+        os.close(handle)  # the file stays: removing it would let two processes lock two files of one name
+
+
+def _lock(handle: int, place: Place) -> None:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        owner = os.pread(handle, 32, 0).decode("ascii", "replace").strip() or "unknown"
+        raise Misconfigured(
+            f"{place.path} is in use by process {owner}: stop that one (kill {owner}), or give this one another "
+            "RINGHOOK_BUS_URL; several processes share a Kafka bus"
+        ) from error
+    os.ftruncate(handle, 0)
+    os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)

@@ -1,0 +1,85 @@
+"""Reads in a thread of their own, each bounded in records and bytes, so that none keeps the log from starting over."""
+
+import asyncio
+import heapq
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final, TypeVar
+
+import msgspec
+
+from workers.bus.contract import BusUnavailable, Held
+from workers.bus.sqlite.file import connection, coordinates, rowid
+from workers.bus.wire import unpack
+
+BYTES: Final = 4 * 2**20  # of one topic in one read; at least one record
+PATIENCE: Final = 10.0  # seconds for one read
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+T = TypeVar("T")
+
+
+class Span(msgspec.Struct, frozen=True):
+    """A part of a log: offsets in [next, end) of one slot."""
+
+    topic: str
+    index: int
+    slot: int
+    next: int
+    end: int
+
+
+class Reader:
+    """One connection and the thread that uses it."""
+
+    def __init__(self, path: Path, name: str) -> None:
+        self._link = connection(path)
+        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix=name)
+
+    async def run(self, read: Callable[[sqlite3.Connection], T], patience: float = PATIENCE) -> T:
+        """Return what `read` makes of the connection, or raise BusUnavailable after `patience` seconds."""
+        try:
+            async with asyncio.timeout(patience):
+                return await asyncio.get_running_loop().run_in_executor(self._pool, read, self._link)
+        except TimeoutError as error:
+            raise BusUnavailable(f"the disk did not answer a read within {patience} s") from error
+
+    async def close(self) -> None:
+        """Wait for the read under way and close the connection."""
+        await asyncio.to_thread(self._pool.shutdown)
+        self._link.close()
+
+
+def read(link: sqlite3.Connection, spans: Sequence[Span], limit: int) -> list[Held]:
+    """Return the first `limit` records of the spans, in order of time, and of offset within each topic."""
+    if len(spans) == 1:
+        return list(_read(link, spans[0], limit))
+    return list(heapq.merge(*(list(_read(link, span, limit)) for span in spans), key=lambda held: held.time))[:limit]
+
+
+def _read(link: sqlite3.Connection, span: Span, limit: int) -> Iterator[Held]:
+    query = "select id, time, key, headers, value from record where id >= ? and id < ? order by id limit ?"
+    cursor = link.execute(query, (rowid(span.slot, span.next), rowid(span.slot, span.end), limit))
+    room = BYTES
+    for row, time, key, headers, value in cursor:
+        room -= len(value)
+        yield Held(
+            topic=span.topic,
+            key=key,
+            value=value,
+            headers=unpack(headers),
+            index=span.index,
+            offset=coordinates(row)[1],
+            time=moment(time),
+        )
+        if room <= 0:
+            break
+    cursor.close()
+
+
+def moment(time: int) -> datetime:
+    """Return the time of so many microseconds since 1970."""
+    return _EPOCH + timedelta(microseconds=time)

@@ -1,0 +1,201 @@
+"""Group commit: one thread writes everything that was asked for while the last transaction was being synced.
+
+A deed runs in that thread inside the transaction. It checks before it writes: what it raises refuses this deed alone. What
+SQLite raises undoes the whole transaction, and none of its askers is acknowledged.
+"""
+
+import asyncio
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from queue import Empty, SimpleQueue
+from typing import Any, Final, Protocol, TypeVar
+
+import structlog
+
+from schemas.errors import RinghookError
+from workers.bus.contract import BusBroken, BusUnavailable
+from workers.bus.sqlite.file import rowid
+
+WAITING: Final = 64 * 2**20  # bytes of records that may wait for the writer
+TICKET: Final = 256  # what a deed without records counts
+BATCH: Final = 2_000  # deeds in one transaction
+FULL: Final = 13  # SQLITE_FULL, https://www.sqlite.org/rescode.html
+BUSY: Final = 5
+_ROWS: Final = (256, 128, 64, 32, 16, 8, 4, 2, 1)
+
+Row = tuple[int, bytes, bytes, bytes]  # slot, key, headers, value
+Answer = TypeVar("Answer")
+Answer_co = TypeVar("Answer_co", covariant=True)
+log = structlog.get_logger()
+
+
+class Batch:
+    """One transaction under way: what its deeds may see and add."""
+
+    def __init__(self, link: sqlite3.Connection, ends: Mapping[int, int], now: int) -> None:
+        self.link = link
+        self.now = now
+        self.ends: dict[int, int] = {}  # of the slots that grow
+        self._before = ends
+        self._rows: list[tuple[int, int, bytes, bytes, bytes]] = []
+
+    def end(self, slot: int) -> int:
+        """Return the offset that the slot's next record gets."""
+        return self.ends.get(slot, self._before[slot])
+
+    def add(self, rows: Iterable[Row]) -> None:
+        """Append records."""
+        for slot, key, headers, value in rows:
+            offset = self.end(slot)
+            self._rows.append((rowid(slot, offset), self.now, key, headers, value))
+            self.ends[slot] = offset + 1
+
+    def flush(self) -> None:
+        """Hand the records to SQLite: many per statement, as each statement gives up the interpreter's lock several times."""
+        rows, at = self._rows, 0
+        for size in _ROWS:
+            while len(rows) - at >= size:
+                values = ",".join(["(?,?,?,?,?)"] * size)
+                self.link.execute(f"insert into record values {values}", [field for row in rows[at : at + size] for field in row])  # noqa: S608  (only question marks)
+                at += size
+        self._rows = []
+
+
+class Deed(Protocol[Answer_co]):
+    """What is done inside a transaction."""
+
+    def __call__(self, batch: Batch) -> Answer_co:
+        """Check, raise a refusal or write, and answer."""
+        ...
+
+
+class Ticket:
+    """A deed, who waits for it, and what came of it."""
+
+    def __init__(self, deed: Deed[Any], size: int, done: "asyncio.Future[Any]") -> None:
+        self.deed, self.size, self.done = deed, size, done
+        self.answer: Any = None
+        self.refusal: Exception | None = None
+
+    def run(self, batch: Batch) -> None:
+        """Do the deed, unless nobody waits for it any more; keep its answer or its refusal."""
+        if self.done.cancelled():
+            return
+        try:
+            self.answer = self.deed(batch)
+        except (RinghookError, ValueError) as refusal:
+            self.refusal = refusal
+
+    def settle(self) -> None:
+        """Tell who waits."""
+        if self.done.done():
+            return
+        if self.refusal is None:
+            self.done.set_result(self.answer)
+        else:
+            self.done.set_exception(self.refusal)
+
+
+class Writer:
+    """The only writer of the file."""
+
+    def __init__(self, link: sqlite3.Connection, ends: dict[int, int], youngest: int, clock: Callable[[], float]) -> None:
+        self.ends = ends  # as of the last commit; of the event loop's thread
+        self.written: Callable[[Mapping[int, int]], None] = lambda _: None
+        self.filled: Callable[[], None] = lambda: None
+        self.broken = asyncio.Event()
+        self.busy_since: float | None = None
+        self._link, self._latest, self._clock = link, youngest, clock
+        self._loop = asyncio.get_running_loop()
+        self._queue: SimpleQueue[Ticket | None] = SimpleQueue()
+        self._waiting = 0
+        self._failure: BusBroken | None = None
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, args=(dict(ends),), name="bus-writer", daemon=True)
+        self._thread.start()
+
+    async def ask(self, deed: Deed[Answer], size: int = 0) -> Answer:
+        """Return the deed's answer once it is on disk, or raise its refusal, BusUnavailable or BusBroken."""
+        if self._failure or self._closed:
+            raise self._failure or BusUnavailable("the bus is closed")
+        if self._waiting + size > WAITING:
+            raise BusUnavailable(f"{self._waiting} bytes wait for the disk already")
+        ticket = Ticket(deed, size + TICKET, self._loop.create_future())
+        self._waiting += ticket.size
+        self._queue.put(ticket)
+        answer: Answer = await ticket.done
+        return answer
+
+    async def close(self) -> None:
+        """Write what was accepted, then end the thread."""
+        self._closed = True
+        self._queue.put(None)
+        await asyncio.to_thread(self._thread.join)
+
+    def _run(self, ends: dict[int, int]) -> None:
+        going = True
+        while going:
+            tickets = self._take()
+            going = None not in tickets
+            asked = [ticket for ticket in tickets if ticket is not None]
+            if asked:
+                self.busy_since = time.monotonic()
+                grown = self._write(asked, ends)
+                self.busy_since = None
+                ends.update(grown)
+                self._loop.call_soon_threadsafe(self._settle, asked, grown)
+
+    def _take(self) -> list[Ticket | None]:
+        tickets = [self._queue.get()]
+        try:
+            while tickets[-1] is not None and len(tickets) < BATCH:
+                tickets.append(self._queue.get_nowait())
+        except Empty:
+            pass
+        return tickets
+
+    def _write(self, tickets: Sequence[Ticket], ends: Mapping[int, int]) -> Mapping[int, int]:
+        self._latest = max(self._latest, int(self._clock() * 1e6))  # one time for the transaction; never falling
+        batch = Batch(self._link, ends, self._latest)
+        try:
+            self._transact(tickets, batch)
+        except Exception as error:  # noqa: BLE001  (whatever it is, nobody is acknowledged)
+            verdict = self._verdict(error)
+            for ticket in tickets:
+                ticket.refusal = type(verdict)(*verdict.args)
+            return {}
+        return batch.ends
+
+    def _transact(self, tickets: Sequence[Ticket], batch: Batch) -> None:
+        if self._failure:
+            raise self._failure
+        self._link.execute("begin immediate")
+        try:
+            for ticket in tickets:
+                ticket.run(batch)
+            batch.flush()
+            self._link.execute("commit")
+        finally:
+            if self._link.in_transaction:
+                self._link.execute("rollback")
+
+    def _verdict(self, error: Exception) -> BusUnavailable:
+        if isinstance(error, BusUnavailable):
+            return error
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if code == FULL:
+            self._loop.call_soon_threadsafe(self.filled)
+        if code in (FULL, BUSY):
+            return BusUnavailable(f"the bus could not write: {error}")
+        self._failure = BusBroken(f"the bus file failed, nothing was acknowledged: {error!r}")
+        self._loop.call_soon_threadsafe(self.broken.set)
+        return self._failure
+
+    def _settle(self, tickets: Sequence[Ticket], grown: Mapping[int, int]) -> None:
+        self.ends.update(grown)
+        self._waiting -= sum(ticket.size for ticket in tickets)
+        for ticket in tickets:
+            ticket.settle()
+        self.written(grown)
