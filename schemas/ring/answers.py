@@ -25,11 +25,8 @@ Meaning = Literal[
     "ambiguous",  # may have been done: never send a code again, ask with PATCH after a POST, repeat what is idempotent
 ]
 RETRY_LIMIT: Final = timedelta(hours=1)  # a Retry-After beyond it is taken as this
-_NOT_DONE: Final = (
-    HTTPStatus.REQUEST_TIMEOUT,
-    HTTPStatus.TOO_EARLY,
-    HTTPStatus.SERVICE_UNAVAILABLE,
-)  # the server says that it did not take it up
+# Statuses by which a server says that it did not take the request up.
+_NOT_DONE: Final = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.SERVICE_UNAVAILABLE)
 _ONCE: Final = ("exchange", "refresh", "claim")  # not idempotent: a lost answer is not the same as no call
 
 
