@@ -7,6 +7,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
+from deploy.settings.values import secret
 from schemas.errors import Misconfigured
 from workers.runtime.secrets import Secret
 
@@ -101,17 +102,19 @@ class Reader:
             self.problems.add("missing", f"{name} ({hint})")
         return self.default(name, parse, placeholder)
 
+    def secret_from(self, variable: str | None, file: str | None, where: str) -> Secret | None:
+        """Return the secret that a line of the file (at `where`) names by variable or by path; a missing one is a problem."""
+        if file is not None:
+            return self._from_file(file, where)
+        if variable is None:
+            return None
+        if self.raw(variable) is None:
+            self.problems.add(where, f"{variable}, named here, is neither in the environment nor in .env")
+        return self.optional(variable, secret)
 
-def secret(text: str) -> Secret:
-    """Return the text as a Secret; white space around a pasted key is refused, since it never belongs to it."""
-    if text != text.strip():
-        raise ValueError("has white space or a line end around it: paste the value alone")
-    return Secret(text)
-
-
-def listen(text: str) -> tuple[str, int]:
-    """Return host and port of `host:port`, `[::1]:port` or `:port`."""
-    host, colon, port = text.rpartition(":")
-    if not colon or not port.isdigit() or int(port) > 65535:  # noqa: PLR2004 -- the highest port
-        raise ValueError("is not host:port")
-    return host.strip("[]") or "0.0.0.0", int(port)  # noqa: S104 -- `:port` means every address, as everywhere
+    def _from_file(self, file: str, where: str) -> Secret | None:
+        try:
+            return secret((self._directory / file).read_text().rstrip("\r\n"))
+        except (OSError, ValueError) as error:
+            self.problems.add(where, f"{file}: {getattr(error, 'strerror', None) or error}")
+            return None

@@ -4,7 +4,8 @@ import msgspec
 import pytest
 
 from deploy.settings import toml
-from deploy.settings.source import Problems, Reader, dotenv, gather, listen, secret
+from deploy.settings.source import Problems, Reader, dotenv, gather
+from deploy.settings.values import listen, secret
 from schemas.errors import Misconfigured
 
 

@@ -7,7 +7,7 @@ from typing import Final, Protocol
 import structlog
 
 from schemas.errors import Misconfigured
-from workers.bus.contract import Stop
+from workers.bus.contract import BusBroken, Stop
 from workers.runtime.backoff import Backoff
 from workers.runtime.metrics import WORKER_RESTARTS
 
@@ -17,6 +17,9 @@ HEALTHY_AFTER: Final = 60.0  # seconds a worker must have run for its next crash
 
 class Fatal(Exception):
     """Going on would risk a lie (a broken disk, a front door that cannot be bound): the process ends."""
+
+
+FATAL: Final = (Fatal, Misconfigured, BusBroken)  # after these no other worker may go on either
 
 
 class Worker(Protocol):
@@ -33,12 +36,12 @@ class Worker(Protocol):
 
 
 async def supervise(workers: Sequence[Worker], stop: asyncio.Event) -> None:
-    """Run all workers until `stop` is set; a Fatal or Misconfigured of one sets it and is raised once all have ended."""
+    """Run all workers until `stop` is set; a FATAL error of one sets it and is raised once all have ended."""
     try:
         async with asyncio.TaskGroup() as tasks:
             for worker in workers:
                 tasks.create_task(_keep(worker, stop), name=worker.name)
-    except* (Fatal, Misconfigured) as failed:
+    except* FATAL as failed:
         raise failed.exceptions[0] from None
 
 
@@ -49,7 +52,7 @@ async def _keep(worker: Worker, stop: asyncio.Event) -> None:
         since = loop.time()
         try:
             await worker.run(stop)
-        except (Fatal, Misconfigured):
+        except FATAL:
             stop.set()
             raise
         except Exception:
