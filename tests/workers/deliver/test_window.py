@@ -1,0 +1,166 @@
+"""The window beside a naive model that keeps every offset's fate in a dict."""
+
+from datetime import UTC, datetime, timedelta
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from workers.deliver.policy import Again, Bury, Done
+from workers.deliver.window import LIMIT, Window
+
+T0 = datetime(2026, 1, 1, tzinfo=UTC)
+KEYS = st.sampled_from(["a", "b", "c", None])
+SECOND = timedelta(seconds=1)
+
+
+class Model:
+    """Offsets with key, state and due time; nothing clever."""
+
+    def __init__(self, start: int) -> None:
+        self.start = self.end = start
+        self.keys: dict[int, str | None] = {}
+        self.due: dict[int, datetime] = {}
+        self.state: dict[int, str] = {}  # open, flying, finished
+
+    def admit(self, offset: int, key: str | None, now: datetime) -> None:
+        self.keys[offset], self.due[offset], self.state[offset] = key, now, "open"
+        self.end = offset + 1
+
+    def unfinished(self) -> list[int]:
+        return [offset for offset, state in self.state.items() if state != "finished"]
+
+    def blocked(self, offset: int) -> bool:
+        key = self.keys[offset]
+        return key is not None and any(other < offset and self.keys[other] == key for other in self.unfinished())
+
+    def sendable(self, now: datetime) -> list[int]:
+        free = [o for o, state in self.state.items() if state == "open" and self.due[o] <= now and not self.blocked(o)]
+        return sorted(free, key=lambda offset: (self.due[offset], offset))
+
+    def next(self) -> int:
+        return min(self.unfinished(), default=self.end)
+
+
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("admit"), KEYS, st.integers(0, 3)),
+        st.tuples(st.just("ready"), st.integers(0, 4)),
+        st.tuples(st.just("settle"), st.integers(0, 50), st.sampled_from(["done", "bury", "again"]), st.integers(1, 5)),
+        st.tuples(st.just("wait"), st.integers(1, 3)),
+        st.tuples(st.just("restart")),
+    ),
+    max_size=60,
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(STEPS, st.integers(0, 1000))
+def test_a_window_says_what_the_naive_model_says(steps: list[tuple[object, ...]], start: int) -> None:
+    window: Window[int] = Window(start)
+    model, now, flying = Model(start), T0, list[int]()
+    for step in steps:
+        match step:
+            case ("admit", key, gap):
+                offset = model.end + gap
+                assert window.admit(offset, key, offset, now)
+                model.admit(offset, key, now)
+            case ("ready", room):
+                expected = model.sendable(now)[:room]
+                assert [item.offset for item in window.ready(now, room)] == expected
+                for offset in expected:
+                    model.state[offset] = "flying"
+                flying += expected
+            case ("settle", pick, how, seconds) if flying:
+                offset = flying.pop(pick % len(flying))
+                again = Again(now + seconds * SECOND)
+                window.settle(offset, {"done": Done(), "bury": Bury("exhausted"), "again": again}[how])
+                model.state[offset] = "open" if how == "again" else "finished"
+                model.due[offset] = again.at if how == "again" else now
+            case ("wait", seconds):
+                now += seconds * SECOND
+            case ("restart",):
+                window, model, flying = restarted(window, model, now)
+        assert window.next() == model.next()
+        assert window.open == len(model.unfinished())
+        assert window.oldest() == (model.unfinished() or [None])[0]
+
+
+def restarted(window: Window[int], model: Model, now: datetime) -> tuple[Window[int], Model, list[int]]:
+    """Begin a new session from the note: exactly the unfinished offsets come again."""
+    fresh: Window[int] = Window.from_note(window.next(), window.note(window.n + 1))
+    again = Model(window.next())
+    for offset, key in model.keys.items():
+        taken = fresh.admit(offset, key, offset, now)
+        assert taken == (offset in model.unfinished())
+        if taken:
+            again.admit(offset, key, now)
+    again.end = max(again.end, model.end)
+    fresh.skip(model.end - 1)
+    assert fresh.n == window.n
+    return fresh, again, []
+
+
+def test_a_note_of_a_full_window_fits_and_brings_back_every_hole() -> None:
+    window: Window[int] = Window(5)
+    for offset in range(5, 5 + LIMIT):
+        window.admit(offset, None, offset, T0)
+    for item in window.ready(T0, LIMIT):
+        if item.offset % 3:
+            window.settle(item.offset, Done())
+    assert window.free == 1  # 5 was finished, so the lowest unfinished is 6
+    note = window.note(7)
+    assert len(note) <= 144
+    fresh: Window[int] = Window.from_note(window.next(), note)
+    taken = [offset for offset in range(5, 5 + LIMIT) if fresh.admit(offset, None, offset, T0)]
+    assert taken == [offset for offset in range(6, 5 + LIMIT) if offset % 3 == 0]
+
+
+def test_a_note_survives_a_session_that_saw_only_its_beginning() -> None:
+    window: Window[int] = Window(0)
+    for offset in range(10):
+        window.admit(offset, None, offset, T0)
+    for item in window.ready(T0, 10)[1:]:
+        window.settle(item.offset, Done())
+    second: Window[int] = Window.from_note(0, window.note(1))
+    second.admit(0, None, 0, T0)
+    third: Window[int] = Window.from_note(0, second.note(2))
+    assert [offset for offset in range(12) if third.admit(offset, None, offset, T0)] == [0, 10, 11]
+
+
+def test_an_operators_reset_to_before_the_note_brings_everything_again() -> None:
+    window: Window[int] = Window(100)
+    window.admit(100, None, 100, T0)
+    window.admit(101, None, 101, T0)
+    window.ready(T0, 2)
+    window.settle(101, Done())
+    back: Window[int] = Window.from_note(50, window.note(3))
+    assert all(back.admit(offset, None, offset, T0) for offset in range(50, 103))
+
+
+@given(st.binary(max_size=400), st.integers(0, 2**62))
+def test_any_foreign_note_is_survived(note: bytes, start: int) -> None:
+    window: Window[int] = Window.from_note(start, note)
+    window.skip(start + 1)
+    assert window.next() == start + 2
+
+
+def test_bytes_held_bound_the_window_as_well() -> None:
+    window: Window[int] = Window(0)
+    window.admit(0, None, 0, T0, size=9 * 1024 * 1024)
+    assert window.free == 0
+    window.ready(T0, 1)
+    window.settle(0, Done())
+    assert window.free == LIMIT
+
+
+def test_followers_of_a_buried_event_are_single_until_one_succeeds() -> None:
+    window: Window[int] = Window(0)
+    for offset in range(4):
+        window.admit(offset, "k", offset, T0)
+    fates = [Bury("refused"), Bury("follower"), Done(), Done()]
+    singles = []
+    for fate in fates:
+        (item,) = window.ready(T0, 9)
+        singles.append(window.single(item))
+        window.settle(item.offset, fate)
+    assert singles == [False, True, True, False]

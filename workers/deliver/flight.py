@@ -1,0 +1,177 @@
+"""Everything in flight to one destination, over all lanes of this process: starts requests, judges answers, buries."""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable
+from datetime import datetime
+from functools import partial
+from typing import Final, Protocol
+
+import structlog
+
+from schemas.errors import Unavailable
+from schemas.events import Event
+from workers.bus.contract import Publisher, Record, TooLarge
+from workers.deliver import letters, metrics
+from workers.deliver.answer import Answer, Verdict
+from workers.deliver.destinations import Destination
+from workers.deliver.facts import Facts
+from workers.deliver.health import Health
+from workers.deliver.parcel import Parcel
+from workers.deliver.policy import Bury, Decision, Policy, Tries, attempted
+from workers.deliver.send import Sender
+from workers.deliver.sign import Signer
+from workers.deliver.window import Item, Window
+from workers.runtime.backoff import Backoff
+
+log = structlog.get_logger()
+BURY_DEADLINE_S: Final = 15.0
+
+
+class Channel(Protocol):
+    """A lane as the flight sees it."""
+
+    index: int
+    window: Window[Parcel]
+
+    def may_start(self) -> bool:
+        """Say whether the lane is ours beyond doubt, so that a request may start."""
+        ...
+
+    def closing(self) -> bool:
+        """Say whether the session ends: nothing new starts, nothing is buried."""
+        ...
+
+    def start(self, item: Item[Parcel]) -> None:
+        """Run `Flight.attempt` for an item as a task of the lane."""
+        ...
+
+    def settled(self) -> None:
+        """Hear that an item was settled."""
+        ...
+
+
+class Flight:
+    """The lanes share the destination's concurrency, its health and one HTTP client; each gets its turn."""
+
+    def __init__(
+        self,
+        destination: Destination,
+        *,
+        sender: Sender,
+        signer: Signer,
+        policy: Policy,
+        publisher: Publisher,
+        facts: Facts,
+        now: Callable[[], datetime],
+        dice: Callable[[], float],
+    ) -> None:
+        self.destination = destination
+        self.health = Health(concurrency=destination.concurrency)
+        self.now = now
+        self.lanes: deque[Channel] = deque()
+        self._sender, self._signer, self._policy = sender, signer, policy
+        self._publisher, self._facts, self._dice = publisher, facts, dice
+        self._latency = metrics.LATENCY.labels(destination=destination.name)
+        self._seconds = metrics.ATTEMPT_SECONDS.labels(destination=destination.name)
+
+    def pump(self) -> None:
+        """Start what may start now, the lanes taking turns."""
+        now = self.now()
+        for _ in range(len(self.lanes)):
+            if (room := self.health.room(now)) <= 0:
+                return
+            lane = self.lanes[0]
+            self.lanes.rotate(-1)
+            if lane.may_start() and (items := lane.window.ready(now, room)):
+                self.health = self.health.began(len(items))
+                for item in items:
+                    lane.start(item)
+
+    async def attempt(self, lane: Channel, item: Item[Parcel]) -> None:
+        """Send one event once and settle it: done, again or buried."""
+        event = item.load.event
+        decision = Bury("not_an_event") if event is None else await self._sent(lane, item, event)
+        if event is None:
+            self.health = self.health.cut()
+        if isinstance(decision, Bury) and not await self._bury(lane, item, decision):
+            return
+        lane.window.settle(item.offset, decision)
+        lane.settled()
+        self.pump()
+
+    async def _sent(self, lane: Channel, item: Item[Parcel], event: Event) -> Decision:
+        began = self.now()
+        try:
+            body = item.load.body(event)
+            answer = await self._sender.post(body, self._signer.headers(event.id, int(time.time()), body))
+        except BaseException:
+            self.health = self.health.cut()
+            raise
+        return self._judged(lane, item, event, answer, began)
+
+    def _judged(self, lane: Channel, item: Item[Parcel], event: Event, answer: Answer, began: datetime) -> Decision:
+        """Return the event's fate; the destination's health is known first."""
+        now, dice = self.now(), self._dice()
+        verdict = self._policy.judge(answer)
+        before = self.health
+        self.health = before.after(verdict, (lane.index, item.offset), now, asked=answer.asked, dice=dice)
+        item.tries = attempted(item.tries, verdict, answer, began, single=lane.window.single(item))
+        self._tell(item.load, event, item.tries)
+        if before.failing != self.health.failing or before.gone != self.health.gone:
+            self._tell_health()
+        return self._policy.decide(verdict, item.tries, self.health, now, dice)
+
+    def _tell(self, parcel: Parcel, event: Event, tries: Tries) -> None:
+        """Count, record and log one attempt."""
+        name, latest = self.destination.name, tries.history[-1]
+        metrics.attempt(name, latest.failure or latest.verdict.value).inc()
+        self._seconds.observe(latest.took)
+        self._facts.add(partial(letters.attempted, name, parcel.held, event, tries))
+        if latest.verdict is Verdict.ACCEPTED:
+            self._latency.observe(max(time.time() - event.data.received_at.timestamp(), 0.0))
+            return
+        facts = {"verdict": latest.verdict.value, "status": latest.status, "failure": latest.failure, "number": tries.made}
+        log.info("delivery.failed", destination=name, event_id=event.id, **facts)
+
+    def _tell_health(self) -> None:
+        name = self.destination.name
+        if self.health.gone:
+            log.error(
+                "destination.gone", destination=name, meaning="it answered 410: nothing is sent until an operator resumes it"
+            )
+        elif self.health.failing:
+            log.warning("destination.failing", destination=name, meaning="fetching stops, one event probes, nothing is buried")
+        else:
+            log.info("destination.recovered", destination=name)
+
+    async def _bury(self, lane: Channel, item: Item[Parcel], decision: Bury) -> bool:
+        """Return True once the dead letter is held; False when the session ended before."""
+        letter = letters.dead_letter(self.destination.name, item.load.held, decision, item.tries, self.now())
+        backoff = Backoff(first=0.2, longest=10.0)
+        while not lane.closing():
+            try:
+                await self._publish(letter)
+            except TooLarge:
+                letter = letters.shortened(letter)
+            except (Unavailable, TimeoutError):
+                await asyncio.sleep(backoff.next())
+            else:
+                metrics.DEAD.labels(destination=self.destination.name, reason=decision.reason).inc()
+                log.warning("delivery.buried", destination=self.destination.name, reason=decision.reason)
+                return True
+        return False
+
+    async def _publish(self, letter: Record) -> None:
+        async with asyncio.timeout(BURY_DEADLINE_S):
+            await self._publisher.publish([letter])
+
+    def oldest_age(self) -> float:
+        """Return the age in seconds of the oldest event that was taken up and is not finished; 0 where there is none."""
+        oldest = [parcel.held.time for lane in self.lanes if (parcel := lane.window.oldest())]
+        return max(time.time() - min(oldest).timestamp(), 0.0) if oldest else 0.0
+
+    def anything_open(self) -> bool:
+        """Say whether any lane holds an event that could probe."""
+        return any(lane.window.open for lane in self.lanes)

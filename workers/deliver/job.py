@@ -1,0 +1,93 @@
+"""Deliver: a worker that brings every event to one HTTP destination, in a consumer group of its own."""
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Final, Literal
+
+from aiohttp.abc import AbstractResolver
+
+from schemas.topics import EVENT_RECORDED, delivery
+from workers.bus.contract import Bus, Lane, Stop
+from workers.deliver import metrics
+from workers.deliver.destinations import Destination
+from workers.deliver.facts import Facts
+from workers.deliver.flight import Flight
+from workers.deliver.policy import Policy, Standard
+from workers.deliver.send import Sender
+from workers.deliver.session import Session, awake
+from workers.deliver.sign import Signer
+from workers.runtime.secrets import Secret
+
+From = Literal["first", "end"] | datetime
+
+
+class Deliver:
+    """A worker for one destination; its name is also its consumer group. `secrets`: one, or two while rotating."""
+
+    def __init__(
+        self,
+        bus: Bus,
+        destination: Destination,
+        secrets: Sequence[Secret],
+        *,
+        start: From = "first",
+        policy: Policy | None = None,
+        resolver: AbstractResolver | None = None,
+    ) -> None:
+        self.name: Final = delivery(destination.name)
+        self.flight: Flight | None = None
+        self._bus, self._destination, self._start = bus, destination, start
+        self._signer = Signer(secrets)
+        self._policy = policy or Standard()
+        self._resolver = resolver
+
+    async def run(self, stop: Stop) -> None:
+        """Deliver until `stop` is set; requests in flight then end before it returns."""
+        facts = Facts(self._bus, metrics.FACTS_LOST.labels(destination=self._destination.name))
+        try:
+            async with Sender(self._destination, resolver=self._resolver) as sender, asyncio.TaskGroup() as tasks:
+                self.flight = self._prepared(sender, facts)
+                ended = asyncio.Event()
+                tasks.create_task(facts.run(ended), name=f"{self.name}.facts")
+                try:
+                    await self._consume(self.flight, stop)
+                finally:
+                    ended.set()
+        except ExceptionGroup as failed:
+            raise failed.exceptions[0] from None
+        finally:
+            metrics.unwatch(self._destination.name)
+
+    def _prepared(self, sender: Sender, facts: Facts) -> Flight:
+        flight = Flight(
+            self._destination,
+            sender=sender,
+            signer=self._signer,
+            policy=self._policy,
+            publisher=self._bus,
+            facts=facts,
+            now=steady(),
+            dice=random.random,  # jitter, not a secret
+        )
+        metrics.watch(
+            self._destination.name,
+            flying=lambda: flight.health.flying,
+            oldest=flight.oldest_age,
+            state=lambda: flight.health.state(flight.now()),
+        )
+        return flight
+
+    async def _consume(self, flight: Flight, stop: Stop) -> None:
+        async def work(lane: Lane, ends: Stop) -> None:
+            await Session(lane, flight, ends).run()
+
+        await self._bus.consume([EVENT_RECORDED.name], self.name, work, stop, atomic=False, start=self._start)
+
+
+def steady() -> Callable[[], datetime]:
+    """Return a clock that begins at the wall's time and is never turned back."""
+    zero, began = datetime.fromtimestamp(time.time(), UTC), awake()
+    return lambda: zero + timedelta(seconds=awake() - began)

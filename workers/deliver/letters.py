@@ -1,0 +1,65 @@
+"""What deliver itself publishes: dead letters, and one wide record per attempt. Pure."""
+
+from datetime import datetime
+from hashlib import sha256
+from typing import Final
+
+import orjson
+
+from schemas.events import Event
+from schemas.topics import DELIVERY_ATTEMPTED, dead, delivery
+from workers.bus.contract import Held, Record
+from workers.deliver.policy import Attempt, Bury, Tries
+
+Headers = tuple[tuple[str, bytes], ...]
+NEVER_SENT: Final = b"none"
+
+
+def dead_letter(destination: str, held: Held, decision: Bury, tries: Tries | None, now: datetime) -> Record:
+    """Return the record as it was, plus why, when, how often, the last status and the whole history, as headers."""
+    told = tries.history if tries else ()
+    extra: Headers = (
+        ("dead_reason", decision.reason.encode()),
+        ("dead_at", now.isoformat().encode()),
+        ("dead_attempts", str(tries.made if tries else 0).encode()),
+        ("dead_status", _outcome(told[-1]).encode() if told else NEVER_SENT),
+        ("dead_history", orjson.dumps([_line(attempt) for attempt in told])),
+        ("dead_from", f"{held.topic}/{held.index}/{held.offset}".encode()),
+    )
+    return Record(topic=dead(delivery(destination)), key=held.key, value=held.value, headers=(*held.headers, *extra))
+
+
+def shortened(letter: Record) -> Record:
+    """Return a dead letter that did not fit without its body: coordinates and hash lead to it."""
+    digest = sha256(letter.value).hexdigest().encode()
+    return Record(topic=letter.topic, key=letter.key, value=b"", headers=(*letter.headers, ("dead_body_sha256", digest)))
+
+
+def _outcome(attempt: Attempt) -> str:
+    return str(attempt.status) if attempt.status is not None else str(attempt.failure)
+
+
+def _line(attempt: Attempt) -> dict[str, object]:
+    return {
+        "at": attempt.at.isoformat(),
+        "verdict": attempt.verdict.value,
+        "status": attempt.status,
+        "failure": attempt.failure,
+        "took_ms": round(attempt.took * 1000, 1),
+    }
+
+
+def attempted(destination: str, held: Held, event: Event, tries: Tries) -> Record:
+    """Return the record of an event's latest HTTP attempt; it names the event and holds nothing of its data."""
+    value = {
+        "destination": destination,
+        "event": event.id,
+        "type": event.type,
+        "device": event.subject,
+        "account": event.accountid,
+        "index": held.index,
+        "offset": held.offset,
+        "number": tries.made,
+        **_line(tries.history[-1]),
+    }
+    return Record(topic=DELIVERY_ATTEMPTED.name, key=held.key, value=orjson.dumps(value))

@@ -1,0 +1,151 @@
+"""Seam 3: what becomes of one event after one answer. Pure: no I/O, no clock, `dice` in [0, 1)."""
+
+from datetime import datetime, timedelta
+from typing import Final, Literal, Protocol
+
+import msgspec
+from msgspec.structs import replace
+
+from workers.deliver.answer import Answer, Failure, Verdict
+from workers.deliver.health import Health
+
+# Attempts of an event that fails while its destination works, each so long after the one before:
+# 1 s · 5 s · 30 s · 2 min · 5 min · 10 min · 20 min · 30 min, then it is buried (68 minutes after the first).
+SCHEDULE_S: Final = (1.0, 5.0, 30.0, 120.0, 300.0, 600.0, 1200.0, 1800.0)
+REFUSED_LIMIT: Final = 3  # a 4xx about the event is the partner's own word: more attempts only say it again
+UNSPENT_LONGEST_S: Final = 60.0  # while the destination is at fault, an event waits for it no longer than this
+PAUSE_WITHOUT_SCHEDULE_S: Final = 1.0  # between the unspent attempts under a policy that allows no retry
+HISTORY_LIMIT: Final = 20  # attempts that a dead letter tells, the latest of them
+_JITTER: Final = 0.2  # either way
+
+_THROTTLED: Final = frozenset({429, 502, 503, 504})
+_DESTINATION: Final = frozenset({401, 403, 404, 408, 425})  # 4xx that say nothing about the event
+
+
+class Attempt(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of an event's history; `took` is seconds until the answer or the failure."""
+
+    at: datetime
+    verdict: Verdict
+    status: int | None
+    failure: Failure | None
+    took: float
+
+
+class Tries(msgspec.Struct, frozen=True, kw_only=True):
+    """What one event went through, the attempt that is being judged included."""
+
+    first: datetime  # when its first attempt began
+    previous: datetime  # when the attempt before this one began; the first is its own
+    latest: datetime
+    made: int = 1
+    spent: int = 0
+    refused: int = 0
+    asked: float | None = None  # the latest answer's Retry-After, seconds
+    answered: bool = False  # the latest attempt brought an HTTP answer about the event: neither silence nor 401, 404, 429 …
+    single: bool = False  # an earlier event of its key was buried, and none succeeded since
+    history: tuple[Attempt, ...] = ()
+
+
+class Done(msgspec.Struct, frozen=True):
+    """The destination has it."""
+
+
+class Again(msgspec.Struct, frozen=True):
+    """Try again, not before `at`; only a `spent` attempt counts toward the schedule's end."""
+
+    at: datetime
+    spent: bool = True
+
+
+class Bury(msgspec.Struct, frozen=True):
+    """To the dead letters: refused too often, all attempts spent, the follower of a buried event failed too, or no event."""
+
+    reason: Literal["refused", "exhausted", "follower", "not_an_event"]
+
+
+Decision = Done | Again | Bury
+
+
+class Policy(Protocol):
+    """Decide one event's fate; no I/O, no clock, `dice` in [0, 1)."""
+
+    def judge(self, answer: Answer) -> Verdict:
+        """Say what an answer means."""
+        ...
+
+    def decide(self, verdict: Verdict, tries: Tries, health: Health, now: datetime, dice: float) -> Decision:
+        """Bury only when the destination showed life since this event's first attempt; else Again, unspent."""
+        ...
+
+
+def attempted(tries: Tries | None, verdict: Verdict, answer: Answer, began: datetime, *, single: bool) -> Tries:
+    """Return the event's tries with one more attempt, not yet decided."""
+    line = Attempt(at=began, verdict=verdict, status=answer.status, failure=answer.failure, took=answer.took)
+    before = tries or Tries(first=began, previous=began, latest=began, made=0)
+    return replace(
+        before,
+        previous=before.latest,
+        latest=began,
+        made=before.made + 1,
+        refused=before.refused + (verdict is Verdict.REFUSED),
+        asked=answer.asked,
+        answered=answer.status is not None and answer.status >= 400 and answer.status not in _DESTINATION | {429},  # noqa: PLR2004 -- HTTP
+        single=single,
+        history=(*before.history, line)[-HISTORY_LIMIT:],
+    )
+
+
+def verdict_of(status: int | None) -> Verdict:
+    """Return what a status means; None is no answer."""
+    if status is None:
+        return Verdict.FAILED
+    if status in _THROTTLED:
+        return Verdict.THROTTLED
+    if status in _DESTINATION:
+        return Verdict.FAILED
+    if status == 410:  # noqa: PLR2004 -- Gone
+        return Verdict.GONE
+    if status // 100 == 2:  # noqa: PLR2004 -- success
+        return Verdict.ACCEPTED
+    return Verdict.REFUSED if status // 100 == 4 else Verdict.FAILED  # noqa: PLR2004 -- client error
+
+
+class Standard(msgspec.Struct, frozen=True):
+    """The policy of design.md: a schedule, three refusals, and never a burial without proof of life."""
+
+    schedule: tuple[float, ...] = SCHEDULE_S  # seconds
+    refused_limit: int = REFUSED_LIMIT
+
+    def judge(self, answer: Answer) -> Verdict:
+        """Say what an answer means."""
+        return verdict_of(answer.status)
+
+    def decide(self, verdict: Verdict, tries: Tries, health: Health, now: datetime, dice: float) -> Decision:
+        """Bury only when the destination showed life since this event's first attempt; else Again, unspent."""
+        if verdict is Verdict.ACCEPTED:
+            return Done()
+        if verdict is Verdict.GONE or not self._spends(tries, health):
+            return Again(self._at(tries.made, tries, now, dice, UNSPENT_LONGEST_S), spent=False)
+        if tries.single:
+            return Bury("follower")
+        if verdict is Verdict.REFUSED and tries.refused >= self.refused_limit:
+            return Bury("refused")
+        if tries.spent >= len(self.schedule):
+            return Bury("exhausted")
+        return Again(self._at(tries.spent + 1, tries, now, dice, max(self.schedule)))
+
+    def _spends(self, tries: Tries, health: Health) -> bool:
+        """Say whether the event, not its destination, is to blame for this attempt.
+
+        Silence and 401, 404, 429 … speak of the destination: they count only where it showed life since the attempt before.
+        """
+        if health.failing or health.life is None:
+            return False
+        return health.life >= (tries.first if tries.answered else tries.previous)
+
+    def _at(self, number: int, tries: Tries, now: datetime, dice: float, longest: float) -> datetime:
+        """Return when the retry of that number is due: by the schedule, jittered, and never before Retry-After."""
+        delay = self.schedule[min(number, len(self.schedule)) - 1] if self.schedule else PAUSE_WITHOUT_SCHEDULE_S
+        jittered = min(delay, longest) * (1 - _JITTER + 2 * _JITTER * dice)
+        return now + timedelta(seconds=max(jittered, tries.asked or 0.0))

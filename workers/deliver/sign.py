@@ -1,0 +1,59 @@
+"""Signs deliveries as Standard Webhooks v1, so that partners verify them with a library or ten lines.
+
+Source: github.com/standard-webhooks/standard-webhooks, spec/standard-webhooks.md.
+"""
+
+import hmac
+import re
+from base64 import b64encode
+from binascii import Error, a2b_base64
+from collections.abc import Sequence
+from hashlib import sha256
+from typing import Final
+
+from schemas.errors import Misconfigured
+from workers.runtime.secrets import Secret
+
+PREFIX: Final = "whsec_"
+SHORTEST: Final = 24  # bytes, as the specification has it
+_PLAIN: Final = re.compile(r"[\x21-\x7e]{1,512}")
+
+
+def key(secret: Secret) -> bytes:
+    """Return the key of a `whsec_…` secret, or raise Misconfigured, in words that show nothing of it."""
+    text = secret.reveal()
+    if not text.startswith(PREFIX):
+        raise Misconfigured(f"a destination's secret begins with {PREFIX}, then base64")
+    try:
+        found = a2b_base64(text[len(PREFIX) :] + "==")
+    except (Error, ValueError):
+        raise Misconfigured(f"a destination's secret is not base64 after {PREFIX}") from None
+    if len(found) < SHORTEST:
+        raise Misconfigured(f"a destination's secret must hold at least {SHORTEST} bytes (whsec_ and 32 base64 characters)")
+    return found
+
+
+class Signer:
+    """Signs with one secret, or with both of two while a partner moves from one to the other."""
+
+    def __init__(self, secrets: Sequence[Secret]) -> None:
+        """Raise Misconfigured where there is no secret, or one that cannot be used."""
+        if not secrets:
+            raise Misconfigured("a destination needs a secret: its receiver could not tell our deliveries from anybody's")
+        self._keys: Final = tuple(key(secret) for secret in secrets)
+
+    def headers(self, identity: str, timestamp: int, body: bytes) -> dict[str, str]:
+        """Return the three headers of one attempt: `identity` stays the same over attempts, `timestamp` is epoch seconds."""
+        name = header_id(identity)
+        content = b"%b.%d.%b" % (name.encode(), timestamp, body)
+        signed = (b64encode(hmac.digest(each, content, "sha256")).decode() for each in self._keys)
+        return {
+            "webhook-id": name,
+            "webhook-timestamp": str(timestamp),
+            "webhook-signature": " ".join(f"v1,{signature}" for signature in signed),
+        }
+
+
+def header_id(identity: str) -> str:
+    """Return the event's id, or its hash where it would not pass as a header (Ring's ids are opaque)."""
+    return identity if _PLAIN.fullmatch(identity) else f"sha256:{sha256(identity.encode(errors='surrogatepass')).hexdigest()}"
