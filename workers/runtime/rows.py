@@ -4,7 +4,7 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ARRAY, ColumnElement, Table, Text, and_, bindparam, column, func, select, update
+from sqlalchemy import ARRAY, ColumnElement, FromClause, Table, Text, and_, bindparam, column, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -55,3 +55,14 @@ def among(connection: AsyncConnection, wanted: ColumnElement[str], values: Colle
 
 def _equals(wanted: ColumnElement[Any], value: object) -> ColumnElement[bool]:
     return wanted.is_(None) if value is None else wanted == value
+
+
+def listed(connection: AsyncConnection, **columns: Sequence[str]) -> FromClause:
+    """Return a table of these text columns, all of one length; one statement text for any number of rows."""
+    if connection.dialect.name == "postgresql":
+        arrays = [bindparam(None, [*values], type_=ARRAY(Text), unique=True) for values in columns.values()]
+        return func.unnest(*arrays).table_valued(*columns, name="listed")
+    rows = bindparam(None, json.dumps([*zip(*columns.values(), strict=True)]), type_=Text, unique=True)
+    each = func.json_each(rows).table_valued("value", name="listed")
+    fields = [func.json_extract(each.c.value, f"$[{place}]").label(name) for place, name in enumerate(columns)]
+    return select(*fields).subquery()

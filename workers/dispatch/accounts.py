@@ -1,0 +1,111 @@
+"""Dispatch's own view of accounts and their devices. Pure: rows come in, new rows and answers go out."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+
+import msgspec
+
+from schemas.records import AccountChanged
+from schemas.ring.envelope import DEVICE_REMOVED, Envelope
+from workers.dispatch.normalise import NOTHING, View
+
+
+class Version(msgspec.Struct, frozen=True):
+    """One version of an account's link; fields as in `tables.accounts`."""
+
+    account: str
+    version: int
+    state: str
+    linked: bool
+    partner_user: str | None
+    partner_since: float
+
+
+class Holding(msgspec.Struct, frozen=True):
+    """That an account had (or no longer had) a device at a time, in epoch seconds; fields as in `tables.devices`."""
+
+    device: str
+    account: str
+    held: bool
+    at: float
+
+
+class Known:
+    """What is known at this point of a batch; what is learnt on the way is collected for the store."""
+
+    def __init__(self, versions: Iterable[Version], holdings: Iterable[Holding]) -> None:
+        """Take rows of the store, older before newer."""
+        self._versions = {version.account: version for version in versions}
+        self._holdings: dict[str, dict[str, Holding]] = {}
+        for holding in holdings:
+            self._holdings.setdefault(holding.device, {})[holding.account] = holding
+        self._new_versions: list[Version] = []
+        self._new_holdings: dict[tuple[str, str], Holding] = {}
+        self._stood = {version.account: version.version for version in self._versions.values()}
+
+    @property
+    def new_versions(self) -> Sequence[Version]:
+        """Versions to be added."""
+        return self._new_versions
+
+    @property
+    def new_holdings(self) -> Sequence[Holding]:
+        """Pairs to be added: the last word on each."""
+        return [*self._new_holdings.values()]
+
+    @property
+    def replaced(self) -> Mapping[str, int]:
+        """Of changed accounts, the version that stood before this batch: the ones below it are of no use, even after an undo."""
+        return {new.account: self._stood[new.account] for new in self._new_versions if new.account in self._stood}
+
+    def change(self, change: AccountChanged) -> None:
+        """Take a change in; one whose version is not higher is old news."""
+        before = self._versions.get(change.account)
+        if before is None or change.version > before.version:
+            self._versions[change.account] = after(before, change)
+            self._new_versions.append(self._versions[change.account])
+
+    def see(self, envelope: Envelope, received_at: datetime) -> None:
+        """Learn from an event that names both an account and a device."""
+        if not envelope.account or not envelope.device:
+            return
+        pairs = self._holdings.setdefault(envelope.device, {})
+        at = (envelope.time or received_at).timestamp()
+        now = Holding(envelope.device, envelope.account, envelope.type != DEVICE_REMOVED, at)
+        if news(pairs.get(envelope.account), now):
+            pairs[envelope.account] = self._new_holdings[envelope.device, envelope.account] = now
+
+    def owner(self, device: str | None) -> str | None:
+        """Return the account an event without one belongs to: the only completed account that has the device, or None."""
+        holders = self._holdings.get(device or "", {}).values()
+        linked = [held.account for held in holders if held.held and self._linked(held.account)]
+        return linked[0] if len(linked) == 1 else None
+
+    def view(self, account: str, received_at: datetime) -> View:
+        """Return what an event received then may say of its account's link."""
+        version = self._versions.get(account)
+        return seen(version, received_at.timestamp()) if version else NOTHING
+
+    def _linked(self, account: str) -> bool:
+        version = self._versions.get(account)
+        return version is not None and version.linked
+
+
+def after(before: Version | None, change: AccountChanged) -> Version:
+    """Return the version that a change makes. A first user gets what came before the link; a second one does not."""
+    user, since = (before.partner_user, before.partner_since) if before else (None, 0.0)
+    if change.partner_user and change.partner_user != user:
+        since = change.at.timestamp() if user else 0.0
+    return Version(change.account, change.version, change.state, change.linked, change.partner_user or user, since)
+
+
+def seen(version: Version, received_at: float) -> View:
+    """Return the view for an event; one that came before the present user's time names no user (security.md 4)."""
+    if received_at < version.partner_since:
+        return NOTHING
+    return View(linked=version.linked, partner_user=version.partner_user)
+
+
+def news(before: Holding | None, now: Holding) -> bool:
+    """Say whether an event tells something new of a pair; older events than the last word tell nothing."""
+    return before is None or (now.held != before.held and now.at > before.at)

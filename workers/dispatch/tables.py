@@ -1,0 +1,54 @@
+"""What dispatch remembers. Every row carries (grp, lane, n): it stands once the bus holds step n, and is undone otherwise."""
+
+from typing import Any, Final
+
+from sqlalchemy import BigInteger, Boolean, Column, Double, Index, Integer, Table, Text
+
+from workers.runtime.database import metadata
+
+
+def _step() -> tuple[Column[Any], ...]:
+    return Column("grp", Text, nullable=False), Column("lane", Integer, nullable=False), Column("n", BigInteger, nullable=False)
+
+
+# One row per event that went out: its later copies are duplicates.
+claims: Final = Table(
+    "claim",
+    metadata,
+    Column("request_id", Text, primary_key=True),
+    Column("digest", Text, nullable=False),  # of account, type and data id: tells a copy from another event under the same id
+    Column("outcome", Text, nullable=False),
+    Column("day", Integer, nullable=False),  # days since 1970 when it was made
+    *_step(),
+    Index(None, "grp", "lane", "n"),
+    Index(None, "day"),
+)
+
+# One row per version of an account's link; the newest stands. Rows are added, never changed, so that a step can be undone.
+accounts: Final = Table(
+    "account_view",
+    metadata,
+    Column("account", Text, primary_key=True),
+    Column("version", BigInteger, primary_key=True, autoincrement=False),
+    Column("state", Text, nullable=False),
+    Column("linked", Boolean, nullable=False),
+    Column("partner_user", Text),  # the last one known: a removal does not forget whose events these were
+    Column("partner_since", Double, nullable=False),  # events received earlier belong to another user; 0: to nobody else
+    *_step(),
+    Index(None, "grp", "lane", "n"),
+)
+
+# Which account had which device; the newest row of a pair stands.
+devices: Final = Table(
+    "device_view",
+    metadata,
+    Column("device", Text, primary_key=True),
+    Column("account", Text, primary_key=True),
+    Column("n", BigInteger, primary_key=True, autoincrement=False),
+    Column("held", Boolean, nullable=False),  # False: the device was removed
+    Column("at", Double, nullable=False),  # when, by Ring's time of the event that said so
+    *_step()[:2],
+    Index(None, "grp", "lane", "n"),
+)
+
+STEPPED: Final = (claims, accounts, devices)
