@@ -1,0 +1,119 @@
+"""The sweep that moves links on: takes due rows under a lease and does one step of each, many at a time."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final, Self
+
+import structlog
+
+from linker.budget import Budget
+from linker.matching import Matching
+from linker.ringapi import RingApi
+from linker.rows import Grant
+from linker.steps import MARGIN_OF_LEASE, Steps
+from linker.store import Moved, Store
+from linker.vault import Vault
+from schemas.errors import Unavailable
+from schemas.records import App
+from workers.bus.contract import Stop
+from workers.runtime import sweep
+from workers.runtime.lease import steady
+from workers.runtime.sealing import CodeOpener
+from workers.runtime.secrets import Secret
+
+log = structlog.get_logger()
+PARALLEL: Final = 64
+BATCH: Final = 0.05  # seconds one round waits for its steps before it looks for more work
+IDLE: Final = 1.0  # seconds between two looks where nothing is due
+SPARE: Final = 10.0  # seconds a lease is longer than a call and what must be written after it
+
+
+@dataclass
+class Advance:
+    """A Sweep and, by `run`, a worker. Its steps live between `async with`; `wake` is set by intake and by each finished step."""
+
+    store: Store
+    ring: RingApi
+    vault: Vault
+    opener: CodeOpener
+    keys: Mapping[App, Secret]
+    budget: Budget
+    owner: str
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+    parallel: int = PARALLEL
+    clock: Callable[[], float] = time.time
+    name: str = "linker.advance"
+
+    def __post_init__(self) -> None:
+        self._steps = Steps(self.store, self.ring, self.vault, self.opener, self.budget, self.clock)
+        self._match = Matching(self.store, self.opener, self.keys, self.clock)
+        self._length = self.ring.timeout + MARGIN_OF_LEASE + SPARE
+        self._running: set[asyncio.Task[None]] = set()
+
+    async def run(self, stop: Stop) -> None:
+        """Advance links until `stop`; what is under way then is finished."""
+        async with self:
+            await sweep.run(self, stop, wake=self.wake)
+
+    async def __aenter__(self) -> Self:
+        self._group = await asyncio.TaskGroup().__aenter__()
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self._group.__aexit__(*error)  # type: ignore[arg-type] # handed through as it came
+
+    async def __call__(self, now: datetime) -> timedelta:
+        """Start what is due and fits, wait a moment for it, and say when to come again."""
+        if not await self._start(now.timestamp()):
+            return timedelta(seconds=await self._until_due(now.timestamp()))
+        await asyncio.wait(self._running, timeout=BATCH)
+        return timedelta(0)
+
+    async def _start(self, now: float) -> int:
+        """Start a task for each row taken; return how many."""
+        due = await self.store.next_due()
+        room = self.parallel - len(self._running)
+        if room <= 0 or due is None or due > now:
+            return 0
+        ends = steady() + self._length
+        attempts = await self.store.take_attempts(owner=self.owner, now=now, length=self._length, limit=room)
+        grants = await self.store.take_grants(owner=self.owner, now=now, length=self._length, limit=room - len(attempts), queue=0)
+        strangers = await self._take_strangers(now, room - len(attempts) - len(grants))
+        for attempt in attempts:
+            self._spawn(self._match(attempt), f"match {attempt.attempt}")
+        for grant in (*grants, *strangers):
+            self._spawn(self._steps(grant, ends), f"{grant.stage} {grant.code_hash[:12]}")
+        return len(attempts) + len(grants) + len(strangers)
+
+    async def _take_strangers(self, now: float, room: int) -> list[Grant]:
+        """Take strangers' codes as far as their bucket goes, never more than a quarter of the room."""
+        limit = self.budget.strangers(min(room, self.parallel // 4))
+        if limit <= 0:
+            return []
+        return await self.store.take_grants(owner=self.owner, now=now, length=self._length, limit=limit, queue=1)
+
+    def _spawn(self, step: Awaitable[None], name: str) -> None:
+        task = self._group.create_task(self._guard(step, name), name=name)
+        self._running.add(task)
+        task.add_done_callback(self._finished)
+
+    async def _guard(self, step: Awaitable[None], name: str) -> None:
+        """Leave a row to its lease's end where another linker moved it or the store is away; all else is a bug."""
+        try:
+            await step
+        except Moved:
+            log.info("link.superseded", step=name)
+        except Unavailable as error:
+            log.warning("link.delayed", step=name, why=str(error))
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._running.discard(task)
+        self.wake.set()
+
+    async def _until_due(self, now: float) -> float:
+        """Return the seconds to sleep: until the next row is due, at most IDLE, and a moment where all due rows are held."""
+        due = await self.store.next_due()
+        return IDLE if due is None else min(IDLE, max(BATCH, due - now))

@@ -1,0 +1,77 @@
+"""The life of an attempt (one confirmed sign-in), as pure transitions. Security 1: a nonce is one user's, once."""
+
+from typing import Final
+
+from msgspec.structs import replace
+
+from linker.rows import ENDED, Attempt, Grant
+from linker.saga import NONCE_LIFE, TAP, Move, Verdict, claimed
+
+QUICK: Final = 1.0  # seconds until an attempt that found no grant looks again
+OVERLAP: Final = 60.0  # seconds a look reaches back behind the last one: commits need not appear in the order of their times
+CONTESTED: Final = f"two users confirmed the same sign-in; neither was linked: {TAP}"
+
+
+def requested(*, attempt: str, nonce_hash: str, secret: bytes, time: str, partner_user: str, at: float) -> Attempt:
+    """Return the row of a sign-in that was just confirmed; `time` is Ring's text, 13 digits of epoch milliseconds."""
+    return Attempt(
+        attempt=attempt,
+        nonce_hash=nonce_hash,
+        secret=secret,
+        time=time,
+        until=int(time) / 1000 + NONCE_LIFE,
+        partner_user=partner_user,
+        requested_at=at,
+        due_at=at,
+        marks=(("signed in", at),),
+    )
+
+
+def collided(first: Attempt, second: Attempt, now: float) -> tuple[Attempt, Attempt]:
+    """Return both after `second` brought the nonce that `first` has already: the same user follows, two users contest."""
+    later = replace(second, nonce_hash=None)
+    if first.partner_user == second.partner_user:
+        return first, replace(later, follows=first.attempt, secret=None, due_at=None)
+    if first.state == "completed":
+        return first, learned(later, Verdict("rejected", f"this sign-in has already linked another user: {TAP}"), now)
+    contested = Verdict("contested", CONTESTED)
+    return (first if first.state in ENDED else learned(first, contested, now)), learned(later, contested, now)
+
+
+def overdue(attempt: Attempt, now: float) -> Attempt | None:
+    """Return the attempt as expired once its nonce's window is over, with the reason."""
+    if now <= attempt.until:
+        return None
+    if attempt.horizon is None:
+        words = "linker was down until the nonce's 10 minutes were over"
+    elif attempt.grant:
+        words = "another sign-in of this Ring account was under way until the nonce's 10 minutes were over"
+    else:
+        words = "no code of this Ring account arrived within the nonce's 10 minutes"
+    return learned(attempt, Verdict("expired", f"{words}: {TAP}"), now)
+
+
+def unmatched(attempt: Attempt, looked_at: float, now: float) -> Attempt:
+    """Let the attempt wait for its grant until the window ends."""
+    return replace(attempt, horizon=looked_at, due_at=min(now + QUICK, attempt.until + 0.001))
+
+
+def matched(attempt: Attempt, grant: Grant, now: float) -> tuple[Attempt, Move | None]:
+    """Decide between an attempt and the grant whose account its nonce names; a Move is what the grant does with it."""
+    known = replace(attempt, grant=grant.code_hash)
+    if grant.state == "unclaimed":
+        move = claimed(grant, attempt=attempt.attempt, partner_user=attempt.partner_user, nonce_until=attempt.until, now=now)
+        return learned(known, Verdict("claimed"), now), move
+    if grant.state == "completed" and grant.partner_user == attempt.partner_user:
+        return learned(known, Verdict("completed"), now), None
+    if grant.state == "completed":
+        words = f"this Ring account is already linked to another user: remove the app there first, or {TAP}"
+        return learned(known, Verdict("rejected", words), now), None
+    return unmatched(known, now, now), None  # claimed or awaiting: wait how the earlier sign-in ends
+
+
+def learned(attempt: Attempt, verdict: Verdict, now: float) -> Attempt:
+    """Return the attempt after its grant moved; what is not needed any more is dropped."""
+    secret = attempt.secret if verdict.state == "claimed" else None
+    marks = (*attempt.marks, (verdict.state, now))
+    return replace(attempt, state=verdict.state, reason=verdict.reason, secret=secret, due_at=None, marks=marks)

@@ -1,0 +1,78 @@
+"""The job that turns codes and confirmed sign-ins into rows, and nothing else: a slow Ring never holds a partition."""
+
+import asyncio
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from hashlib import sha256
+
+import msgspec
+from sqlalchemy import Table
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from linker import claims, saga, store
+from linker.rows import Attempt, Grant
+from schemas.errors import Rejected
+from schemas.records import CodeReceived, LinkRequested, LinkSecret
+from schemas.ring import nonce
+from schemas.topics import CODE_RECEIVED, LINK_REQUESTED
+from workers.bus.contract import Held, Record
+from workers.runtime.jobs import Step
+from workers.runtime.sealing import CodeOpener
+
+
+@dataclass(frozen=True)
+class Intake:
+    """Inserts each record once under its natural key, so that a repeated batch changes nothing; then wakes advance."""
+
+    opener: CodeOpener
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+    name: str = "linker.intake"
+    topics: Collection[str] = (CODE_RECEIVED.name, LINK_REQUESTED.name)
+    stepped: Collection[Table] = ()  # others act on these rows: they carry no n and are never undone
+
+    async def __call__(self, batch: Sequence[Held], step: Step, now: datetime) -> Sequence[Sequence[Record] | Rejected]:
+        """Return no records for each record taken in, or why it is buried."""
+        results = [await self._take(record, step.connection, now.timestamp()) for record in batch]
+        self.wake.set()
+        return results
+
+    async def due(self, step: Step, limit: int, now: datetime) -> Sequence[Record]:
+        """Owe nothing."""
+        del step, limit, now
+        return ()
+
+    async def _take(self, record: Held, connection: AsyncConnection, now: float) -> Sequence[Record] | Rejected:
+        try:
+            if record.topic == CODE_RECEIVED.name:
+                await store.add_grant(connection, _grant(record))
+            else:
+                await store.add_attempt(connection, _attempt(record, self.opener), now)
+        except msgspec.DecodeError:
+            return Rejected("not a record that ringhook writes to this topic", reason="malformed")
+        except Rejected as error:
+            return error
+        return ()
+
+
+def _grant(record: Held) -> Grant:
+    came = msgspec.json.decode(record.value, type=CodeReceived)
+    at = came.received_at.timestamp()
+    return saga.received(
+        code_hash=record.key.decode("ascii", "replace"), code=came.code, app=came.app, stranger=came.stranger, at=at
+    )
+
+
+def _attempt(record: Held, opener: CodeOpener) -> Attempt:
+    asked = msgspec.json.decode(record.value, type=LinkRequested)
+    secret = msgspec.json.decode(opener.open(asked.secret), type=LinkSecret)
+    if nonce.sent_at(asked.time) is None or not nonce.well_formed(secret.nonce):
+        raise Rejected("this sign-in's nonce or time cannot be Ring's", reason="malformed")
+    return claims.requested(
+        attempt=asked.attempt,
+        nonce_hash=sha256(secret.nonce.encode()).hexdigest(),
+        secret=asked.secret,
+        time=asked.time,
+        partner_user=asked.partner_user,
+        at=asked.requested_at.timestamp(),
+    )

@@ -1,0 +1,86 @@
+"""One look of an attempt for its grant: newest first, in constant time, off the event loop."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+
+from linker import claims
+from linker.metrics import MATCH_SECONDS, STEPS
+from linker.rows import Attempt, Grant
+from linker.saga import Verdict
+from linker.store import Pooled, Store
+from schemas.errors import Rejected
+from schemas.records import App, LinkSecret
+from schemas.ring import nonce
+from workers.runtime.sealing import CodeOpener
+from workers.runtime.secrets import Secret
+
+FIRST_PAGE: Final = 256  # the grant is nearly always among the newest
+PAGE: Final = 4_096
+
+
+@dataclass(frozen=True)
+class Matching:
+    """Brings attempts and grants together."""
+
+    store: Store
+    opener: CodeOpener
+    keys: Mapping[App, Secret]
+    clock: Callable[[], float]
+
+    async def __call__(self, attempt: Attempt) -> None:
+        """Claim the grant the nonce names, or let the attempt wait, or expire. Raises Moved, Unavailable."""
+        looked_at = self.clock()
+        after = claims.overdue(attempt, looked_at)
+        if after is None:
+            after = await self._look(attempt, looked_at)
+        if after is not None:
+            await self.store.settle(attempt, after)
+            STEPS.labels("match", after.state).inc()
+
+    async def _look(self, attempt: Attempt, looked_at: float) -> Attempt | None:
+        """Return the attempt as it shall be, or None where it was written together with its grant."""
+        try:
+            secret = msgspec.json.decode(self.opener.open(attempt.secret or b""), type=LinkSecret)
+        except Rejected as error:
+            return claims.learned(attempt, Verdict("rejected", str(error)), looked_at)
+        with MATCH_SECONDS.time():
+            grant = await self._find(attempt, secret.nonce)
+        if grant is None:
+            return claims.unmatched(attempt, looked_at, self.clock())
+        after, move = claims.matched(attempt, grant, self.clock())
+        if move is None:
+            return after
+        await self.store.claim(attempt, after, grant, move, self.clock())
+        STEPS.labels("match", "claimed").inc()
+        return None
+
+    async def _find(self, attempt: Attempt, wanted: str) -> Grant | None:
+        since = attempt.horizon - claims.OVERLAP if attempt.horizon is not None else None
+        found = await self._search(attempt, wanted, since) or attempt.grant
+        grant = await self.store.grant(found) if found else None
+        return grant if grant and grant.pool is not None else None
+
+    async def _search(self, attempt: Attempt, wanted: str, since: float | None) -> str | None:
+        last: Pooled | None = None
+        size = FIRST_PAGE
+        while page := await self.store.pooled(last, since, size):
+            if found := await asyncio.to_thread(_match, self.keys, wanted, attempt.time, page):
+                return found
+            last, size = page[-1], PAGE
+        return None
+
+
+def _match(keys: Mapping[App, Secret], wanted: str, time: str, page: Sequence[Pooled]) -> str | None:
+    """Return the newest grant of the page whose account reproduces the nonce under its own app's key (security 14)."""
+    best: Pooled | None = None
+    for app, key in keys.items():
+        mine = [pooled for pooled in page if pooled.app == app]
+        account = nonce.match(key.reveal().encode(), wanted, time, (pooled.account for pooled in mine))
+        found = next((pooled for pooled in mine if pooled.account == account), None)
+        if found and (best is None or found.pool > best.pool):
+            best = found
+    return best.code_hash if best else None

@@ -1,0 +1,50 @@
+"""What can have become of one call to Ring: the words in which the shell tells the saga."""
+
+import msgspec
+
+
+class Tokens(msgspec.Struct, frozen=True, kw_only=True):
+    """New tokens, sealed for write `writes` of their row; `expires_at` in epoch seconds."""
+
+    access: bytes
+    refresh: bytes | None
+    writes: int
+    expires_at: float
+
+
+class Done(msgspec.Struct, frozen=True, kw_only=True):
+    """Ring did what was asked."""
+
+    tokens: Tokens | None = None
+    account: str | None = None
+
+
+class Refused(msgspec.Struct, frozen=True, kw_only=True):
+    """Ring answered no, and nothing happened. `stale`: it says that the status is not one this step starts from."""
+
+    words: str
+    stale: bool = False
+
+
+class Unauthorised(msgspec.Struct, frozen=True, kw_only=True):
+    """Ring does not accept the access token."""
+
+    words: str
+
+
+class NotSent(msgspec.Struct, frozen=True, kw_only=True):
+    """The request certainly was not acted on: no connection, or 429. `wait`: seconds Ring asked for."""
+
+    words: str
+    wait: float = 0.0
+    limited: bool = False  # 429: everybody waits
+
+
+class Unclear(msgspec.Struct, frozen=True, kw_only=True):
+    """Nobody knows whether Ring acted: timeout, connection cut, 5xx."""
+
+    words: str
+    wait: float = 0.0
+
+
+Outcome = Done | Refused | Unauthorised | NotSent | Unclear

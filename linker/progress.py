@@ -1,0 +1,104 @@
+"""How far a link and an account have come, for the live page and for /v1; no secret is in it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from linker.rows import Attempt, Grant, Mark
+from linker.store import Store
+from schemas.records import LinkState
+
+
+class Progress(msgspec.Struct, frozen=True, kw_only=True):
+    """One attempt: `steps` are (what happened, when in epoch seconds), `finding` says what is wrong and what to do."""
+
+    state: LinkState
+    steps: tuple[Mark, ...]
+    finding: str | None = None
+
+
+class GrantSeen(msgspec.Struct, frozen=True, kw_only=True):
+    """One grant of an account."""
+
+    generation: int
+    state: LinkState
+    steps: tuple[Mark, ...]
+    finding: str | None
+    attempt: str | None
+    partner_user: str | None
+
+
+class AccountSeen(msgspec.Struct, frozen=True, kw_only=True):
+    """One account: how it stands, and each of its grants, the newest first."""
+
+    account: str
+    state: LinkState
+    linked: bool
+    generation: int
+    version: int
+    partner_user: str | None
+    changed_at: float
+    steps: tuple[Mark, ...]
+    finding: str | None
+    grants: tuple[GrantSeen, ...]
+
+
+@dataclass(frozen=True)
+class Explain:
+    """Answers from the store; raises Unavailable while it is away."""
+
+    store: Store
+
+    async def progress(self, attempt: str) -> Progress | None:
+        """Return the attempt's progress, None where nothing is known of it yet."""
+        found = await self.store.attempt(attempt)
+        if found and found.follows:
+            found = await self.store.attempt(found.follows) or found
+        if found is None:
+            return None
+        grant = await self.store.grant(found.grant) if found.grant else None
+        return seen(found, grant)
+
+    async def account(self, account: str) -> AccountSeen | None:
+        """Return how an account stands, None where nothing is known of it."""
+        found = await self.store.account(account)
+        if found is None:
+            return None
+        known, grants = found
+        shown = next((grant for grant in grants if grant.generation == known.generation), None)
+        return AccountSeen(
+            account=account,
+            state=known.state,
+            linked=known.linked,
+            generation=known.generation,
+            version=known.version,
+            partner_user=known.partner_user,
+            changed_at=known.changed_at,
+            steps=shown.marks if shown else (),
+            finding=shown.reason if shown else None,
+            grants=tuple(_seen(grant) for grant in grants),
+        )
+
+
+def seen(attempt: Attempt, grant: Grant | None) -> Progress:
+    """Return an attempt's progress together with its grant's; while the grant struggles, its reason is the finding. Pure."""
+    mine = grant if grant and grant.attempt == attempt.attempt else None
+    finding = attempt.reason or (mine.reason if mine else None)
+    return Progress(state=attempt.state, steps=_together(attempt.marks, grant.marks if grant else ()), finding=finding)
+
+
+def _together(*marks: Sequence[Mark]) -> tuple[Mark, ...]:
+    """Return all marks in the order of their times, each name and second once."""
+    return tuple(sorted({mark for several in marks for mark in several}, key=lambda mark: mark[1]))
+
+
+def _seen(grant: Grant) -> GrantSeen:
+    return GrantSeen(
+        generation=grant.generation,
+        state=grant.state,
+        steps=grant.marks,
+        finding=grant.reason,
+        attempt=grant.attempt,
+        partner_user=grant.partner_user,
+    )

@@ -1,0 +1,206 @@
+"""The calls to Ring's OAuth and API: one request each, one outcome each, never a redirect, a proxy or a log of a secret."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from http import HTTPStatus
+from ipaddress import ip_address
+from typing import Any, Final
+
+import aiohttp
+import msgspec
+from yarl import URL
+
+from linker.metrics import RING_SECONDS
+from linker.outcomes import Done, NotSent, Outcome, Refused, Unauthorised, Unclear
+from schemas.errors import Misconfigured, Rejected
+from schemas.records import App
+from schemas.ring import answers, api
+from workers.runtime.secrets import Secret
+
+TIMEOUT: Final = 8.0  # seconds for a whole call
+CONNECT: Final = 3.0  # of which for the connection
+BODY_LIMIT: Final = 64 * 1024
+BUSY: Final = 1.0  # seconds to wait after a 429 that does not say how long
+
+
+class Credentials(msgspec.Struct, frozen=True):
+    """What the portal gave for one app."""
+
+    client_id: str
+    client_secret: Secret
+    hmac_key: Secret
+
+
+class Raw(msgspec.Struct, frozen=True):
+    """What came over the wire."""
+
+    status: int
+    retry_after: str | None
+    body: bytes
+
+
+@dataclass(frozen=True)
+class RingApi:
+    """Ring, as the linker sees it. Every call returns an outcome within `timeout` seconds and raises nothing of the wire."""
+
+    oauth: aiohttp.ClientSession
+    session: aiohttp.ClientSession
+    oauth_url: str
+    api_url: str
+    apps: Mapping[App, Credentials]
+    timeout: float = TIMEOUT
+
+    async def exchange(self, app: App, code: str) -> api.Tokens | Outcome:
+        """POST the code: its one and only time."""
+        known = self.apps[app]
+        return await self._tokens("exchange", api.exchange_form(known.client_id, known.client_secret.reveal(), code))
+
+    async def refresh(self, app: App, refresh_token: str) -> api.Tokens | Outcome:
+        """POST the refresh token, which rotates."""
+        known = self.apps[app]
+        return await self._tokens("refresh", api.refresh_form(known.client_id, known.client_secret.reveal(), refresh_token))
+
+    async def identify(self, access_token: str) -> Outcome:
+        """GET users/me: Done carries the account id."""
+        raw = await self._api("account", "GET", api.ACCOUNT_PATH, access_token)
+        outcome = _outcome("account", raw)
+        if not isinstance(raw, Raw) or not isinstance(outcome, Done):
+            return outcome
+        try:
+            return Done(account=api.read_account(raw.body))
+        except Rejected as error:
+            return Unclear(words=str(error))
+
+    async def claim(self, access_token: str, nonce: str, identifier: str | None) -> Outcome:
+        """POST the integration with the nonce."""
+        body = api.claim_body(nonce, identifier)
+        return _outcome("claim", await self._api("claim", "POST", api.INTEGRATION_PATH, access_token, body))
+
+    async def complete(self, access_token: str) -> Outcome:
+        """PATCH the integration to completed."""
+        body = api.complete_body()
+        return _outcome("complete", await self._api("complete", "PATCH", api.INTEGRATION_PATH, access_token, body))
+
+    async def _tokens(self, call: answers.Call, form: dict[str, str]) -> api.Tokens | Outcome:
+        raw = await self._send(call, self.oauth, "POST", self.oauth_url + api.TOKEN_PATH, data=form)
+        outcome = _outcome(call, raw)
+        if not isinstance(raw, Raw) or not isinstance(outcome, Done):
+            return outcome
+        try:
+            return api.read_tokens(raw.body)
+        except Rejected as error:
+            return Unclear(words=str(error))
+
+    async def _api(
+        self, call: answers.Call, method: str, path: str, token: str, body: bytes | None = None
+    ) -> Raw | NotSent | Unclear:
+        headers = {"Authorization": f"Bearer {token}"} | ({"Content-Type": "application/json"} if body else {})
+        return await self._send(call, self.session, method, self.api_url + path, data=body, headers=headers)
+
+    async def _send(
+        self,
+        call: answers.Call,
+        session: aiohttp.ClientSession,
+        method: str,
+        url: str,
+        **what: Any,  # noqa: ANN401 - aiohttp's own
+    ) -> Raw | NotSent | Unclear:
+        try:
+            with RING_SECONDS.labels(call).time():
+                async with asyncio.timeout(self.timeout), session.request(method, url, allow_redirects=False, **what) as response:
+                    return Raw(response.status, response.headers.get("Retry-After"), await _body(response))
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+            return NotSent(words=f"no connection to Ring: {type(error).__name__}")
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            return Unclear(words=f"no answer from Ring: {type(error).__name__}")
+
+
+@asynccontextmanager
+async def connect(
+    *,
+    api_url: str,
+    oauth_url: str,
+    apps: Mapping[App, Credentials],
+    timeout: float = TIMEOUT,  # noqa: ASYNC109 - of each call
+) -> AsyncIterator[RingApi]:
+    """Open the client, for URLs that are https or loopback (security 15); raises Misconfigured for others."""
+    async with AsyncExitStack() as stack:
+        # A code goes out on a connection of its own: one kept alive may be cut under it, and nobody would know what became of it.
+        oauth = await stack.enter_async_context(_session(force_close=True))
+        session = await stack.enter_async_context(_session(force_close=False))
+        yield RingApi(oauth, session, _safe(oauth_url), _safe(api_url), apps, timeout)
+
+
+def _session(*, force_close: bool) -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=200, force_close=force_close),
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT),
+        trust_env=False,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        headers={"User-Agent": "ringhook", "Accept": "application/json"},
+    )
+
+
+def _outcome(call: answers.Call, raw: Raw | NotSent | Unclear) -> Outcome:  # noqa: PLR0911 - a table: one line, one meaning
+    """Say what an answer means for the saga; Ring's own words go along, cut short by the schema."""
+    if not isinstance(raw, Raw):
+        return raw
+    answer = answers.classify(call, raw.status, raw.retry_after, raw.body, datetime.now(UTC))
+    words = f"{raw.status} {' · '.join(answer.said[:2])}".strip()
+    wait = answer.after.total_seconds() if answer.after else 0.0
+    match answer.meaning:
+        case "done":
+            return Done()
+        case "unauthorised":
+            return Unauthorised(words=words)
+        case "limited":
+            return NotSent(words=words, wait=max(wait, BUSY), limited=True)
+        case "unavailable":
+            return _unavailable(call, raw.status, words, wait)
+        case "ambiguous":
+            return Unclear(words=words, wait=wait)
+        case _:
+            return Refused(words=words, stale=answer.meaning == "transition")
+
+
+def _unavailable(call: answers.Call, status: int, words: str, wait: float) -> Outcome:
+    """Tell what Ring did not take up from what it may have; a redirect is not followed, and a code not offered twice to it."""
+    if status < HTTPStatus.BAD_REQUEST:
+        return (
+            Refused(words=f"{words} (a redirect, which is not followed)")
+            if call == "exchange"
+            else NotSent(words=words, wait=wait)
+        )
+    if call == "claim":
+        return Unclear(words=words, wait=wait)  # asking by PATCH costs nothing
+    return NotSent(words=words, wait=wait)
+
+
+async def _body(response: aiohttp.ClientResponse) -> bytes:
+    """Return at most BODY_LIMIT bytes; what was cut or never came is no reason to forget the status."""
+    body = b""
+    try:
+        async for chunk in response.content.iter_chunked(BODY_LIMIT):
+            body += chunk
+            if len(body) >= BODY_LIMIT:
+                return body[:BODY_LIMIT]
+    except (aiohttp.ClientError, TimeoutError, OSError):
+        return body
+    return body
+
+
+def _safe(url: str) -> str:
+    parsed = URL(url)
+    if parsed.scheme == "https" or (parsed.scheme == "http" and _loopback(parsed.host or "")):
+        return url.rstrip("/")
+    raise Misconfigured(f"Ring's URLs must be https (http only on loopback), not {parsed.scheme}://{parsed.host}")
+
+
+def _loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,94 @@
+"""The linker's rows as values. Times are epoch seconds in UTC; what is sealed stays sealed here."""
+
+from typing import Final, Literal
+
+import msgspec
+
+from schemas.records import App, LinkState
+
+# What is to be done next for a grant. The forms in -ing are intents, committed before a request that must not be blindly
+# repeated: a row found in one of them belongs to a linker that died in mid-request.
+Stage = Literal[
+    "exchange",  # POST the code
+    "exchanging",
+    "identify",  # GET users/me
+    "wait",  # for a user to sign in
+    "post",  # POST the integration with the nonce
+    "posting",
+    "probe",  # PATCH, because nobody knows whether the POST arrived
+    "verify",  # PATCH, because a repeated POST was refused: perhaps the first one had arrived
+    "patch",  # PATCH, after a POST that was answered
+    "refresh",  # renew the tokens, then go on with `resume`
+    "refreshing",
+    "rest",
+]
+
+ENDED: Final = frozenset({"expired", "lost", "rejected", "contested", "removed"})
+Mark = tuple[str, float]  # (what happened, when)
+
+
+class Grant(msgspec.Struct, frozen=True, kw_only=True):
+    """One code that Ring gave us, and everything that became of it."""
+
+    code_hash: str  # SHA-256 of the code in hex: the natural key
+    app: App = "first"
+    stranger: bool = False
+    received_at: float
+    generation: int  # microseconds of received_at: orders the grants of one account
+    state: LinkState = "received"
+    stage: Stage = "exchange"
+    resume: Stage | None = None  # where to go on after a refresh
+    renewed: bool = False  # the tokens were renewed for the stage at hand: a second 401 is final
+    due_at: float | None
+    queue: int = 0  # 1: a stranger's code, which waits behind everything proven
+    begun: int = 0  # how often this stage was taken up without an end: above 1, a linker died in it
+    tries: int = 0
+    posts: int = 0
+    reason: str | None = None
+    account: str | None = None
+    attempt: str | None = None
+    partner_user: str | None = None
+    nonce_until: float | None = None
+    code: bytes | None = None  # sealed box, until it was sent
+    access: bytes | None = None  # sealed by the vault, as is refresh
+    refresh: bytes | None = None
+    writes: int = 0  # the vault's write counter: old ciphertext does not open in a newer row
+    expires_at: float | None = None
+    open_at: float | None = None  # when it became unclaimed, the last time
+    pool: int | None = None  # the generation, while a nonce may match this grant
+    completed_at: float | None = None
+    marks: tuple[Mark, ...] = ()
+    counter: int = 0  # compare-and-swap
+
+
+class Attempt(msgspec.Struct, frozen=True, kw_only=True):
+    """One confirmed sign-in, which looks for its grant."""
+
+    attempt: str
+    nonce_hash: str | None  # SHA-256; unique; None where another attempt brought the nonce first
+    secret: bytes | None  # sealed box around LinkSecret, until it was used
+    time: str  # as Ring sent it
+    until: float  # end of the nonce's window
+    partner_user: str
+    requested_at: float
+    state: LinkState = "received"
+    grant: str | None = None  # the grant whose account reproduces the nonce, once it is known
+    follows: str | None = None  # the attempt of the same user that brought the same nonce first
+    reason: str | None = None
+    due_at: float | None
+    horizon: float | None = None  # grants that opened before were tried already
+    marks: tuple[Mark, ...] = ()
+    counter: int = 0
+
+
+class Account(msgspec.Struct, frozen=True, kw_only=True):
+    """What the world may know of one account; announced whenever `announced` < `version`."""
+
+    account: str
+    version: int = 0
+    announced: int = 0
+    generation: int = 0
+    state: LinkState = "unclaimed"
+    linked: bool = False
+    partner_user: str | None = None
+    changed_at: float = 0.0

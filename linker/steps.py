@@ -1,0 +1,141 @@
+"""One step of one grant: decide, write the intent, call Ring once, write what came of it."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+import structlog
+
+from linker import saga
+from linker.budget import Budget, Kind
+from linker.metrics import ENDED, MARGIN, STEPS
+from linker.outcomes import Done, NotSent, Outcome, Refused, Tokens
+from linker.ringapi import RingApi
+from linker.rows import ENDED as OVER
+from linker.rows import Grant
+from linker.saga import Call, Move
+from linker.store import Moved, Store
+from linker.vault import Vault
+from schemas.errors import Rejected, Unavailable
+from schemas.records import LinkSecret
+from schemas.ring import api
+from workers.runtime.backoff import Backoff
+from workers.runtime.lease import steady
+from workers.runtime.sealing import CodeOpener
+
+log = structlog.get_logger()
+PATIENCE: Final = 2.0  # seconds to wait for the budget
+LATER: Final = 0.2  # seconds until a postponed grant is due again
+MARGIN_OF_LEASE: Final = 2.0  # seconds of the lease that no call may use: what came of it is written then
+INSISTS: Final = 600.0  # seconds an outcome is tried to be written: it may hold the only copy of tokens
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Moves one grant by one step."""
+
+    store: Store
+    ring: RingApi
+    vault: Vault
+    opener: CodeOpener
+    budget: Budget
+    clock: Callable[[], float]
+
+    async def __call__(self, grant: Grant, lease_ends: float) -> None:
+        """Do what is due; `lease_ends` is of `steady()`. Unavailable: the row comes due again when its lease ends."""
+        move = saga.begin(grant, self.clock())
+        if move.call is None:
+            await self._write(grant, move, "decided")
+        elif not await self.budget.spend(_kind(move.call, grant), PATIENCE):
+            await self._postpone(grant, grant, "no_budget")
+        else:
+            await self._call(grant, move, move.call, lease_ends)
+
+    async def _call(self, grant: Grant, move: Move, call: Call, lease_ends: float) -> None:
+        held = await self.store.intend(grant, move.grant) if move.grant != grant else grant
+        if steady() + self.ring.timeout + MARGIN_OF_LEASE > lease_ends or saga.begin(grant, self.clock()).call != call:
+            await self._postpone(held, grant, "too_late")
+            return
+        _measure(call, grant, self.clock())
+        outcome = await self._ask(call, held)
+        if isinstance(outcome, NotSent) and outcome.limited:
+            self.budget.rest(outcome.wait)
+        await self._record(held, outcome)
+
+    async def _ask(self, call: Call, grant: Grant) -> Outcome:
+        """Make the one request; what cannot be opened is refused by us, in Ring's place."""
+        try:
+            answer = await self._request(call, grant)
+        except Rejected as error:
+            return Refused(words=str(error))
+        return Done(tokens=self.vault.seal(grant, answer, self.clock())) if isinstance(answer, api.Tokens) else answer
+
+    async def _request(self, call: Call, grant: Grant) -> api.Tokens | Outcome:
+        if call == "exchange":
+            return await self.ring.exchange(grant.app, self.opener.open(grant.code or b"").decode())
+        if call == "refresh":
+            return await self.ring.refresh(grant.app, self.vault.open(grant, "refresh"))
+        access = self.vault.open(grant, "access")
+        if call == "identify":
+            return await self.ring.identify(access)
+        if call == "patch":
+            return await self.ring.complete(access)
+        secret = await self._secret(grant)
+        return await self.ring.claim(access, secret.nonce, secret.account_identifier)
+
+    async def _secret(self, grant: Grant) -> LinkSecret:
+        attempt = await self.store.attempt(grant.attempt or "")
+        if attempt is None or attempt.secret is None:
+            raise Rejected("the sign-in behind this link is gone", reason="absent")
+        return msgspec.json.decode(self.opener.open(attempt.secret), type=LinkSecret)
+
+    async def _record(self, held: Grant, outcome: Outcome) -> None:
+        """Write the outcome, again and again while the store is away."""
+        backoff, until = Backoff(first=0.05, longest=5.0), steady() + INSISTS
+        while True:
+            try:
+                return await self._write(held, saga.end(held, outcome, self.clock()), type(outcome).__name__.lower())
+            except Moved:
+                return await self._superseded(held, outcome)
+            except Unavailable:
+                if steady() > until:
+                    raise
+            await asyncio.sleep(backoff.next())
+
+    async def _superseded(self, held: Grant, outcome: Outcome) -> None:
+        """Look what another linker, or our own unanswered commit, made of the row; tokens that came are kept if they can be."""
+        fresh = await self.store.grant(held.code_hash)
+        tokens = outcome.tokens if isinstance(outcome, Done) else None
+        move = saga.rescued(fresh, tokens, self.clock()) if fresh and isinstance(tokens, Tokens) else None
+        if fresh and move:
+            await self._write(fresh, move, "rescued")
+        else:
+            log.info("link.superseded", grant=held.code_hash[:12], stage=held.stage)
+
+    async def _postpone(self, held: Grant, before: Grant, why: str) -> None:
+        await self._write(held, saga.postponed(before, LATER, self.clock()), why)
+
+    async def _write(self, before: Grant, move: Move, outcome: str) -> None:
+        await self.store.apply(before, move, self.clock())
+        after = move.grant
+        STEPS.labels(before.stage, outcome).inc()
+        if after.state != before.state and (after.state in OVER or after.state == "completed"):
+            ENDED.labels(after.state).inc()
+        log.info(
+            "link.moved", grant=before.code_hash[:12], step=before.stage, state=after.state, next=after.stage, why=after.reason
+        )
+
+
+def _kind(call: Call, grant: Grant) -> Kind:
+    if call == "exchange" and grant.queue:
+        return "stranger"
+    return "refresh" if call == "refresh" and grant.resume in {None, "rest", "wait"} else "link"
+
+
+def _measure(call: Call, grant: Grant, now: float) -> None:
+    if call == "exchange":
+        MARGIN.labels("exchange").observe(grant.received_at + saga.CODE_LIFE - now)
+    elif call == "post" and grant.nonce_until is not None:
+        MARGIN.labels("post").observe(grant.nonce_until - now)

@@ -1,0 +1,246 @@
+"""The linker's SQL. Every transition is a compare-and-swap on the row's counter; locks are taken account → grant → attempt."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+import msgspec
+from msgspec.structs import asdict, replace
+from sqlalchemy import ColumnElement, Row, Table, func, select, text, tuple_, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from linker import claims, saga, view
+from linker.rows import Account, Attempt, Grant
+from linker.saga import Move
+from linker.tables import accounts, attempts, grants
+from schemas.errors import RinghookError
+from workers.runtime import lease
+from workers.runtime.database import Database
+from workers.runtime.rows import compare_and_swap, insert_once
+
+Value = TypeVar("Value", Grant, Attempt, Account)
+Counted = TypeVar("Counted", Grant, Attempt)
+LOST_NEVER: Final = "set local synchronous_commit = on"
+
+
+class Moved(RinghookError):
+    """Another linker moved this row in the meantime: look again."""
+
+
+class Pooled(msgspec.Struct, frozen=True):
+    """What matching needs of an open grant."""
+
+    pool: int
+    code_hash: str
+    account: str
+    app: str
+
+
+@dataclass(frozen=True)
+class Store:
+    """What the linker keeps."""
+
+    database: Database
+
+    async def take_grants(self, *, owner: str, now: float, length: float, limit: int, queue: int) -> list[Grant]:
+        """Lease due grants of one queue, the longest due first, and count that they were taken up."""
+        where = (grants.c.queue == queue) & (grants.c.due_at <= now)
+        async with self.database.begin() as connection:
+            held = await lease.take(connection, grants, where, owner=owner, length=length, limit=limit, order=grants.c.due_at)
+            taken = [_value(Grant, row) for row in held.rows]
+            if taken:
+                mine = grants.c.code_hash.in_([grant.code_hash for grant in taken])
+                await connection.execute(update(grants).where(mine).values(begun=grants.c.begun + 1))
+            return [replace(grant, begun=grant.begun + 1) for grant in taken]
+
+    async def take_attempts(self, *, owner: str, now: float, length: float, limit: int) -> list[Attempt]:
+        """Lease due attempts, the longest due first."""
+        async with self.database.begin() as connection:
+            order, where = attempts.c.due_at, attempts.c.due_at <= now
+            held = await lease.take(connection, attempts, where, owner=owner, length=length, limit=limit, order=order)
+            return [_value(Attempt, row) for row in held.rows]
+
+    async def next_due(self) -> float | None:
+        """Return when the next row is due, leased ones too."""
+        async with self.database.read() as connection:
+            found = [
+                await connection.scalar(select(func.min(grants.c.due_at)).where(grants.c.queue == 0)),
+                await connection.scalar(select(func.min(grants.c.due_at)).where(grants.c.queue == 1)),
+                await connection.scalar(select(func.min(attempts.c.due_at))),
+            ]
+        return min((due for due in found if due is not None), default=None)
+
+    async def intend(self, before: Grant, after: Grant) -> Grant:
+        """Write down, durably, that a request is about to be made; the lease stays. Raises Moved."""
+        async with self.database.begin() as connection:
+            if connection.dialect.name == "postgresql":
+                await connection.execute(text(LOST_NEVER))
+            return await _swap(connection, grants, before, after, keep_lease=True)
+
+    async def apply(self, before: Grant, move: Move, now: float) -> None:
+        """Write a transition, what its attempt learns and what its account becomes, and give the lease back. Raises Moved."""
+        async with self.database.begin() as connection:
+            await _apply(connection, before, move, now)
+
+    async def claim(self, before: Attempt, after: Attempt, grant: Grant, move: Move, now: float) -> None:
+        """Give a grant to an attempt: both change or neither. Raises Moved."""
+        async with self.database.begin() as connection:
+            await _apply(connection, grant, msgspec.structs.replace(move, verdict=None), now)
+            await _swap(connection, attempts, before, after)
+
+    async def settle(self, before: Attempt, after: Attempt) -> None:
+        """Write an attempt's own transition. Raises Moved."""
+        async with self.database.begin() as connection:
+            await _swap(connection, attempts, before, after)
+
+    async def pooled(self, after: Pooled | None, since: float | None, limit: int) -> list[Pooled]:
+        """Return a page of the grants a nonce may match, newest first; `since`: only those that opened then or later."""
+        wanted = select(grants.c.pool, grants.c.code_hash, grants.c.account, grants.c.app).where(grants.c.pool.is_not(None))
+        if since is not None:
+            wanted = wanted.where(grants.c.open_at >= since)
+        if after is not None:
+            wanted = wanted.where(tuple_(grants.c.pool, grants.c.code_hash) < (after.pool, after.code_hash))
+        wanted = wanted.order_by(grants.c.pool.desc(), grants.c.code_hash.desc()).limit(limit)
+        async with self.database.read() as connection:
+            return [Pooled(*row) for row in await connection.execute(wanted)]
+
+    async def grant(self, code_hash: str) -> Grant | None:
+        """Return one grant."""
+        async with self.database.read() as connection:
+            return await _one(connection, Grant, grants, grants.c.code_hash, code_hash)
+
+    async def attempt(self, attempt: str) -> Attempt | None:
+        """Return one attempt."""
+        async with self.database.read() as connection:
+            return await _one(connection, Attempt, attempts, attempts.c.attempt, attempt)
+
+    async def account(self, account: str) -> tuple[Account, list[Grant]] | None:
+        """Return an account and its grants, the newest first."""
+        async with self.database.read() as connection:
+            found = await _one(connection, Account, accounts, accounts.c.account, account)
+            return (found, await _grants_of(connection, account)) if found else None
+
+    async def behind(self, limit: int) -> list[Account]:
+        """Return accounts whose last version was not announced yet."""
+        async with self.database.read() as connection:
+            wanted = select(accounts).where(accounts.c.behind).order_by(accounts.c.account).limit(limit)
+            return [_value(Account, row) for row in await connection.execute(wanted)]
+
+    async def announced(self, told: Sequence[Account]) -> None:
+        """Note which versions the world was told; a version that rose in the meantime stays to be told."""
+        async with self.database.begin() as connection:
+            for account in told:
+                mine = update(accounts).where(accounts.c.account == account.account, accounts.c.announced < account.version)
+                still = accounts.c.version > account.version
+                await connection.execute(mine.values(announced=account.version, behind=still))
+
+
+async def add_grant(connection: AsyncConnection, grant: Grant) -> None:
+    """Insert a code's row once; a repeated record changes nothing."""
+    await insert_once(connection, grants, _columns(grant))
+
+
+async def add_attempt(connection: AsyncConnection, attempt: Attempt, now: float) -> None:
+    """Insert an attempt once; one whose nonce another attempt brought first follows it, or contests it."""
+    if await insert_once(connection, attempts, _columns(attempt)):
+        return
+    if await _one(connection, Attempt, attempts, attempts.c.attempt, attempt.attempt):
+        return
+    first = await _one(connection, Attempt, attempts, attempts.c.nonce_hash, attempt.nonce_hash)
+    if first is not None:
+        await _collide(connection, first, attempt, now)
+
+
+async def _collide(connection: AsyncConnection, first: Attempt, second: Attempt, now: float) -> None:
+    grant = await _one(connection, Grant, grants, grants.c.code_hash, first.grant) if first.grant else None
+    if grant and grant.account:  # the order of locks: account, grant, attempt
+        await _lock(connection, grant.account)
+        grant = await _one(connection, Grant, grants, grants.c.code_hash, grant.code_hash, lock=True)
+    first = await _one(connection, Attempt, attempts, attempts.c.attempt, first.attempt, lock=True) or first
+    one, two = claims.collided(first, second, now)
+    if one.state == "contested" and grant and grant.attempt == first.attempt:
+        move = saga.unclaimed(grant, saga.Verdict("contested", claims.CONTESTED), now)
+        await _apply(connection, grant, replace(move, verdict=None), now)
+    if one is not first:
+        await _swap(connection, attempts, first, one)
+    await insert_once(connection, attempts, _columns(two))
+
+
+async def _apply(connection: AsyncConnection, before: Grant, move: Move, now: float) -> None:
+    account = await _lock(connection, move.grant.account) if move.grant.account else None
+    after = await _swap(connection, grants, before, move.grant)
+    if move.verdict and before.attempt:
+        await _teach(connection, before.attempt, move.verdict, now)
+    if account and (before.state, before.account) != (after.state, after.account):
+        await _see(connection, account, now)
+
+
+async def _see(connection: AsyncConnection, account: Account, now: float) -> None:
+    """Let the account follow its grants; what a newer completed grant replaced is removed."""
+    owned = await _grants_of(connection, account.account)
+    for old in view.replaced(owned):
+        move = saga.removed(old, "a newer link of this Ring account replaced it", now)
+        await _swap(connection, grants, old, move.grant)
+        if move.verdict and old.attempt:
+            await _teach(connection, old.attempt, move.verdict, now)
+    after = view.seen(account, await _grants_of(connection, account.account), now)
+    if after != account:
+        values = asdict(after) | {"behind": True}
+        await connection.execute(update(accounts).where(accounts.c.account == account.account).values(**values))
+
+
+async def _teach(connection: AsyncConnection, attempt: str, verdict: saga.Verdict, now: float) -> None:
+    before = await _one(connection, Attempt, attempts, attempts.c.attempt, attempt, lock=True)
+    if before:
+        await _swap(connection, attempts, before, claims.learned(before, verdict, now))
+
+
+async def _lock(connection: AsyncConnection, account: str) -> Account:
+    """Hold the account's row: whoever changes one of its grants does so alone."""
+    await insert_once(connection, accounts, asdict(Account(account=account)) | {"behind": False})
+    found = await _one(connection, Account, accounts, accounts.c.account, account, lock=True)
+    return found or Account(account=account)
+
+
+async def _swap(
+    connection: AsyncConnection, table: Table, before: Counted, after: Counted, *, keep_lease: bool = False
+) -> Counted:
+    """Write `after` where the row still has `before`'s counter, and return it with its own; else raise Moved."""
+    key = table.primary_key.columns.keys()[0]
+    counter = before.counter
+    raised = replace(after, counter=counter + 1)
+    changes = _columns(raised) if keep_lease else _columns(raised) | {"lease_owner": None, "lease_until": None}
+    if not await compare_and_swap(connection, table, {key: getattr(before, key), "counter": counter}, changes):
+        raise Moved
+    return raised
+
+
+async def _grants_of(connection: AsyncConnection, account: str) -> list[Grant]:
+    wanted = select(grants).where(grants.c.account == account).order_by(grants.c.generation.desc())
+    return [_value(Grant, row) for row in await connection.execute(wanted)]
+
+
+async def _one(
+    connection: AsyncConnection,
+    kind: type[Value],
+    table: Table,
+    column: ColumnElement[Any],
+    value: object,
+    *,
+    lock: bool = False,
+) -> Value | None:
+    wanted = select(table).where(column == value)
+    row = (await connection.execute(wanted.with_for_update() if lock else wanted)).first()
+    return _value(kind, row) if row else None
+
+
+def _value(kind: type[Value], row: Row[Any]) -> Value:
+    """Return the row as its value; the lease's columns are the store's own."""
+    fields = {name: value for name, value in row._mapping.items() if name in kind.__struct_fields__}  # noqa: SLF001 - public, spelt so
+    if "marks" in fields:
+        fields["marks"] = msgspec.json.decode(fields["marks"], type=tuple[tuple[str, float], ...])
+    return kind(**fields)
+
+
+def _columns(value: Grant | Attempt) -> dict[str, Any]:
+    return asdict(value) | {"marks": msgspec.json.encode(value.marks).decode()}

@@ -1,0 +1,85 @@
+"""The linker's tables. Columns are the fields of linker/rows.py, besides the lease; queries stand in store.py alone."""
+
+from typing import Final
+
+from sqlalchemy import BigInteger, Boolean, Column, Double, Index, Integer, LargeBinary, Table, Text
+
+from workers.runtime.database import metadata
+
+grants: Final = Table(
+    "linker_grants",
+    metadata,
+    Column("code_hash", Text, primary_key=True),
+    Column("app", Text, nullable=False),
+    Column("stranger", Boolean, nullable=False),
+    Column("received_at", Double, nullable=False),
+    Column("generation", BigInteger, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("stage", Text, nullable=False),
+    Column("resume", Text),
+    Column("renewed", Boolean, nullable=False),
+    Column("due_at", Double),
+    Column("queue", Integer, nullable=False),
+    Column("begun", Integer, nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("posts", Integer, nullable=False),
+    Column("reason", Text),
+    Column("account", Text),
+    Column("attempt", Text),
+    Column("partner_user", Text),
+    Column("nonce_until", Double),
+    Column("code", LargeBinary),
+    Column("access", LargeBinary),
+    Column("refresh", LargeBinary),
+    Column("writes", Integer, nullable=False),
+    Column("expires_at", Double),
+    Column("open_at", Double),
+    Column("pool", BigInteger),
+    Column("completed_at", Double),
+    Column("marks", Text, nullable=False),
+    Column("counter", Integer, nullable=False),
+    Column("lease_owner", Text),
+    Column("lease_until", Double),
+    Index(None, "queue", "due_at"),  # what rests has no due_at: looking for work does not cost more with what is stored
+    Index(None, "account"),
+    Index(None, "pool", "code_hash"),
+    Index(None, "open_at"),
+)
+
+attempts: Final = Table(
+    "linker_attempts",
+    metadata,
+    Column("attempt", Text, primary_key=True),
+    Column("nonce_hash", Text, unique=True),
+    Column("secret", LargeBinary),
+    Column("time", Text, nullable=False),
+    Column("until", Double, nullable=False),
+    Column("partner_user", Text, nullable=False),
+    Column("requested_at", Double, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("grant", Text),
+    Column("follows", Text),
+    Column("reason", Text),
+    Column("due_at", Double),
+    Column("horizon", Double),
+    Column("marks", Text, nullable=False),
+    Column("counter", Integer, nullable=False),
+    Column("lease_owner", Text),
+    Column("lease_until", Double),
+    Index(None, "due_at"),
+)
+
+accounts: Final = Table(
+    "linker_accounts",
+    metadata,
+    Column("account", Text, primary_key=True),
+    Column("version", BigInteger, nullable=False),
+    Column("announced", BigInteger, nullable=False),
+    Column("behind", Boolean, nullable=False),  # announced < version, so that an index finds what is to be told
+    Column("generation", BigInteger, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("linked", Boolean, nullable=False),
+    Column("partner_user", Text),
+    Column("changed_at", Double, nullable=False),
+)
+Index(None, accounts.c.account, sqlite_where=accounts.c.behind, postgresql_where=accounts.c.behind)

@@ -1,0 +1,33 @@
+"""What an account is, seen over all its grants: only the serving generation decides `linked`. Pure."""
+
+from collections.abc import Sequence
+
+from msgspec.structs import replace
+
+from linker.rows import ENDED, Account, Grant
+
+
+def serving(grants: Sequence[Grant]) -> Grant | None:
+    """Return the newest completed grant: the old generation serves until a newer one completes (correctness.md §7)."""
+    return max((grant for grant in grants if grant.state == "completed"), key=_order, default=None)
+
+
+def replaced(grants: Sequence[Grant]) -> list[Grant]:
+    """Return the grants that a newer completed one has made pointless."""
+    now = serving(grants)
+    return [grant for grant in grants if now and _order(grant) < _order(now) and grant.state not in ENDED]
+
+
+def seen(account: Account, grants: Sequence[Grant], now: float) -> Account:
+    """Return the account as its grants make it; the version rises only where something changed."""
+    shown = serving(grants) or max(grants, key=_order, default=None)
+    if shown is None:
+        return account
+    linked = shown.state == "completed"
+    user = shown.partner_user if linked else None
+    after = replace(account, state=shown.state, generation=shown.generation, linked=linked, partner_user=user)
+    return after if after == account else replace(after, version=account.version + 1, changed_at=now)
+
+
+def _order(grant: Grant) -> tuple[int, str]:
+    return grant.generation, grant.code_hash
