@@ -61,7 +61,7 @@ def listed(connection: AsyncConnection, **columns: Sequence[str]) -> FromClause:
     """Return a table of these text columns, all of one length; one statement text for any number of rows."""
     if connection.dialect.name == "postgresql":
         arrays = [bindparam(None, [*values], type_=ARRAY(Text), unique=True) for values in columns.values()]
-        return func.unnest(*arrays).table_valued(*columns, name="listed")
+        return func.unnest(*arrays).table_valued(*columns, name="listed").render_derived()
     rows = bindparam(None, json.dumps([*zip(*columns.values(), strict=True)]), type_=Text, unique=True)
     each = func.json_each(rows).table_valued("value", name="listed")
     fields = [func.json_extract(each.c.value, f"$[{place}]").label(name) for place, name in enumerate(columns)]
