@@ -59,7 +59,8 @@ class NoCode(Rejected):
 def parse(body: bytes, query: str) -> Posted:
     """Return the one code of a request, or raise NoCode with the reason; nothing else, whatever the bytes are.
 
-    `{` opens JSON, anything else is a form; the query string counts besides. Empty values are as if absent.
+    `{` opens JSON, anything else is a form; `query`, as it came and still percent-encoded, counts besides. Empty values are as
+    if absent.
     """
     text = body.decode(errors="replace").strip("\ufeff \t\r\n\0")
     said, asked = _json(text) if text.startswith("{") else _form(text), _form(query)

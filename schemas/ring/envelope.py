@@ -3,6 +3,7 @@
 Source: developer.amazon.com/docs/ring/notifications.html, and recorded deliveries where they differ from it.
 """
 
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal
 
@@ -14,6 +15,7 @@ from schemas.ring import fields
 from schemas.ring.fields import Json
 
 MAX_AGE: Final = timedelta(days=13)  # Ring signs no time: what is older may be a replay, and claims are kept 16 days
+MAX_DEPTH: Final = 100  # Ring's are 6 deep; from about 1,000 on, common parsers give up on what orjson still reads
 ADDED: Final = "app_integration_added"
 REMOVED: Final = "app_integration_removed"
 DEVICE_REMOVED: Final = "device_removed"
@@ -38,7 +40,7 @@ TYPES: Final = frozenset(
     )
 )
 
-Quarantine = Literal["not_json", "not_an_envelope", "stale"]
+Quarantine = Literal["not_json", "not_an_envelope", "too_deep", "stale"]
 
 
 class Subscription(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -90,9 +92,23 @@ def _root(body: bytes) -> Json:
         root: Any = orjson.loads(body)
     except ValueError as error:
         raise Rejected("signed, but not JSON", reason="not_json") from error
+    if body.count(b"{") + body.count(b"[") > MAX_DEPTH and _deeper(root, MAX_DEPTH):
+        raise Rejected(f"signed JSON, but nested deeper than {MAX_DEPTH}", reason="too_deep")
     if not isinstance(root, dict):
         raise Rejected("signed JSON, but not an object", reason="not_an_envelope")
     return root
+
+
+def _deeper(root: object, levels: int) -> bool:
+    """Say whether containers are nested in more than `levels` levels; level by level, for recursion is what it guards."""
+    level = [root]
+    for _ in range(levels):
+        level = [inner for value in level for inner in _inside(value) if isinstance(inner, dict | list)]
+    return bool(level)
+
+
+def _inside(value: object) -> Iterable[object]:
+    return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
 
 
 def _read(body: bytes, root: Json) -> Envelope:

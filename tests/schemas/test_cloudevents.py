@@ -88,6 +88,12 @@ def test_sequence_sorts_as_text() -> None:
     assert cloudevents.sequence(9) < cloudevents.sequence(10) < cloudevents.sequence(2**63)
 
 
+def test_a_value_nested_beyond_recursion_is_rejected() -> None:
+    deep = b'{"received_at":"2026-02-13T13:40:00Z","payload":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
+    with pytest.raises(Rejected):
+        cloudevents.read(cloudevents.binary(EVENT)[0], deep)
+
+
 NAMES = ("ce_id", "ce_type", "ce_time", "ce_linked", "ce_accountid", "ce_source", "ce_partneruserid")
 
 

@@ -127,6 +127,19 @@ def test_the_device_is_read_from_any_form_of_its_link() -> None:
     assert sample("absolute_device_link").device == sample("device_offline").device
 
 
+def nested(depth: int) -> bytes:
+    return b'{"data":{"type":"x","more":' + b"[" * depth + b"]" * depth + b"}}"
+
+
+def test_what_common_parsers_cannot_read_is_quarantined() -> None:
+    wide = b'{"data":{"type":"x","more":[' + b"[]," * 5_000 + b"[{}]]}}"
+    assert all(parse(body, NOW).type == "x" for body in (wide, nested(envelope.MAX_DEPTH - 2)))
+    for depth in (envelope.MAX_DEPTH - 1, 1_000):
+        with pytest.raises(Rejected) as rejected:
+            parse(nested(depth), NOW)
+        assert rejected.value.reason == "too_deep"
+
+
 def test_age_is_judged_by_when_the_body_came() -> None:
     body = (SAMPLES / "motion_detected.json").read_bytes()
     sent = parse(body, NOW).time

@@ -40,6 +40,14 @@ def test_one_altered_byte_anywhere_does_not_open() -> None:
             RING.open(altered, CONTEXT)
 
 
+def test_what_was_cut_does_not_open() -> None:
+    sealed = RING.seal(b"token", CONTEXT)
+    for length in range(len(sealed)):
+        with pytest.raises(Rejected) as rejected:
+            RING.open(sealed[:length], CONTEXT)
+        assert rejected.value.reason == "tampered"
+
+
 def test_the_same_plaintext_is_sealed_differently_each_time() -> None:
     assert RING.seal(b"token", CONTEXT) != RING.seal(b"token", CONTEXT)
 
