@@ -8,12 +8,15 @@ from aiohttp import web
 
 from ingress.clock import utc_now
 from ingress.home import home
+from ingress.link.progress import Attempts
+from ingress.link.routes import add_link
 from ingress.notices import Notices
 from ingress.ring.code import Sealer
 from ingress.ring.routes import add_ring
 from ingress.route import Handler, guarded
 from ingress.settings import Settings
 from workers.bus.contract import Publisher
+from workers.runtime.sealing import Keyring
 
 HOT: Final = web.AppKey("HOT", Mapping[str, Handler])  # POST paths that need no router
 
@@ -24,10 +27,13 @@ def public_app(
     sealer: Sealer,
     notices: Notices,
     *,
+    cookies: Keyring,
+    attempts: Attempts,
     clock: Callable[[], datetime] = utc_now,
 ) -> web.Application:
     """Return what Ring and browsers reach; `ingress.server.Server` serves it."""
     application = web.Application()
     application[HOT] = add_ring(application, settings, publisher, sealer, notices=notices, clock=clock)
+    add_link(application, settings, publisher, sealer, cookies=cookies, attempts=attempts, notices=notices, clock=clock)
     application.router.add_get("/", guarded("home", home(settings), deadline_s=settings.limits.deadline_s))
     return application

@@ -10,6 +10,6 @@ BUFFERED: Final = Gauge("ringhook_request_buffered_bytes", "Bytes of large reque
 VERIFY_FAILURES: Final = Counter("ringhook_webhook_verify_failures_total", "Webhooks refused, by what was wrong", ["reason"])
 REFUSED_BY_BOUND: Final = Counter("ringhook_requests_refused_by_bound_total", "Requests answered 503 at a bound", ["route"])
 CRASHES: Final = Counter("ringhook_request_crashes_total", "Requests answered 503 because of a bug of ours", ["route"])
-CONNECTIONS: Final = Gauge("ringhook_connections", "Open connections of the public listener")
+CONNECTIONS: Final = Gauge("ringhook_connections", "Open connections, by listener", ["server"])
 CONNECTIONS_CUT: Final = Counter("ringhook_connections_cut_total", "Connections closed by us, by why", ["why"])
 NOTICES_DROPPED: Final = Counter("ringhook_notices_dropped_total", "Sampled facts that found no room or no bus")

@@ -57,7 +57,7 @@ class Server:
         if server is None:
             raise Fatal("aiohttp's runner has no server after its setup")
         server.request_handler = dispatch(server.request_handler, self.application.get(HOT, {}))  # type: ignore[assignment]
-        CONNECTIONS.set_function(lambda: len(server.connections))
+        CONNECTIONS.labels(server=self.name).set_function(lambda: len(server.connections))
         listener = await self._listen(server)
         try:
             await self._watch(server, stop)

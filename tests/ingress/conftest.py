@@ -11,10 +11,12 @@ import msgspec
 import pytest
 
 from ingress.app import public_app
+from ingress.link.attempt import Seals
 from ingress.notices import Notices
 from ingress.server import Server
 from ingress.settings import Dev, Settings
 from schemas import topics
+from schemas.errors import Unavailable
 from workers.bus import memory
 from workers.bus.contract import BusUnavailable, Publisher, Record
 from workers.runtime.sealing import CodeOpener, CodeSealer, Keyring, generate_code_keys, generate_key
@@ -72,6 +74,37 @@ class Edge:
     stop: asyncio.Event
     running: asyncio.Task[None]
     notices: Notices
+    attempts: "Known"
+    seals: Seals
+    clock: "Clock"
+
+
+@dataclass
+class Clock:
+    """Stands still until a test moves it."""
+
+    now: datetime = NOW
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+class Known:
+    """Attempts with a switch; a link's progress as a test says it is."""
+
+    def __init__(self) -> None:
+        self.progresses: dict[str, Known.Seen] = {}
+        self.down = False
+
+    class Seen(msgspec.Struct, frozen=True):
+        state: str
+        steps: tuple[tuple[str, float], ...] = ()
+        finding: str | None = None
+
+    async def progress(self, attempt: str) -> Seen | None:
+        if self.down:
+            raise Unavailable
+        return self.progresses.get(attempt)
 
 
 Start = Callable[..., AbstractAsyncContextManager[Edge]]
@@ -94,15 +127,32 @@ async def running(**changes: object) -> AsyncIterator[Edge]:
     async with AsyncExitStack() as stack:
         inner = await stack.enter_async_context(memory.connect("memory:", namespace="t", topics=topics.FIXED))
         bus = Switch(inner)
-        notices = Notices(bus, clock=lambda: NOW)
-        application = public_app(settings, bus, CodeSealer(public), notices, clock=lambda: NOW)
+        clock, attempts, cookies = Clock(), Known(), Keyring.parse(generate_key())
+        notices = Notices(bus, clock=clock)
+        sealer = CodeSealer(public)
+        application = public_app(settings, bus, sealer, notices, cookies=cookies, attempts=attempts, clock=clock)
         listening = asyncio.get_running_loop().create_future()
         server = Server(application, "127.0.0.1", 0, settings.limits, listening=listening)
         stop = asyncio.Event()
         task, telling = asyncio.create_task(server.run(stop)), asyncio.create_task(notices.run(stop))
         port = await asyncio.wait_for(listening, 5)
-        client = await stack.enter_async_context(aiohttp.ClientSession(f"http://127.0.0.1:{port}"))
-        edge = Edge(str(f"http://127.0.0.1:{port}"), port, bus, CodeOpener(private), client, server, stop, task, notices)
+        client = await stack.enter_async_context(
+            aiohttp.ClientSession(f"http://127.0.0.1:{port}", cookie_jar=aiohttp.CookieJar(unsafe=True))
+        )
+        edge = Edge(
+            url=f"http://127.0.0.1:{port}",
+            port=port,
+            bus=bus,
+            opener=CodeOpener(private),
+            client=client,
+            server=server,
+            stop=stop,
+            running=task,
+            notices=notices,
+            attempts=attempts,
+            seals=Seals(cookies, settings.namespace),
+            clock=clock,
+        )
         try:
             yield edge
         finally:

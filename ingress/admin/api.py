@@ -1,0 +1,106 @@
+"""`/v1`: JSON in, JSON out, and a scope declared on every route."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final, Protocol, TypeVar
+
+import msgspec
+from aiohttp import web
+
+from ingress.admin.gate import Gate
+from ingress.body import read
+from ingress.bounds import Room
+from ingress.errors import Answer, NotFound, WrongMediaType
+from ingress.link.progress import Attempts, shown
+from ingress.link.signin.handoff import Handoff
+from ingress.route import Handler, guarded
+from ingress.settings import Scope
+from schemas.errors import Rejected
+
+Answering = Callable[[web.Request], Awaitable[object]]
+T = TypeVar("T")
+BODY_LIMIT: Final = 64 * 1024  # bytes
+HEADERS: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+SCOPES: Final = web.AppKey("SCOPES", dict[tuple[str, str], Scope])  # (method, path) → what a token needs for it
+CODES: Final = {401: "unauthorized", 403: "forbidden", 404: "not_found", 409: "conflict", 413: "too_large"} | {
+    415: "json_only",
+    421: "misdirected",
+    422: "unprocessable",
+    503: "unavailable",
+}
+
+
+class Accounts(Protocol):
+    """Knows the accounts; the linker's store does."""
+
+    async def describe(self, account: str) -> object | None:
+        """Return what is known of an account as something JSON can say, without secrets, or None."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Api:
+    """Adds routes of `/v1` to an internal application; each names the scope it needs, or it cannot be added."""
+
+    application: web.Application
+    gate: Gate
+    deadline_s: float = 10.0
+
+    def add(self, method: str, path: str, scope: Scope, answering: Answering) -> None:
+        """Add a route whose answer is encoded as JSON; its errors are those of `ingress.errors`."""
+        self.application.setdefault(SCOPES, {})[method, path] = scope
+        handler = self._gated(scope, answering)
+        self.application.router.add_route(method, path, guarded("v1", handler, deadline_s=self.deadline_s, render=refused))
+
+    def _gated(self, scope: Scope, answering: Answering) -> Handler:
+        async def gated(request: web.Request) -> web.Response:
+            self.gate.admit(request.headers, scope)
+            if request.method not in {"GET", "HEAD"} and request.content_type != "application/json":
+                raise WrongMediaType("Content-Type: application/json is needed.", reason="media_type")
+            return as_json(await answering(request))
+
+        return gated
+
+
+def as_json(value: object, status: int = 200) -> web.Response:
+    """Return the value as a JSON answer that nobody keeps."""
+    return web.Response(body=msgspec.json.encode(value), status=status, content_type="application/json", headers=HEADERS)
+
+
+def refused(answer: Answer, error: BaseException) -> web.Response:
+    """Return `{"error": {"code", "message"}}`."""
+    message = str(error) if isinstance(error, Rejected) else answer.words
+    response = as_json({"error": {"code": CODES.get(answer.status, "bad_request"), "message": message}}, answer.status)
+    if answer.status == 401:  # noqa: PLR2004 - RFC 9110 wants the scheme named
+        response.headers["WWW-Authenticate"] = "Bearer"
+    return response
+
+
+def add_claims(api: Api, handoff: Handoff) -> None:
+    """Add `POST /v1/attempts/{attempt}/claim` (scope claim)."""
+    room = Room(64 * BODY_LIMIT)
+
+    async def claim(request: web.Request) -> object:
+        return await handoff.claim(request.match_info["attempt"], await read(request, BODY_LIMIT, room))
+
+    api.add("POST", "/v1/attempts/{attempt}/claim", "claim", claim)
+
+
+def add_reading(api: Api, accounts: Accounts, attempts: Attempts) -> None:
+    """Add `GET /v1/accounts/{account}` and `GET /v1/attempts/{attempt}` (scope read)."""
+
+    async def account(request: web.Request) -> object:
+        return found(await accounts.describe(request.match_info["account"]))
+
+    async def attempt(request: web.Request) -> object:
+        return shown(found(await attempts.progress(request.match_info["attempt"])))
+
+    api.add("GET", "/v1/accounts/{account}", "read", account)
+    api.add("GET", "/v1/attempts/{attempt}", "read", attempt)
+
+
+def found(value: T | None) -> T:
+    """Return the value, or raise NotFound."""
+    if value is None:
+        raise NotFound("Nothing is known under this id.", reason="unknown_id")
+    return value

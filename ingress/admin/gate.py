@@ -1,0 +1,58 @@
+"""Who may call `/v1`: the right host, no foreign page, a known token, and a scope for each route. Pure."""
+
+import hmac
+from collections.abc import Collection, Mapping, Sequence
+from hashlib import sha256
+from urllib.parse import urlsplit
+
+import msgspec
+
+from ingress.errors import Forbidden, Misdirected, Unauthorized
+from ingress.settings import Scope, Token
+
+_BEARER = "bearer "
+
+
+class Gate(msgspec.Struct, frozen=True):
+    """The tokens of an installation, and the names under which its internal listener is called (without ports)."""
+
+    tokens: Sequence[Token]
+    hosts: Collection[str]
+
+    def admit(self, headers: Mapping[str, str], scope: Scope) -> Token:
+        """Return whose token it is, or raise Misdirected (421), Forbidden (403) or Unauthorized (401)."""
+        host = headers.get("Host", "")
+        if name_of(host) not in self.hosts:
+            raise Misdirected(f"This listener is not called {name_of(host)[:100]!r}.", reason="host")
+        demand_no_foreign_page(headers, host)
+        token = self._known(headers.get("Authorization", ""))
+        if scope not in token.scopes:
+            raise Forbidden(f"The token {token.name!r} lacks the scope {scope!r}.", reason="scope")
+        return token
+
+    def _known(self, authorization: str) -> Token:
+        """Return the token that was shown; every one is compared, in constant time."""
+        if authorization[: len(_BEARER)].lower() != _BEARER:
+            raise Unauthorized("Authorization: Bearer <token> is needed.", reason="token_missing")
+        shown = sha256(authorization[len(_BEARER) :].strip().encode(errors="surrogatepass")).hexdigest().encode()
+        known = [token for token in self.tokens if hmac.compare_digest(token.sha256.lower().encode(), shown)]
+        if not known:
+            raise Unauthorized("This token is not known.", reason="token_unknown")
+        return known[0]
+
+
+def demand_no_foreign_page(headers: Mapping[str, str], host: str) -> None:
+    """Raise Forbidden where a browser sends this for another site's page."""
+    if headers.get("Sec-Fetch-Site", "none") not in {"none", "same-origin"}:
+        raise Forbidden("Pages of other sites may not call this.", reason="cross_site")
+    origin = headers.get("Origin")
+    if origin is not None and origin.lower() not in {f"http://{host.lower()}", f"https://{host.lower()}"}:
+        raise Forbidden("Pages of other sites may not call this.", reason="cross_site")
+
+
+def name_of(host: str) -> str:
+    """Return the name in a Host header: `admin:8081` → `admin`, `[::1]:8081` → `::1`; `` for what is no host."""
+    try:
+        return (urlsplit(f"//{host}").hostname or "").lower()
+    except ValueError:
+        return ""

@@ -1,0 +1,47 @@
+"""The pages of the sign-in: small, without scripts, never framed, never kept."""
+
+from importlib.resources import files
+from typing import Final
+
+from aiohttp import web
+from jinja2 import Environment, PackageLoader
+
+from ingress.errors import Answer
+from ingress.link.words import BROKEN, TITLES
+from schemas.errors import Rejected
+
+STYLE_PATH: Final = "/ring/account-link/style.css"
+_POLICY: Final = "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+HEADERS: Final = {
+    "Cache-Control": "no-store",
+    "Referrer-Policy": "no-referrer",
+    "Content-Security-Policy": _POLICY,
+    "X-Frame-Options": "DENY",
+    "X-Content-Type-Options": "nosniff",
+}
+_TEMPLATES: Final = Environment(
+    loader=PackageLoader("ingress.link"), autoescape=True, auto_reload=False, trim_blocks=True, lstrip_blocks=True
+)
+_STYLE: Final = files("ingress.link").joinpath("templates", "style.css").read_bytes()
+
+
+def page(template: str, *, status: int = 200, **facts: object) -> web.Response:
+    """Return a page; every fact is escaped."""
+    text = _TEMPLATES.get_template(template).render(style=STYLE_PATH, **facts)
+    return web.Response(text=text, status=status, content_type="text/html", headers=HEADERS)
+
+
+def redirect(location: str) -> web.Response:
+    """Return 303 without a page."""
+    return web.Response(status=303, headers={**HEADERS, "Location": location})
+
+
+def refused(answer: Answer, error: BaseException) -> web.Response:
+    """Return the page for a refusal; words of ours only where the error carries some."""
+    words = str(error) if isinstance(error, Rejected) else BROKEN
+    return page("message.html", status=answer.status, title=TITLES.get(answer.status, TITLES[400]), words=words)
+
+
+async def style(_request: web.Request) -> web.Response:
+    """Serve the one style sheet."""
+    return web.Response(body=_STYLE, content_type="text/css", headers={"Cache-Control": "public, max-age=3600"})

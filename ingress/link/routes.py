@@ -1,0 +1,79 @@
+"""The pages of the sign-in on the public application."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Final
+
+from aiohttp import web
+
+from ingress.bounds import Bound, Room
+from ingress.link.attempt import Attempt, Seals
+from ingress.link.confirm import PROGRESS, Confirm
+from ingress.link.confirmation import CONFIRM
+from ingress.link.cookie import Cookie
+from ingress.link.pages import STYLE_PATH, refused, style
+from ingress.link.progress import Attempts, Follow
+from ingress.link.signin import dev
+from ingress.link.signin.finish import Finish
+from ingress.link.signin.handoff import FINISH, sign_in_url
+from ingress.link.start import Start
+from ingress.metrics import IN_FLIGHT
+from ingress.notices import Notices
+from ingress.ring.code import Sealer
+from ingress.route import Handler, guarded
+from ingress.settings import Dev, Settings
+from workers.bus.contract import Publisher
+from workers.runtime.sealing import Keyring
+
+START: Final = "/ring/account-link"
+
+
+def add_link(
+    application: web.Application,
+    settings: Settings,
+    publisher: Publisher,
+    sealer: Sealer,
+    *,
+    cookies: Keyring,
+    attempts: Attempts,
+    notices: Notices,
+    clock: Callable[[], datetime],
+) -> None:
+    """Add the Account Link URL and the pages behind it."""
+    limits, room = settings.limits, Room(settings.limits.buffered_bytes)
+    seals = Seals(cookies, settings.namespace)
+    cookie = Cookie(seals, secure=settings.secure)
+    bound = Bound(limits.pages)
+    IN_FLIGHT.labels(route="pages").set_function(lambda: bound.taken)
+
+    def add(method: str, path: str, name: str, handler: Handler) -> None:
+        bounded = within(bound, handler) if method == "GET" else handler  # a dripping form must not keep pages from others
+        page = guarded(name, bounded, deadline_s=limits.deadline_s, render=refused)
+        application.router.add_route(method, path, page)
+
+    add("GET", START, "link_start", Start(cookie, _sign_in_url(settings), notices, clock))
+    if isinstance(settings.signin, Dev):
+        passcode = dev.Passcode(settings.signin, seals, cookie, room, settings.public_url, clock)
+        add("GET", dev.PATH, "link_dev", passcode.ask)
+        add("POST", dev.PATH, "link_dev", passcode.check)
+    else:
+        add("GET", FINISH, "link_finish", Finish(seals, cookie, clock))
+    add("POST", CONFIRM, "link_confirm", Confirm(publisher, sealer, seals, cookie, room, settings.public_url, clock))
+    add("GET", PROGRESS, "link_progress", Follow(cookie, attempts))
+    add("GET", STYLE_PATH, "link_style", style)
+
+
+def within(bound: Bound, handler: Handler) -> Handler:
+    """Return the handler with a bound on how many run at a time."""
+
+    async def bounded(request: web.Request) -> web.StreamResponse:
+        with bound:
+            return await handler(request)
+
+    return bounded
+
+
+def _sign_in_url(settings: Settings) -> Callable[[Attempt], str]:
+    if isinstance(settings.signin, Dev):
+        return lambda _attempt: dev.PATH
+    return sign_in_url(settings.signin.login_url)

@@ -1,0 +1,44 @@
+"""What the sign-in pages say, in plain words."""
+
+from typing import Final
+
+AGAIN: Final = "Open the Ring app and tap Sign In there again."
+MALFORMED: Final = f"This sign-in address is not complete. {AGAIN}"
+STALE: Final = f"This sign-in was begun more than ten minutes ago. {AGAIN}"
+FUTURE: Final = f"This sign-in address comes from the future: a clock is wrong, ours or Ring's. {AGAIN}"
+ANOTHER_BROWSER: Final = f"This sign-in was not begun in this browser, or was begun again since. {AGAIN}"
+TOO_LATE: Final = f"That took too long. {AGAIN}"
+FROM_ELSEWHERE: Final = f"This request came from another site. {AGAIN}"
+WRONG_PASSCODE: Final = "That is not the passcode."
+TRY_LATER: Final = "We cannot look just now. This page tries again by itself."
+BROKEN: Final = "Something on our side does not work just now. Please try again in a minute."
+ONLY_IF: Final = "Continue only if you just tapped Sign In in your own Ring app."
+
+TITLES: Final = {
+    400: "Something is missing",
+    403: "This cannot go on here",
+    404: "There is nothing here",
+    410: "Too late",
+    413: "Too large",
+    503: "One moment",
+}
+# by state: what the live page says, and whether anything more will come
+STATES: Final = {
+    "started": ("Not confirmed yet", "You have not confirmed the connection.", True),
+    "requested": ("Connecting", "You have confirmed. We are connecting your Ring account now.", False),
+    "received": ("Connecting", "You have confirmed. We are connecting your Ring account now.", False),
+    "exchanged": ("Connecting", "Ring has let us in; we are finding out which account this is.", False),
+    "unclaimed": ("Connecting", "We are waiting for Ring to tell us about your account.", False),
+    "claimed": ("Connecting", "Your account was found. We are telling Ring.", False),
+    "awaiting": ("Connecting", "Ring knows. One last step is left.", False),
+    "completed": ("Connected", "Your Ring account is connected. You can close this page.", True),
+    "expired": ("Not connected", f"The sign-in ran out of time. {AGAIN}", True),
+    "lost": (
+        "Not connected",
+        "The connection broke where it cannot be resumed. Remove the app in Ring, and add it again.",
+        True,
+    ),
+    "rejected": ("Not connected", f"Ring did not accept the sign-in. {AGAIN}", True),
+    "contested": ("Not connected", f"Two people confirmed the same sign-in, so neither was connected. {AGAIN}", True),
+    "removed": ("Disconnected", "The app was removed in Ring. Add it again there to connect.", True),
+}

@@ -1,0 +1,306 @@
+import html
+import re
+from datetime import timedelta
+
+import aiohttp
+import msgspec
+import pytest
+from aiohttp import ClientResponse
+
+from ingress.link.attempt import Attempt, Signed
+from ingress.settings import Handoff
+from schemas import topics
+from schemas.records import LinkRequested, LinkSecret
+from schemas.ring import nonce
+from tests.ingress.conftest import KEY, NOW, Edge, Known, Start
+
+TIME = "1771130906289"
+NONCE = nonce.make(KEY.encode(), TIME, "ava1.ring.account.XXXYYY")
+START = f"/ring/account-link?nonce={NONCE}&time={TIME}"
+LOGIN = "https://login.example.com/ring?lang=en"
+ALICE = "u-42"
+
+
+async def get(edge: Edge, path: str, **headers: str) -> tuple[ClientResponse, str]:
+    async with edge.client.get(path, allow_redirects=False, headers=headers) as response:
+        return response, await response.text()
+
+
+async def post(edge: Edge, path: str, fields: dict[str, str], **headers: str) -> tuple[ClientResponse, str]:
+    async with edge.client.post(path, data=fields, allow_redirects=False, headers=headers) as response:
+        return response, await response.text()
+
+
+def hidden(text: str) -> dict[str, str]:
+    return {name: html.unescape(value) for name, value in re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', text)}
+
+
+def cookie(edge: Edge) -> Attempt:
+    (morsel,) = list(edge.client.cookie_jar)
+    return edge.seals.attempt(morsel.value)
+
+
+def requests(edge: Edge) -> list[LinkRequested]:
+    return [msgspec.json.decode(record.value, type=LinkRequested) for record in edge.bus.of(topics.LINK_REQUESTED)]
+
+
+def ticket(edge: Edge, attempt: str, user: str = ALICE) -> str:
+    signed = Signed(
+        attempt=attempt, partner_user=user, account_identifier="u***r@example.com", until=NOW + timedelta(seconds=120)
+    )
+    return "/ring/account-link/finish?ticket=" + edge.seals.ticket(signed)
+
+
+async def signed_in_by_passcode(edge: Edge) -> dict[str, str]:
+    """Walk to the confirmation page; return its hidden fields."""
+    await get(edge, START)
+    _, text = await post(edge, "/ring/account-link/dev", {"passcode": "open sesame"})
+    return hidden(text)
+
+
+async def test_the_account_link_url_answers_303_without_a_page(edge: Edge) -> None:
+    response, text = await get(edge, START)
+    assert (response.status, response.headers["Location"], text) == (303, "/ring/account-link/dev", "")
+    assert cookie(edge).nonce == NONCE
+    for name, value in (("Referrer-Policy", "no-referrer"), ("Cache-Control", "no-store")):
+        assert response.headers[name] == value
+
+
+@pytest.mark.parametrize(
+    ("query", "status", "words"),
+    [
+        ("", 400, "not complete"),
+        (f"?nonce={NONCE}", 400, "not complete"),
+        (f"?time={TIME}", 400, "not complete"),
+        (f"?nonce={NONCE}&nonce={NONCE}&time={TIME}", 400, "not complete"),
+        (f"?nonce=short&time={TIME}", 400, "not complete"),
+        (f"?nonce={NONCE}&time=soon", 400, "not complete"),
+        (f"?nonce={NONCE}&time=%00", 400, "not complete"),
+        (f"?nonce={NONCE}&time=1771130206289", 410, "ten minutes"),
+        (f"?nonce={NONCE}&time=1771139906289", 400, "clock"),
+    ],
+)
+async def test_a_redirect_that_cannot_be_used_says_in_words_what_to_do(edge: Edge, query: str, status: int, words: str) -> None:
+    response, text = await get(edge, "/ring/account-link" + query)
+    assert response.status == status
+    assert words in text
+    assert "tap Sign In" in text
+    assert not list(edge.client.cookie_jar)
+
+
+async def test_every_page_forbids_frames_scripts_and_keeping(edge: Edge) -> None:
+    await get(edge, START)
+    for path in ("/ring/account-link", "/ring/account-link/dev", "/ring/account-link/progress"):
+        response, text = await get(edge, path)
+        assert "frame-ancestors 'none'" in response.headers["Content-Security-Policy"]
+        assert (response.headers["Referrer-Policy"], response.headers["Cache-Control"]) == ("no-referrer", "no-store")
+        assert "<script" not in text
+        assert "style=" not in text
+
+
+async def test_the_passcode_then_the_confirmation_requests_the_link_and_nothing_before_it_does(edge: Edge) -> None:
+    await get(edge, START)
+    _, asked = await get(edge, "/ring/account-link/dev")
+    assert "Development sign-in" in asked
+    response, text = await post(edge, "/ring/account-link/dev", {"passcode": "open sesame"})
+    assert response.status == 200
+    assert "dev-user" in text
+    assert "Continue only if you just tapped Sign In in your own Ring app." in text
+    assert not requests(edge)
+    response, _ = await post(edge, "/ring/account-link/confirm", hidden(text))
+    assert (response.status, response.headers["Location"]) == (303, "/ring/account-link/progress")
+    (request,) = requests(edge)
+    secret = msgspec.json.decode(edge.opener.open(request.secret), type=LinkSecret)
+    assert (request.partner_user, request.time, secret.nonce) == ("dev-user", TIME, NONCE)
+    assert edge.bus.of(topics.LINK_REQUESTED)[0].key == request.attempt.encode()
+    assert NONCE.encode() not in edge.bus.of(topics.LINK_REQUESTED)[0].value
+
+
+async def test_a_wrong_passcode_asks_again_and_guessing_has_a_bound(edge: Edge) -> None:
+    await get(edge, START)
+    statuses = [(await post(edge, "/ring/account-link/dev", {"passcode": f"guess {n}"}))[0].status for n in range(11)]
+    assert statuses == [403] * 10 + [503]
+    assert (await post(edge, "/ring/account-link/dev", {"passcode": "open sesame"}))[0].status == 503
+    edge.clock.now += timedelta(seconds=61)
+    assert (await post(edge, "/ring/account-link/dev", {"passcode": "open sesame"}))[0].status == 200
+
+
+async def test_gets_alone_never_link_even_with_a_live_session(edge: Edge) -> None:
+    fields = await signed_in_by_passcode(edge)
+    for path in (START, "/ring/account-link/dev", "/ring/account-link/confirm", "/ring/account-link/progress"):
+        await get(edge, path)
+        async with edge.client.get(path, params=fields, allow_redirects=True) as response:
+            await response.read()
+    assert not requests(edge)
+
+
+async def test_the_form_of_one_browser_is_worth_nothing_in_another(edge: Edge) -> None:
+    fields = await signed_in_by_passcode(edge)
+    edge.client.cookie_jar.clear()
+    assert (await post(edge, "/ring/account-link/confirm", fields))[0].status == 403
+    await get(edge, START)
+    assert (await post(edge, "/ring/account-link/confirm", fields))[0].status == 403
+    assert not requests(edge)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+        {"Origin": "https://evil.example.com"},
+        {"Origin": "https://evil.example.com", "Sec-Fetch-Site": "same-origin"},
+        {"Origin": "null", "Sec-Fetch-Site": "cross-site"},
+        {"Origin": "http://[broken"},
+    ],
+)
+async def test_a_post_from_another_site_is_refused(edge: Edge, headers: dict[str, str]) -> None:
+    fields = await signed_in_by_passcode(edge)
+    assert (await post(edge, "/ring/account-link/confirm", fields, **headers))[0].status == 403
+    assert not requests(edge)
+
+
+async def test_a_browser_under_our_own_referrer_policy_is_let_through(edge: Edge) -> None:
+    fields = await signed_in_by_passcode(edge)
+    response, _ = await post(edge, "/ring/account-link/confirm", fields, **{"Origin": "null", "Sec-Fetch-Site": "same-origin"})
+    assert response.status == 303
+
+
+async def test_a_tampered_cookie_or_claim_is_refused(edge: Edge) -> None:
+    fields = await signed_in_by_passcode(edge)
+    claim = fields["claim"]
+    for bad in ("", "x", claim[:-2] + ("AA" if claim[-2:] != "AA" else "BB"), claim.swapcase(), "é", "A" * 15_000):
+        assert (await post(edge, "/ring/account-link/confirm", {"claim": bad}))[0].status in {400, 403}, bad
+    (morsel,) = list(edge.client.cookie_jar)
+    for bad in (
+        "x",
+        morsel.value[:-2] + "zz",
+        edge.seals.claim(Signed(attempt="a", partner_user="b", account_identifier=None, until=NOW), cookie(edge)),
+    ):
+        async with (
+            aiohttp.ClientSession(edge.url, cookies={"ringhook": bad}) as other,
+            other.post("/ring/account-link/confirm", data=fields) as response,
+        ):
+            assert response.status == 403
+    assert not requests(edge)
+
+
+async def test_a_nonce_that_ran_out_before_the_confirmation_is_410(edge: Edge) -> None:
+    fields = await signed_in_by_passcode(edge)
+    edge.clock.now += timedelta(seconds=600)
+    response, text = await post(edge, "/ring/account-link/confirm", fields)
+    assert (response.status, "tap Sign In" in text) == (410, True)
+    assert not requests(edge)
+
+
+async def test_a_confirmation_that_the_bus_cannot_hold_is_503_with_a_page(edge: Edge) -> None:
+    fields = await signed_in_by_passcode(edge)
+    edge.bus.down = True
+    response, text = await post(edge, "/ring/account-link/confirm", fields)
+    assert (response.status, response.headers["Retry-After"], "try again" in text) == (503, "2", True)
+    edge.bus.down = False
+    assert (await post(edge, "/ring/account-link/confirm", fields))[0].status == 303
+
+
+async def test_hand_off_sends_the_browser_to_the_login_page_with_the_public_attempt(serve: Start) -> None:
+    async with serve(signin=Handoff(login_url=LOGIN)) as edge:
+        response, _ = await get(edge, START)
+        attempt = cookie(edge)
+        assert response.headers["Location"] == f"https://login.example.com/ring?lang=en&attempt={attempt.id}"
+        assert attempt.secret not in response.headers["Location"]
+        assert (await get(edge, "/ring/account-link/dev"))[0].status == 404
+
+
+async def test_ticket_and_cookie_together_lead_to_the_confirmation(serve: Start) -> None:
+    async with serve(signin=Handoff(login_url=LOGIN)) as edge:
+        await get(edge, START)
+        response, text = await get(edge, ticket(edge, cookie(edge).id))
+        assert (response.status, ALICE in text, "u***r@example.com" in text) == (200, True, True)
+        assert not requests(edge)
+        assert (await post(edge, "/ring/account-link/confirm", hidden(text)))[0].status == 303
+        (request,) = requests(edge)
+        secret = msgspec.json.decode(edge.opener.open(request.secret), type=LinkSecret)
+        assert (request.partner_user, secret.account_identifier) == (ALICE, "u***r@example.com")
+
+
+async def test_a_ticket_without_its_cookie_and_a_cookie_without_its_ticket_are_403(serve: Start) -> None:
+    async with serve(signin=Handoff(login_url=LOGIN)) as edge:
+        await get(edge, START)
+        first = ticket(edge, cookie(edge).id)
+        edge.client.cookie_jar.clear()
+        assert (await get(edge, first))[0].status == 403
+        await get(edge, START)
+        for path in (first, "/ring/account-link/finish", "/ring/account-link/finish?ticket=x"):
+            response, text = await get(edge, path)
+            assert (response.status, hidden(text)) == (403, {})
+        assert not requests(edge)
+
+
+async def test_a_ticket_is_good_for_two_minutes(serve: Start) -> None:
+    async with serve(signin=Handoff(login_url=LOGIN)) as edge:
+        await get(edge, START)
+        path = ticket(edge, cookie(edge).id)
+        edge.clock.now += timedelta(seconds=121)
+        assert (await get(edge, path))[0].status == 403
+
+
+async def test_what_a_partner_user_is_called_cannot_write_html(serve: Start) -> None:
+    async with serve(signin=Handoff(login_url=LOGIN)) as edge:
+        await get(edge, START)
+        _, text = await get(edge, ticket(edge, cookie(edge).id, "<script>alert(1)</script>"))
+        assert "<script" not in text
+        assert "&lt;script&gt;" in text
+
+
+async def test_the_live_page_needs_the_cookie_and_follows_the_link(edge: Edge) -> None:
+    assert (await get(edge, "/ring/account-link/progress"))[0].status == 403
+    fields = await signed_in_by_passcode(edge)
+    assert "Not confirmed yet" in (await get(edge, "/ring/account-link/progress"))[1]
+    await post(edge, "/ring/account-link/confirm", fields)
+    _, text = await get(edge, "/ring/account-link/progress")
+    assert "Connecting" in text
+    assert 'http-equiv="refresh"' in text
+    steps = (("signed in", NOW.timestamp()), ("completed", NOW.timestamp() + 1))
+    edge.attempts.progresses[cookie(edge).id] = Known.Seen("completed", steps)
+    _, text = await get(edge, "/ring/account-link/progress")
+    assert "Your Ring account is connected" in text
+    assert 'http-equiv="refresh"' not in text
+    response, _ = await get(edge, "/ring/account-link/progress", Accept="application/json")
+    assert await response.json() == {
+        "state": "completed",
+        "steps": [
+            {"name": "signed in", "at": NOW.isoformat()},
+            {"name": "completed", "at": (NOW + timedelta(seconds=1)).isoformat()},
+        ],
+        "finding": None,
+    }
+
+
+async def test_while_the_store_is_away_the_live_page_says_so_and_stays_live(edge: Edge) -> None:
+    await signed_in_by_passcode(edge)
+    edge.attempts.down = True
+    response, text = await get(edge, "/ring/account-link/progress")
+    assert (response.status, "tries again" in text, 'http-equiv="refresh"' in text) == (503, True, True)
+
+
+async def test_behind_https_the_cookie_is_host_bound_secure_and_unreadable_for_scripts(serve: Start) -> None:
+    async with serve(public_url="https://ring.example.com") as edge:
+        response, _ = await get(edge, START)
+        header = response.headers["Set-Cookie"]
+        assert header.startswith("__Host-ringhook=")
+        assert {"HttpOnly", "Secure", "Path=/", "SameSite=Lax"} <= {part.strip() for part in header.split(";")}
+        assert NONCE not in header
+
+
+async def test_a_megabyte_of_query_is_an_error_of_the_http_parser_and_no_more(edge: Edge) -> None:
+    async with edge.client.get("/ring/account-link?nonce=" + "x" * 1_000_000) as response:
+        assert response.status == 400
+    assert (await get(edge, START))[0].status == 303
+
+
+async def test_the_homepage_is_a_small_page_or_the_partners_own(serve: Start) -> None:
+    async with serve() as edge:
+        assert "Ring Appstore" in (await get(edge, "/"))[1]
+    async with serve(homepage_url="https://www.example.com/") as edge:
+        response, _ = await get(edge, "/")
+        assert (response.status, response.headers["Location"]) == (303, "https://www.example.com/")
