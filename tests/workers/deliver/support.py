@@ -1,0 +1,131 @@
+"""A partner's service on loopback, a bus, and a delivery between them."""
+
+import asyncio
+import base64
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from schemas.cloudevents import binary
+from schemas.events import Event, EventData
+from schemas.topics import EVENT_RECORDED, delivery_dead
+from workers.bus.contract import Bus, Held, Lane, Record, Stop
+from workers.deliver.destinations import Destination
+from workers.deliver.job import Deliver
+from workers.deliver.policy import Policy, Standard
+from workers.runtime.secrets import Secret
+
+SECRET = "whsec_" + base64.b64encode(b"deliver-tests-secret-of-32-bytes").decode()
+QUICK = Standard(schedule=(0.05, 0.05, 0.05))
+
+
+class Sink:
+    """What a partner's service got: one line per request, in order of arrival."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.requests: list[tuple[dict[str, str], bytes]] = []
+        self.ids: list[str] = []
+        self.flying = self.most = 0
+        self.answer: Callable[[str, int], int | Awaitable[int]] = lambda _id, _number: 200
+
+    def seen(self, identity: str) -> int:
+        return self.ids.count(identity)
+
+    @property
+    def unique(self) -> list[str]:
+        return list(dict.fromkeys(self.ids))
+
+    async def ring(self, request: web.Request) -> web.Response:
+        identity = request.headers["webhook-id"]
+        self.requests.append((dict(request.headers), await request.read()))
+        self.ids.append(identity)
+        self.flying += 1
+        self.most = max(self.most, self.flying)
+        try:
+            said = self.answer(identity, self.seen(identity))
+            status = said if isinstance(said, int) else await said
+        finally:
+            self.flying -= 1
+        return web.Response(status=status)
+
+
+@asynccontextmanager
+async def served(app: web.Application, port: int = 0) -> AsyncIterator[str]:
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", port)
+    await site.start()
+    try:
+        yield site_url(runner)
+    finally:
+        await runner.cleanup()
+
+
+def site_url(runner: web.AppRunner) -> str:
+    host, port = runner.addresses[0][:2]
+    return f"http://{host}:{port}"
+
+
+def destination(url: str, **changes: Any) -> Destination:
+    fields = {"name": "alerts", "secret_env": "ALERTS", "allow_http": True, "allow_networks": ("127.0.0.0/8",), "timeout_s": 5.0}
+    return Destination(**{**fields, "url": url, **changes})
+
+
+def event(identity: str, *, device: str | None = "d1", account: str = "a1", linked: bool = True) -> Record:
+    made = Event(
+        id=identity,
+        type="com.ring.motion_detected",
+        subject=device,
+        time=datetime.now(UTC),
+        accountid=account,
+        partneruserid="u-42",
+        linked=linked,
+        data=EventData(received_at=datetime.now(UTC), motion="human", payload=msgspec.Raw(b'{"meta":{}}')),
+    )
+    headers, value = binary(made)
+    return Record(topic=EVENT_RECORDED.name, key=account.encode(), value=value, headers=headers)
+
+
+@asynccontextmanager
+async def delivering(bus: Bus, target: Destination, *, policy: Policy = QUICK) -> AsyncIterator[Deliver]:
+    stop = asyncio.Event()
+    worker = Deliver(bus, target, [Secret(SECRET)], policy=policy)
+    task = asyncio.create_task(worker.run(stop), name="delivering")
+    try:
+        yield worker
+    finally:
+        stop.set()
+        async with asyncio.timeout(10):
+            await task
+
+
+async def until(condition: Callable[[], object], seconds: float = 10.0) -> None:
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+async def dead_letters(bus: Bus, count: int, name: str = "alerts") -> Sequence[Held]:
+    """Return the destination's dead letters once there are `count`."""
+    found: list[Held] = []
+    stop = asyncio.Event()
+
+    async def work(lane: Lane, ends: Stop) -> None:
+        await lane.open()
+        while not ends.is_set():
+            found.extend(await lane.fetch(100, 0.05))
+            if len(found) >= count:
+                stop.set()
+
+    async with asyncio.timeout(10):
+        await bus.consume([delivery_dead(name).name], f"reader-{id(found)}", work, stop, atomic=False)
+    return found
+
+
+def header(held: Held, name: str) -> str:
+    return (held.header(name) or b"").decode()
