@@ -16,9 +16,10 @@ from workers.bus.session import Session, serve
 from workers.bus.sqlite import deeds
 from workers.bus.sqlite.deeds import Beginning, Read
 from workers.bus.sqlite.file import Layout, connection, ends, prepare, youngest
+from workers.bus.sqlite.keeper import Keeper, policies
 from workers.bus.sqlite.lag import lag
 from workers.bus.sqlite.lanes import Bells, SqliteLane
-from workers.bus.sqlite.place import Place, owned, parse
+from workers.bus.sqlite.place import owned, parse
 from workers.bus.sqlite.reader import Reader
 from workers.bus.sqlite.writer import Answer, Deed, Writer
 from workers.bus.wire import fits
@@ -42,7 +43,9 @@ async def connect(url: str, *, namespace: str, topics: Collection[Topic], clock:
         try:
             layout = prepare(link, namespace, topics)
             writer = Writer(link, ends(link), youngest(link), clock)
-            bus = SqliteBus(place, layout, writer)
+            groups: set[str] = set()
+            keeper = Keeper(place, writer, policies(layout, topics), groups, clock)
+            bus = SqliteBus(layout, writer, Reader(place.path, "bus-reader"), keeper, groups)
             async with _attended(bus):
                 yield bus
         finally:
@@ -51,11 +54,17 @@ async def connect(url: str, *, namespace: str, topics: Collection[Topic], clock:
 
 @asynccontextmanager
 async def _attended(bus: "SqliteBus") -> AsyncIterator[None]:
+    failure = None
     try:
         async with asyncio.TaskGroup() as tasks:
-            attendants = [tasks.create_task(bus.watch(), name="bus watch")]
+            attendants = [
+                tasks.create_task(bus.watch(), name="bus watch"),
+                tasks.create_task(bus.keeper.run(), name="bus keeper"),
+            ]
             try:
                 yield
+            except Exception as error:  # noqa: BLE001  (the block's own: it leaves as it is, not in a group)
+                failure = error
             finally:
                 for task in attendants:
                     task.cancel()
@@ -63,19 +72,19 @@ async def _attended(bus: "SqliteBus") -> AsyncIterator[None]:
         raise BusBroken(str(broken.exceptions[0])) from broken
     finally:
         await bus.close()
+    if failure is not None:
+        raise failure
 
 
 class SqliteBus:
     """Bus (`workers.bus.contract`) held by one SQLite file."""
 
-    def __init__(self, place: Place, layout: Layout, writer: Writer) -> None:
-        self.place, self.layout, self.writer = place, layout, writer
-        self.reader = Reader(place.path, "bus-reader")
+    def __init__(self, layout: Layout, writer: Writer, reader: Reader, keeper: Keeper, groups: set[str]) -> None:
+        self.layout, self.writer, self.reader, self.keeper = layout, writer, reader, keeper
         self.bells = Bells()
-        self.refusing = ""  # why publishes are refused just now
-        self.groups: set[str] = set()  # consumed here just now
+        self._groups = groups  # consumed here just now
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
-        writer.written = self.bells.ring
+        writer.written = self._written
 
     async def publish(self, records: Sequence[Record]) -> None:
         """Return once all are synced to disk. TooLarge, Rejected: none is. BusUnavailable: all may be, now or later."""
@@ -84,10 +93,14 @@ class SqliteBus:
         if added:
             await self.ask(deeds.publish(added), size)
 
+    def _written(self, grown: Mapping[int, int], size: int) -> None:
+        self.bells.ring(grown)
+        self.keeper.count(size)
+
     async def ask(self, deed: Deed[Answer], size: int = 0) -> Answer:
         """Have the writer do it within the deadline, unless there is no room."""
-        if self.refusing:
-            raise BusUnavailable(self.refusing)
+        if self.keeper.refusing:
+            raise BusUnavailable(self.keeper.refusing)
         try:
             async with asyncio.timeout(DEADLINE):
                 return await self.writer.ask(deed, size)
@@ -107,11 +120,11 @@ class SqliteBus:
             return session, [make(lane=lane) for lane in reads]
 
         async with self._turns[group]:
-            self.groups.add(group)
+            self._groups.add(group)
             try:
                 await serve(begin, work, stop)
             finally:
-                self.groups.discard(group)
+                self._groups.discard(group)
 
     @asynccontextmanager
     async def exclusive(self, name: str) -> AsyncIterator[Publisher]:
@@ -122,7 +135,7 @@ class SqliteBus:
         """Say whether the disk takes records: nothing is refused, and no write has been under way for long."""
         since = self.writer.busy_since
         stuck = since is not None and time.monotonic() - since > DEADLINE
-        return not (self.refusing or stuck or self.writer.broken.is_set())
+        return not (self.keeper.refusing or stuck or self.writer.broken.is_set())
 
     async def lag(self, group: str, topics: Collection[str]) -> Lag:
         """Return what the group has not committed; nothing for a group that never opened."""
@@ -133,12 +146,13 @@ class SqliteBus:
     async def watch(self) -> None:
         """Raise BusBroken when the file has failed."""
         await self.writer.broken.wait()
-        raise BusBroken
+        raise BusBroken(str(self.writer.failure))
 
     async def close(self) -> None:
         """Commit or fail what was accepted, then let the file go."""
         await self.writer.close()
         await self.reader.close()
+        await self.keeper.close()
 
 
 class Exclusive:

@@ -20,6 +20,7 @@ from workers.bus.sqlite.file import rowid
 
 WAITING: Final = 64 * 2**20  # bytes of records that may wait for the writer
 TICKET: Final = 256  # what a deed without records counts
+TRANSACTION: Final = 32 * 2**10  # what a transaction writes besides its records, roughly
 BATCH: Final = 2_000  # deeds in one transaction
 FULL: Final = 13  # SQLITE_FULL, https://www.sqlite.org/rescode.html
 BUSY: Final = 5
@@ -103,7 +104,7 @@ class Writer:
 
     def __init__(self, link: sqlite3.Connection, ends: dict[int, int], youngest: int, clock: Callable[[], float]) -> None:
         self.ends = ends  # as of the last commit; of the event loop's thread
-        self.written: Callable[[Mapping[int, int]], None] = lambda _: None
+        self.written: Callable[[Mapping[int, int], int], None] = lambda _grown, _size: None
         self.filled: Callable[[], None] = lambda: None
         self.broken = asyncio.Event()
         self.busy_since: float | None = None
@@ -111,15 +112,15 @@ class Writer:
         self._loop = asyncio.get_running_loop()
         self._queue: SimpleQueue[Ticket | None] = SimpleQueue()
         self._waiting = 0
-        self._failure: BusBroken | None = None
+        self.failure: BusBroken | None = None
         self._closed = False
         self._thread = threading.Thread(target=self._run, args=(dict(ends),), name="bus-writer", daemon=True)
         self._thread.start()
 
     async def ask(self, deed: Deed[Answer], size: int = 0) -> Answer:
         """Return the deed's answer once it is on disk, or raise its refusal, BusUnavailable or BusBroken."""
-        if self._failure or self._closed:
-            raise self._failure or BusUnavailable("the bus is closed")
+        if self.failure or self._closed:
+            raise self.failure or BusUnavailable("the bus is closed")
         if self._waiting + size > WAITING:
             raise BusUnavailable(f"{self._waiting} bytes wait for the disk already")
         ticket = Ticket(deed, size + TICKET, self._loop.create_future())
@@ -169,8 +170,8 @@ class Writer:
         return batch.ends
 
     def _transact(self, tickets: Sequence[Ticket], batch: Batch) -> None:
-        if self._failure:
-            raise self._failure
+        if self.failure:
+            raise self.failure
         self._link.execute("begin immediate")
         try:
             for ticket in tickets:
@@ -189,13 +190,14 @@ class Writer:
             self._loop.call_soon_threadsafe(self.filled)
         if code in (FULL, BUSY):
             return BusUnavailable(f"the bus could not write: {error}")
-        self._failure = BusBroken(f"the bus file failed, nothing was acknowledged: {error!r}")
+        self.failure = BusBroken(f"the bus file failed, nothing was acknowledged: {error!r}")
         self._loop.call_soon_threadsafe(self.broken.set)
-        return self._failure
+        return self.failure
 
     def _settle(self, tickets: Sequence[Ticket], grown: Mapping[int, int]) -> None:
         self.ends.update(grown)
-        self._waiting -= sum(ticket.size for ticket in tickets)
+        size = sum(ticket.size for ticket in tickets)
+        self._waiting -= size
         for ticket in tickets:
             ticket.settle()
-        self.written(grown)
+        self.written(grown, size + TRANSACTION)
