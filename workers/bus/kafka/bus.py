@@ -1,0 +1,45 @@
+"""The Kafka bus: what `connect` yields."""
+
+from collections.abc import Collection, Sequence
+from contextlib import AbstractAsyncContextManager
+
+from workers.bus.contract import Lag, Publisher, Record, Stop, Work
+from workers.bus.kafka.backlog import Backlog
+from workers.bus.kafka.consumer import consume
+from workers.bus.kafka.exclusive import exclusive
+from workers.bus.kafka.names import Names
+from workers.bus.kafka.producer import Producer
+from workers.bus.kafka.session import Begin, Plan
+from workers.bus.kafka.url import Address
+
+
+class KafkaBus:
+    """Seam 1 over Apache Kafka ≥ 4.0."""
+
+    def __init__(self, address: Address, names: Names, producer: Producer, backlog: Backlog) -> None:
+        self._address = address
+        self._names = names
+        self._producer = producer
+        self._backlog = backlog
+
+    async def publish(self, records: Sequence[Record]) -> None:
+        """Return once all are held. TooLarge: none is. BusUnavailable: some may be, now or later."""
+        await self._producer.publish(records)
+
+    async def consume(
+        self, topics: Collection[str], group: str, work: Work, stop: Stop, *, atomic: bool, start: Begin = "first"
+    ) -> None:
+        """Run one `work` per assigned lane and session until `stop` is set."""
+        await consume(self._address, Plan(self._names, tuple(sorted(topics)), group, work, stop, atomic, start))
+
+    def exclusive(self, name: str) -> AbstractAsyncContextManager[Publisher]:
+        """Entering fences the name's former holder, whose late records are never seen; its calls raise Revoked."""
+        return exclusive(self._address, self._names, name)
+
+    def available(self) -> bool:
+        """Say whether Kafka answered when it was last asked."""
+        return self._producer.available()
+
+    async def lag(self, group: str, topics: Collection[str]) -> Lag:
+        """Return how much a group has not yet committed of these topics, for metrics only."""
+        return await self._backlog.lag(group, topics)

@@ -1,0 +1,31 @@
+"""Kafka's error codes that we branch on: https://kafka.apache.org/protocol#protocol_error_codes."""
+
+from typing import Final
+
+from schemas.errors import Unavailable
+from workers.bus.contract import BusUnavailable
+
+NONE: Final = 0
+CONCURRENT_TRANSACTIONS: Final = 51  # the former transaction's markers are still being written
+DUPLICATE_SEQUENCE: Final = 46  # the batch is already in the log: as good as a confirmation
+UNSTABLE_OFFSETS: Final = 88
+TOPIC_EXISTS: Final = 36
+
+LEADER_MOVED: Final = frozenset({3, 5, 6, 9, 56, 74, 75, 78})
+COORDINATOR_MOVED: Final = frozenset({14, 15, 16})
+PATIENCE: Final = frozenset({7, 19, 20, 89, 120, CONCURRENT_TRANSACTIONS})  # time-outs, few replicas, throttling
+AGAIN: Final = LEADER_MOVED | COORDINATOR_MOVED | PATIENCE
+EXPELLED: Final = frozenset({22, 25, 27, 82})  # illegal generation, unknown member, rebalance in progress, fenced instance
+FENCED: Final = frozenset({47, 90})  # another producer holds the transactional id now
+
+
+class Broken(BusUnavailable):
+    """The connection failed or was silent: the request may or may not have been carried out."""
+
+
+class Refused(Unavailable):
+    """Kafka answered with an error: the request was not carried out."""
+
+    def __init__(self, what: str, code: int) -> None:
+        super().__init__(f"{what}: Kafka error {code}")
+        self.code = code

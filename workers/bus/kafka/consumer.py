@@ -1,0 +1,269 @@
+"""`consume`: a member of the group for as long as it lasts, its pump, and a watch over its progress."""
+
+import asyncio
+import contextlib
+import secrets
+from collections.abc import Collection
+from typing import Any, Final
+
+import structlog
+from aiokafka import AIOKafkaConsumer
+from aiokafka.abc import ConsumerRebalanceListener
+from aiokafka.coordinator.assignors.range import RangePartitionAssignor
+from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
+
+from schemas.errors import Misconfigured, Unavailable
+from workers.bus.kafka import group
+from workers.bus.kafka.codes import Broken, Refused
+from workers.bus.kafka.eos import Place
+from workers.bus.kafka.group import Membership
+from workers.bus.kafka.patience import Patience
+from workers.bus.kafka.session import Feed, Plan, Sessions
+from workers.bus.kafka.transaction import Transactor
+from workers.bus.kafka.url import Address
+from workers.bus.kafka.wire import Wire
+from workers.bus.metrics import CONSUMERS_REBUILT
+
+POLL_MS: Final = 500
+LONG_POLL_MS: Final = 200  # a partition that is resumed waits for the poll under way
+FETCH_BYTES: Final = 8 * 1024 * 1024
+ANSWER: Final = 5.0  # seconds for a broker
+LEAVING: Final = 3.0  # seconds to leave the group politely
+STALLED: Final = 60.0  # seconds without a fetch although records wait
+WATCH: Final = 15.0  # seconds between looks
+UNASSIGNED: Final = 90.0  # seconds without any assignment, an empty one included
+LASTED: Final = 10.0  # seconds after which sessions count as having gone well
+
+log = structlog.get_logger()
+
+
+class Stalled(Unavailable):
+    """The consumer hands out nothing although records wait."""
+
+
+class Again(Unavailable):
+    """This member must go: a commit of its generation is of unknown outcome and could still come through."""
+
+
+async def consume(address: Address, plan: Plan) -> None:
+    """Run `plan.work` per assigned lane and session until stop; wait for an absent broker for as long as it takes."""
+    transactional_id = f"{plan.names.group(plan.group)}.{secrets.token_hex(8)}"
+    patience = Patience()
+    failing = ""
+    while not plan.stop.is_set():
+        member = Member(address, plan, transactional_id)
+        try:
+            await member.run()
+            failing = ""
+        except (KafkaError, OSError, TimeoutError, Broken, Refused, Stalled, Again) as error:
+            reason = "stalled" if isinstance(error, Stalled) else "unknown" if isinstance(error, Again) else "broken"
+            CONSUMERS_REBUILT.labels(reason).inc()
+            if member.worked:
+                patience.reset()
+            if failing != (failing := type(error).__name__):
+                log.warning("consumer.rebuilt", group=plan.group, reason=reason, error=failing, detail=str(error))
+            await patience.pause(plan.stop)
+
+
+class Member(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships no types
+    """One member of the group, from joining it to leaving it."""
+
+    def __init__(self, address: Address, plan: Plan, transactional_id: str) -> None:
+        self.worked = False
+        self._address = address
+        self._plan = plan
+        self._topics = plan.physical()
+        self._wire = Wire(address, patience=ANSWER)
+        self._transactor = Transactor(self._wire, transactional_id) if plan.atomic else None
+        self._consumer = _consumer(address, plan.names.group(plan.group))
+        self._assigned: tuple[Membership, Feed, frozenset[int]] | None = None
+        self._changed = asyncio.Event()
+        self._sessions: Sessions | None = None
+        self._since = asyncio.get_running_loop().time()  # of the last assignment
+
+    async def run(self) -> None:
+        """Be a member until stop. Raises what makes a new one necessary, or what a `work` raised."""
+        try:
+            await self._join()
+            await self._first(self._pump(), self._watch(), self._serve())
+        finally:
+            await self._leave()
+
+    async def on_partitions_revoked(self, revoked: Collection[Any]) -> None:
+        """End all sessions before the group goes on without them; called by aiokafka, which swallows exceptions."""
+        del revoked
+        self._assigned = None
+        if self._sessions is not None:
+            await self._sessions.ended("rebalance")
+
+    async def on_partitions_assigned(self, assigned: Collection[Any]) -> None:
+        """Note who we are now and what is ours; nothing is fetched before a session opens it."""
+        coordinator = self._consumer._coordinator  # noqa: SLF001 (member id and generation, as of this very moment)
+        me = Membership(coordinator.group_id, coordinator.member_id, coordinator.generation)
+        feed = Feed(self._consumer)
+        feed.pause_all()
+        self._assigned = me, feed, whole(assigned, self._topics.values())
+        self._since = asyncio.get_running_loop().time()
+        self._changed.set()
+
+    async def _join(self) -> None:
+        await self._wire.open(list(self._topics.values()))
+        for topic, physical in self._topics.items():
+            _same_count(physical, self._wire.count(physical), self._plan.names.counts[topic])
+        async with asyncio.timeout(ANSWER * 2):
+            await self._consumer.start()
+        self._consumer.subscribe(topics=list(self._topics.values()), listener=self)
+
+    async def _serve(self) -> None:
+        """Open sessions for each assignment, and again when they end within one."""
+        patience = Patience()
+        while not self._plan.stop.is_set():
+            if (assigned := self._assigned) is None:
+                await self._first(self._changed.wait(), self._plan.stop.wait())
+                self._changed.clear()
+                continue
+            began = asyncio.get_running_loop().time()
+            reason = await self._sit(*assigned)
+            if reason == "unknown" and not self._plan.atomic:
+                raise Again
+            if asyncio.get_running_loop().time() - began > LASTED:
+                patience.reset()
+            if reason not in ("rebalance", "stop"):
+                await patience.pause(self._plan.stop)
+
+    async def _sit(self, me: Membership, feed: Feed, indexes: frozenset[int]) -> str:
+        if self._transactor is not None and not self._transactor.fit:
+            self._transactor.renounce()
+            await self._transactor.begin()
+            if self._assigned is None or self._assigned[0] != me:
+                return "rebalance"
+        feed.pause_all()
+        self._sessions = Sessions(self._plan, me, feed, wire=self._wire, transactor=self._transactor, indexes=indexes)
+        log.info("sessions.begun", group=self._plan.group, generation=me.generation, lanes=sorted(indexes))
+        try:
+            await self._sessions.run()
+            self.worked = True
+            return self._sessions.reason
+        finally:
+            self._sessions = None
+
+    async def _pump(self) -> None:
+        """Poll always, so that the group keeps us; hand what comes to the lane it belongs to."""
+        while True:
+            try:
+                fetched = await self._consumer.getmany(timeout_ms=POLL_MS)
+            except NoOffsetForPartitionError:
+                continue  # not open yet: its session seeks
+            except OffsetOutOfRangeError as error:
+                log.warning("consumer.out_of_range", group=self._plan.group, detail=str(error))
+                if self._sessions is not None:
+                    self._sessions.end("expired")
+                continue
+            if self._sessions is not None:
+                for tp, records in fetched.items():
+                    if lane := self._sessions.lanes.get(tp.partition):
+                        lane.take(Place(*tp), records)
+
+    async def _watch(self) -> None:
+        """Raise Stalled when records wait and nothing is handed out, or no assignment comes."""
+        seen: dict[Place, tuple[int | None, float]] = {}
+        while True:
+            await asyncio.sleep(WATCH)
+            now = asyncio.get_running_loop().time()
+            if self._assigned is None and now - self._since > UNASSIGNED and self._sessions is None:
+                raise Stalled("no assignment")
+            seen = {
+                place: seen[place] if place in seen and seen[place][0] == position else (position, now)
+                for place, position in self._idle().items()
+            }
+            await self._check([place for place, (_, since) in seen.items() if now - since >= STALLED])
+
+    def _idle(self) -> dict[Place, int | None]:
+        lanes = self._sessions.lanes.values() if self._sessions is not None else ()
+        return {place: position for lane in lanes for place, position in lane.idle().items()}
+
+    async def _check(self, still: Collection[Place]) -> None:
+        with contextlib.suppress(Broken, Refused):
+            ends = await group.offsets(self._wire, still, group.LATEST) if still else {}
+            now = self._idle()
+            if behind := [place for place in still if place in now and (now[place] or 0) < ends[place]]:
+                raise Stalled(f"{len(behind)} partitions have records and none is handed out")
+
+    async def _first(self, *coroutines: Any) -> None:  # noqa: ANN401 (coroutines)
+        """Return or raise as the first of these does; the others are cancelled."""
+        tasks = [asyncio.ensure_future(each) for each in coroutines]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        for task in done:
+            task.result()
+
+    async def _leave(self) -> None:
+        try:
+            async with asyncio.timeout(LEAVING):
+                await self._consumer.stop()
+        except (TimeoutError, KafkaError, OSError):
+            await _abandon(self._consumer)
+        await self._wire.close()
+
+
+def whole(assigned: Collection[Any], topics: Collection[str]) -> frozenset[int]:
+    """Return the indexes of which every topic's partition is assigned; the others stay closed."""
+    by_index: dict[int, set[str]] = {}
+    for topic, partition in assigned:
+        by_index.setdefault(partition, set()).add(topic)
+    return frozenset(index for index, found in by_index.items() if found == set(topics))
+
+
+def _same_count(topic: str, found: int | None, declared: int) -> None:
+    if found is None:
+        raise Broken(f"topic {topic} is not there: run `ringhook topics apply`")
+    if found != declared:
+        raise Misconfigured(f"topic {topic} has {found} partitions, {declared} are declared: growth is a new topic")
+
+
+def _consumer(address: Address, group_id: str) -> Any:  # noqa: ANN401 (aiokafka ships no types)
+    session_ms = int(address.session_timeout * 1000)
+    return AIOKafkaConsumer(
+        **address.options(),
+        client_id="ringhook",
+        group_id=group_id,
+        enable_auto_commit=False,
+        auto_offset_reset="none",
+        isolation_level="read_committed",
+        partition_assignment_strategy=(RangePartitionAssignor,),
+        session_timeout_ms=session_ms,
+        rebalance_timeout_ms=session_ms,
+        heartbeat_interval_ms=min(2000, session_ms // 3),
+        request_timeout_ms=session_ms + 5000,  # a join may take as long as the slowest member
+        fetch_max_wait_ms=LONG_POLL_MS,
+        fetch_max_bytes=FETCH_BYTES,
+        max_partition_fetch_bytes=FETCH_BYTES // 8,
+        metadata_max_age_ms=60_000,
+    )
+
+
+async def _abandon(consumer: Any) -> None:  # noqa: ANN401 (aiokafka ships no types)
+    """End what `stop` could not: its tasks first, then its connections."""
+    coordinator, fetcher, client = consumer._coordinator, consumer._fetcher, consumer._client  # noqa: SLF001 (stop hangs)
+    owned = [
+        getattr(coordinator, "_coordination_task", None),
+        getattr(coordinator, "_heartbeat_task", None),
+        getattr(coordinator, "_commit_refresh_task", None),
+        getattr(fetcher, "_fetch_task", None),
+        *getattr(fetcher, "_pending_tasks", ()),
+    ]
+    tasks = [task for task in owned if task is not None]
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        await asyncio.wait(tasks, timeout=1)
+    for conn in client._conns.values():  # noqa: SLF001 (a frozen broker would be waited for)
+        if conn._writer is not None:  # noqa: SLF001 (same)
+            conn._writer.transport.abort()  # noqa: SLF001 (same)
+    with contextlib.suppress(TimeoutError, KafkaError, OSError):
+        async with asyncio.timeout(1):
+            await client.close()

@@ -1,0 +1,119 @@
+"""`kafka://[user:password@]host:port[,host:port]?security_protocol=SASL_SSL&…` as what aiokafka asks for."""
+
+import ssl
+from collections.abc import Mapping
+from typing import Any, Final
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+import msgspec
+
+from schemas.errors import Misconfigured
+
+PROTOCOLS: Final = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
+MECHANISMS: Final = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
+PARAMETERS: Final = (
+    "security_protocol",
+    "sasl_mechanism",
+    "sasl_username",
+    "sasl_password",
+    "cafile",
+    "certfile",
+    "keyfile",
+    "session_timeout_s",
+)
+DEFAULT_PORT: Final = 9092
+SESSION_TIMEOUT: Final = 20.0  # above a delivery's timeout + 5 s; a member killed without a word is missed after this long
+
+
+class Address(msgspec.Struct, frozen=True):
+    """Where Kafka is and how to be let in; neither repr nor str shows a password."""
+
+    servers: tuple[str, ...]
+    security_protocol: str = "PLAINTEXT"
+    mechanism: str = "PLAIN"
+    username: str | None = None
+    password: str | None = None
+    cafile: str | None = None
+    certfile: str | None = None
+    keyfile: str | None = None
+    session_timeout: float = SESSION_TIMEOUT  # seconds
+
+    def __repr__(self) -> str:
+        """Show who and where, never the password."""
+        return f"kafka://{self.username + ':***@' if self.username else ''}{','.join(self.servers)}"
+
+    __str__ = __repr__
+
+    def options(self) -> dict[str, Any]:
+        """Return the keyword arguments that every aiokafka client takes; files of certificates are read here."""
+        return {
+            "bootstrap_servers": list(self.servers),
+            "security_protocol": self.security_protocol,
+            "ssl_context": _context(self) if self.security_protocol.endswith("SSL") else None,
+            "sasl_mechanism": self.mechanism,
+            "sasl_plain_username": self.username,
+            "sasl_plain_password": self.password,
+        }
+
+
+def parse(url: str) -> Address:
+    """Return the address that a `kafka://` URL names; Misconfigured says what is wrong and shows no password."""
+    parts = urlsplit(url)
+    if parts.scheme != "kafka":
+        raise Misconfigured("a Kafka URL begins with kafka://")
+    credentials, _, hosts = parts.netloc.rpartition("@")
+    username, _, password = credentials.partition(":")
+    given = _parameters(parts.query)
+    return Address(
+        servers=_servers(hosts),
+        security_protocol=_one_of(given, "security_protocol", PROTOCOLS),
+        mechanism=_one_of(given, "sasl_mechanism", MECHANISMS),
+        username=given.get("sasl_username") or unquote(username) or None,
+        password=given.get("sasl_password") or unquote(password) or None,
+        cafile=given.get("cafile"),
+        certfile=given.get("certfile"),
+        keyfile=given.get("keyfile"),
+        session_timeout=_seconds(given, "session_timeout_s", SESSION_TIMEOUT),
+    )
+
+
+def _parameters(query: str) -> Mapping[str, str]:
+    given = dict(parse_qsl(query))
+    if unknown := sorted(set(given) - set(PARAMETERS)):
+        raise Misconfigured(f"unknown parameter {unknown[0]!r} in the Kafka URL; known are {', '.join(PARAMETERS)}")
+    return given
+
+
+def _servers(hosts: str) -> tuple[str, ...]:
+    servers = tuple(host if _has_port(host) else f"{host}:{DEFAULT_PORT}" for host in hosts.split(",") if host)
+    if not servers:
+        raise Misconfigured("the Kafka URL names no host")
+    return servers
+
+
+def _has_port(host: str) -> bool:
+    return host.rpartition(":")[2].isdigit() and (not host.startswith("[") or "]:" in host)
+
+
+def _one_of(given: Mapping[str, str], name: str, allowed: tuple[str, ...]) -> str:
+    value = given.get(name, allowed[0])
+    if value not in allowed:
+        raise Misconfigured(f"{name} in the Kafka URL is one of {', '.join(allowed)}")
+    return value
+
+
+def _seconds(given: Mapping[str, str], name: str, default: float) -> float:
+    try:
+        return float(given.get(name, default))
+    except ValueError:
+        raise Misconfigured(f"{name} in the Kafka URL is a number of seconds") from None
+
+
+def _context(address: Address) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cafile=address.cafile)
+        if address.certfile:
+            context.load_cert_chain(address.certfile, address.keyfile)
+    except OSError as error:
+        raise Misconfigured(f"a certificate file of the Kafka URL cannot be read: {error.strerror}") from error
+    return context

@@ -1,0 +1,111 @@
+"""Requests to the right broker, each with a deadline; aiokafka's client does connections, metadata and versions."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Collection
+from typing import Any, Final
+
+from aiokafka.client import AIOKafkaClient, ConnectionGroup, CoordinationType
+from aiokafka.errors import IncompatibleBrokerVersion, KafkaError
+
+from schemas.errors import Misconfigured
+from workers.bus.kafka.codes import AGAIN, CONCURRENT_TRANSACTIONS, COORDINATOR_MOVED, NONE, Broken, Refused
+from workers.bus.kafka.eos import Place
+from workers.bus.kafka.url import Address
+
+GROUP: Final = CoordinationType.GROUP
+TRANSACTION: Final = CoordinationType.TRANSACTION
+CLOSING: Final = 2.0  # seconds for an aborted connection to go
+MOMENT: Final = 0.005  # seconds: until the markers of the last transaction are written
+PAUSE: Final = 0.05  # seconds: until leaders and coordinators have moved
+
+Answer = Any  # aiokafka ships no types
+
+
+class Wire:
+    """Connections of one owner to all brokers. Closing aborts them: nothing that waits in their buffers goes out later."""
+
+    def __init__(self, address: Address, *, patience: float) -> None:
+        self._patience = patience
+        self._coordinators: dict[tuple[int, str], int] = {}
+        self.client = AIOKafkaClient(
+            **address.options(), client_id="ringhook", request_timeout_ms=int(patience * 1000), metadata_max_age_ms=60_000
+        )
+
+    async def open(self, topics: Collection[str] = ()) -> None:
+        """Learn where brokers and these topics are, or raise Broken within the patience."""
+        async with self._patient("find the cluster"):
+            await self.client.bootstrap()
+            if topics:
+                await self.client.set_topics(topics)
+
+    async def ask(self, node: int, request: object, *, coordination: bool = False) -> Answer:
+        """Return a broker's answer, or raise Broken within the patience."""
+        group = ConnectionGroup.COORDINATION if coordination else ConnectionGroup.DEFAULT
+        async with self._patient(type(request).__name__):
+            return await self.client.send(node, request, group=group)
+
+    async def insist(self, kind: int, key: str, request: object, code: Callable[[Answer], int], *, deadline: float) -> Answer:
+        """Return the coordinator's answer, asking again while it says so; `deadline` is in the loop's time.
+
+        Broken: no answer. Refused: an answer that asking again will not change, or not until the deadline.
+        """
+        while True:
+            node = await self.coordinator(kind, key)
+            answer = await self.ask(node, request, coordination=True)
+            if (said := code(answer)) == NONE:
+                return answer
+            if said in COORDINATOR_MOVED:
+                self.forget(kind, key)
+            pause = MOMENT if said == CONCURRENT_TRANSACTIONS else PAUSE
+            if said not in AGAIN or asyncio.get_running_loop().time() + pause > deadline:
+                raise Refused(type(request).__name__, said)
+            await asyncio.sleep(pause)
+
+    async def coordinator(self, kind: int, key: str) -> int:
+        """Return the node that coordinates this group or transactional id."""
+        if (node := self._coordinators.get((kind, key))) is not None:
+            return node
+        async with self._patient("find the coordinator"):
+            found: int = await self.client.coordinator_lookup(kind, key)
+        self._coordinators[(kind, key)] = found
+        return found
+
+    def forget(self, kind: int, key: str) -> None:
+        """Look for the coordinator anew next time."""
+        self._coordinators.pop((kind, key), None)
+
+    def leader(self, place: Place) -> int | None:
+        """Return the node that leads a partition, None while nobody is known to."""
+        node: int | None = self.client.cluster.leader_for_partition(place)
+        return None if node is None or node < 0 else node
+
+    def count(self, topic: str) -> int | None:
+        """Return how many partitions a topic has, None if it is not there."""
+        found: set[int] | None = self.client.cluster.partitions_for_topic(topic)
+        return len(found) if found else None
+
+    async def refresh(self) -> None:
+        """Ask anew who leads what; a failure is left to the next request."""
+        with contextlib.suppress(Broken):
+            async with self._patient("refresh metadata"):
+                await self.client.force_metadata_update()
+
+    async def close(self) -> None:
+        """Abort all connections, bounded."""
+        for conn in self.client._conns.values():  # noqa: SLF001 (aiokafka's close would wait for a frozen broker)
+            if conn._writer is not None:  # noqa: SLF001 (same)
+                conn._writer.transport.abort()  # noqa: SLF001 (same)
+        with contextlib.suppress(TimeoutError, KafkaError, OSError):
+            async with asyncio.timeout(CLOSING):
+                await self.client.close()
+
+    @contextlib.asynccontextmanager
+    async def _patient(self, what: str):  # type: ignore[no-untyped-def]  # noqa: ANN202
+        try:
+            async with asyncio.timeout(self._patience):
+                yield
+        except IncompatibleBrokerVersion as error:
+            raise Misconfigured(str(error)) from error
+        except (KafkaError, OSError, TimeoutError, EOFError) as error:
+            raise Broken(f"{what}: {type(error).__name__}") from error
