@@ -28,7 +28,8 @@ SETTINGS: Mapping[str, str] = {
     "transaction.state.log.num.partitions": "5",
     "transaction.abort.timed.out.transaction.cleanup.interval.ms": "1000",  # Kafka looks every 10 s
     "group.initial.rebalance.delay.ms": "0",
-    "controlled.shutdown.enable": "false",  # there is nobody to hand over to
+    "broker.session.timeout.ms": "3000",  # a killed broker may register again only after that; Kafka waits 9 s
+    "broker.heartbeat.interval.ms": "500",
 }
 
 
