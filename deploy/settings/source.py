@@ -29,8 +29,9 @@ class Problems:
         self.found: list[str] = []
 
     def add(self, where: str, what: str) -> None:
-        """Note one problem. `what` must not quote a secret."""
-        self.found.append(f"{where}: {what}")
+        """Note one problem, once. `what` must not quote a secret."""
+        if (problem := f"{where}: {what}") not in self.found:
+            self.found.append(problem)
 
     def end(self) -> None:
         """Raise Misconfigured with all of them, if there are any."""

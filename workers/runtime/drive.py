@@ -18,13 +18,13 @@ from schemas.errors import Rejected, Unavailable
 from workers.bus.contract import Bus, Held, Lane, Record, Revoked, Stop, TooLarge, Unknown
 from workers.runtime import metrics
 from workers.runtime.backoff import Backoff
+from workers.runtime.clock import utc_now
 from workers.runtime.database import Database, OutcomeUnknown
 from workers.runtime.dead import letter
 from workers.runtime.jobs import Job
 from workers.runtime.lane import Session, note
 from workers.runtime.poison import Suspicion
 from workers.runtime.supervise import Fatal, wait_or_stop
-from workers.runtime.sweep import utc_now
 
 log = structlog.get_logger()
 Result = TypeVar("Result")

@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import Callable
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 import structlog
@@ -10,15 +11,28 @@ import structlog
 from schemas.errors import Unavailable
 from workers.bus.contract import Revoked, Stop
 from workers.runtime.backoff import Backoff
+from workers.runtime.clock import utc_now
 from workers.runtime.jobs import Sweep
 
 log = structlog.get_logger()
 LONGEST: Final = 30.0  # seconds; nothing due may be found later than this, whatever a sweep answers
 
 
-def utc_now() -> datetime:
-    """Return the present moment, in UTC."""
-    return datetime.now(UTC)
+@dataclass(frozen=True)
+class Sweeping:
+    """A worker that runs one sweep."""
+
+    sweep: Sweep
+    wake: asyncio.Event | None = None
+
+    @property
+    def name(self) -> str:
+        """The sweep's name."""
+        return self.sweep.name
+
+    async def run(self, stop: Stop) -> None:
+        """Sweep until `stop`."""
+        await run(self.sweep, stop, wake=self.wake)
 
 
 async def run(sweep: Sweep, stop: Stop, *, wake: asyncio.Event | None = None, clock: Callable[[], datetime] = utc_now) -> None:

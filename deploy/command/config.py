@@ -1,0 +1,23 @@
+"""`ringhook config check`: says everything that is wrong with the configuration, and does nothing else."""
+
+from pathlib import Path
+
+import click
+
+from deploy import roles
+from deploy.settings import PARTS
+
+
+@click.group()
+def config() -> None:
+    """Look at the configuration."""
+
+
+@config.command()
+@click.option("--role", type=click.Choice(list(PARTS)), default="up", show_default=True, help="check what this role needs")
+@click.option("--directory", "-C", type=click.Path(exists=True, file_okay=False, path_type=Path), default=".")
+def check(role: str, directory: Path) -> None:
+    """Check .env, the environment and ringhook.toml together; exit code 2 if anything is wrong."""
+    chosen = roles.configured(role, directory)
+    names = ", ".join(chosen.destinations) or "none"
+    click.echo(f"The configuration of {role} is complete. Destinations: {names}.")

@@ -1,0 +1,194 @@
+"""THE composition root: which workers a role runs, and what each is handed. Only here is the environment read."""
+
+import os
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+from aiohttp import web
+from workers.notice import Notice
+
+from deploy import engines, settings
+from deploy.settings import Admin, Settings
+from deploy.settings.parts import Edge, Service, Vault
+from deploy.story import Story, add_story
+from ingress.admin.api import Api, add_claims, add_reading
+from ingress.admin.gate import Gate
+from ingress.admin.store import ClaimStore, Pruning
+from ingress.app import public_app
+from ingress.link.attempt import Seals
+from ingress.link.signin.handoff import Handoff
+from ingress.notices import Notices
+from ingress.server import Server
+from linker import ringapi
+from linker.advance import Advance
+from linker.announce import Announce
+from linker.budget import Budget
+from linker.intake import Intake
+from linker.progress import Explain
+from linker.ringapi import Credentials
+from linker.store import Store
+from linker.vault import Vault as TokenVault
+from schemas.errors import Misconfigured
+from schemas.topics import EVENT_RECORDED
+from workers.bus.contract import Bus
+from workers.deliver.job import Deliver
+from workers.dispatch.job import Dispatch, Prune
+from workers.runtime import logs
+from workers.runtime.clock import utc_now
+from workers.runtime.database import Database
+from workers.runtime.drive import Drive
+from workers.runtime.health import Probe, add_probes
+from workers.runtime.jobs import Job
+from workers.runtime.lag import LagSweep
+from workers.runtime.listener import Listener
+from workers.runtime.stop import on_signals
+from workers.runtime.supervise import Worker, supervise
+from workers.runtime.sweep import Sweeping
+
+Say = Callable[[str], None]
+
+
+@dataclass
+class House:
+    """What one process holds while it runs its roles."""
+
+    namespace: str
+    bus: Bus
+    database: Database
+    stack: AsyncExitStack
+    internal: web.Application = field(default_factory=web.Application)
+    workers: list[Worker] = field(default_factory=list)
+    probes: dict[str, Probe] = field(default_factory=dict)
+
+    def drive(self, job: Job) -> None:
+        """Run a job on its lanes, and measure its lag."""
+        self.workers.append(Drive(self.bus, job, self.database))
+        self.workers.append(Sweeping(LagSweep(self.bus, job.name, job.topics)))
+
+
+def configured(role: str, directory: Path) -> Settings:
+    """Return the role's settings from the environment and the files of a directory, or raise Misconfigured."""
+    return settings.read(role, os.environ, directory)
+
+
+async def run(role: str, directory: Path, say: Say) -> None:
+    """Run a role until SIGTERM or SIGINT. Misconfigured: it cannot start as it is told."""
+    chosen = configured(role, directory)
+    logs.configure(level=chosen.common.log_level)
+    with on_signals() as stop:
+        async with built(chosen, say) as workers:
+            await supervise(workers, stop)
+
+
+@asynccontextmanager
+async def built(chosen: Settings, say: Say) -> AsyncIterator[list[Worker]]:
+    """Open bus and store, and give the workers of the role."""
+    async with AsyncExitStack() as stack:
+        await engines.prepare(chosen)
+        database = await stack.enter_async_context(engines.open_store(chosen.common))
+        bus = await stack.enter_async_context(engines.open_bus(chosen.common, chosen.destinations))
+        house = House(chosen.common.namespace, bus, database, stack)
+        house.probes["bus"] = lambda: None if bus.available() else "the bus does not answer"
+        await _furnish(house, chosen)
+        _open_inside(house, chosen, say)
+        yield house.workers
+
+
+async def _furnish(house: House, chosen: Settings) -> None:
+    if chosen.edge is not None:
+        add_ingress(house, chosen.edge)
+    if chosen.vault is not None:
+        await add_linker(house, chosen.vault)
+    if chosen.dispatch:
+        add_dispatch(house)
+    for service in chosen.services or ():
+        add_destination(house, service)
+    if chosen.admin is not None:
+        add_admin(house, chosen.admin, chosen.common.internal_listen[0])
+
+
+def add_ingress(house: House, edge: Edge) -> None:
+    """Open the public door."""
+    notices = Notices(house.bus)
+    explain = Explain(Store(house.database))
+    application = public_app(edge.settings, house.bus, edge.sealer, notices, cookies=edge.cookies, attempts=explain)
+    server = Server(application, *edge.listen, edge.settings.limits)
+    house.workers += [server, notices]
+    house.probes["public"] = server.ready
+
+
+async def add_linker(house: House, vault: Vault) -> None:
+    """Complete links. The keys that open codes and tokens come no further than here."""
+    apps = {
+        app: Credentials(vault.client_ids[app], vault.client_secrets[app], key)
+        for app, key in vault.hmac_keys.items()
+        if app in vault.client_ids and app in vault.client_secrets
+    }
+    client: AbstractAsyncContextManager[ringapi.RingApi] = ringapi.connect(
+        api_url=vault.api_url, oauth_url=vault.oauth_url, apps=apps
+    )
+    ring = await house.stack.enter_async_context(client)
+    store, intake = Store(house.database), Intake(vault.opener)
+    advance = Advance(
+        store=store,
+        ring=ring,
+        vault=TokenVault(vault.keys, house.namespace),
+        opener=vault.opener,
+        keys=vault.hmac_keys,
+        budget=Budget(vault.rate),
+        owner=f"{socket.gethostname()}.{os.getpid()}.{uuid4().hex[:8]}",
+        wake=intake.wake,
+    )
+    house.drive(intake)
+    house.workers += [advance, Sweeping(Announce(store, house.bus))]
+
+
+def add_dispatch(house: House) -> None:
+    """Make events of webhooks, each once."""
+    house.drive(Dispatch())
+    house.workers.append(Sweeping(Prune(house.database)))
+
+
+def add_destination(house: House, service: Service) -> None:
+    """Deliver to one HTTP service."""
+    deliver = Deliver(house.bus, service.destination, service.secrets)
+    house.workers += [deliver, Sweeping(LagSweep(house.bus, deliver.name, (EVENT_RECORDED.name,)))]
+
+
+def add_admin(house: House, admin: Admin, host: str) -> None:
+    """Answer `/v1`, and keep the facts of the edge."""
+    house.drive(Notice())
+    claims, explain = ClaimStore(house.database), Explain(Store(house.database))
+    house.workers.append(Sweeping(Pruning(claims)))
+    hosts = {"localhost", "127.0.0.1", "::1", host, socket.gethostname().lower()}
+    api = Api(house.internal, Gate(admin.tokens, hosts))
+    add_claims(api, Handoff(claims, Seals(admin.cookies, house.namespace), admin.public_url, utc_now))
+    add_reading(api, explain, explain)
+
+
+def _open_inside(house: House, chosen: Settings, say: Say) -> None:
+    """Open the internal port; `up` and admin tell there, and `up` on the terminal, how far Ring has come with us."""
+    add_probes(house.internal, house.probes, metrics=chosen.common.metrics_open)
+    house.workers.append(Listener(house.internal, *chosen.common.internal_listen))
+    if chosen.admin is None:
+        return
+    story = Story(house.database)
+    add_story(house.internal, story)
+    if chosen.edge is not None:
+        say(_welcome(chosen.edge, chosen.common.internal_listen))
+        house.workers.append(Sweeping(story.telling(say)))
+
+
+def _welcome(edge: Edge, internal: tuple[str, int]) -> str:
+    if not urlsplit(edge.settings.public_url).hostname:
+        raise Misconfigured("RINGHOOK_PUBLIC_URL has no host")
+    base = edge.settings.public_url
+    return (
+        f"ringhook is up: Ring and browsers at {edge.listen[0]}:{edge.listen[1]} (as {base}), "
+        f"probes and /v1 at http://{internal[0]}:{internal[1]}"
+    )

@@ -1,0 +1,57 @@
+"""Tells how far Ring has come with us: on the terminal of `up`, and at `GET /` of the internal port."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final
+
+from aiohttp import web
+from workers.notice import first_contacts
+
+from schemas.findings.contact import CONNECTED, story
+from workers.runtime.database import Database
+
+LOOK: Final = timedelta(seconds=2)
+REPEAT: Final = timedelta(minutes=5)  # until Ring's first signed webhook, in case nobody was looking
+
+
+@dataclass(frozen=True)
+class Story:
+    """Reads the first contacts and puts them in words."""
+
+    database: Database
+
+    async def now(self) -> str:
+        """Return the sentence for how things stand; raises StoreUnavailable."""
+        return story(await first_contacts(self.database))
+
+    def telling(self, say: Callable[[str], None]) -> "Telling":
+        """Return the sweep that says each new sentence."""
+        return Telling(self, say)
+
+
+@dataclass
+class Telling:
+    """A sweep: says the sentence when it changes, and again now and then until Ring has come all the way."""
+
+    story: Story
+    say: Callable[[str], None]
+    name: str = "story"
+    _last: tuple[str, datetime] | None = field(default=None, init=False)
+
+    async def __call__(self, now: datetime) -> timedelta:
+        """Look, and say what is new."""
+        sentence = await self.story.now()
+        if self._last is None or sentence != self._last[0] or (sentence != CONNECTED and now - self._last[1] > REPEAT):
+            self._last = sentence, now
+            self.say(sentence)
+        return LOOK
+
+
+def add_story(application: web.Application, told: Story) -> None:
+    """Add `GET /`: the same sentence, in plain text; it holds no secret and no account."""
+
+    async def show(_request: web.Request) -> web.Response:
+        return web.Response(text=f"{await told.now()}\n")
+
+    application.router.add_get("/", show)
