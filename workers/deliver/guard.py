@@ -19,10 +19,13 @@ _CARRIERS: Final = (
     (IPv6Network("2002::/16"), 80),  # 6to4
 )
 _REFUSED: Final = (
+    IPv4Network("192.0.0.0/24"),  # protocol assignments, a cloud's metadata among them; older Pythons call them global
     IPv4Network("168.63.129.16/32"),  # a cloud's host services at a public address
     IPv4Network("192.88.99.0/24"),  # 6to4 relays
     IPv6Network("64:ff9b:1::/48"),  # NAT64 inside a network
-    IPv6Network("2001::/32"),  # Teredo carries an IPv4 address, obscured
+    IPv6Network("2001::/23"),  # protocol assignments; Teredo carries an IPv4 address, obscured
+    IPv6Network("3fff::/20"),  # documentation
+    IPv6Network("5f00::/16"),  # segment routing inside a network
     IPv6Network("fec0::/10"),  # site-local
 )
 

@@ -16,18 +16,19 @@ from workers.runtime.secrets import Secret
 
 PREFIX: Final = "whsec_"
 SHORTEST: Final = 24  # bytes, as the specification has it
+_SECRET: Final = re.compile(rf"{PREFIX}[A-Za-z0-9+/]*={{0,2}}")
 _PLAIN: Final = re.compile(r"[\x21-\x7e]{1,512}")
 
 
 def key(secret: Secret) -> bytes:
     """Return the key of a `whsec_…` secret, or raise Misconfigured, in words that show nothing of it."""
     text = secret.reveal()
-    if not text.startswith(PREFIX):
-        raise Misconfigured(f"a destination's secret begins with {PREFIX}, then base64")
+    if not _SECRET.fullmatch(text):
+        raise Misconfigured(f"a destination's secret is {PREFIX} and then base64 (A-Z a-z 0-9 + /)")
     try:
         found = a2b_base64(text[len(PREFIX) :] + "==")
-    except (Error, ValueError):
-        raise Misconfigured(f"a destination's secret is not base64 after {PREFIX}") from None
+    except Error:
+        raise Misconfigured(f"a destination's secret is cut: base64 has no such length after {PREFIX}") from None
     if len(found) < SHORTEST:
         raise Misconfigured(f"a destination's secret must hold at least {SHORTEST} bytes (whsec_ and 32 base64 characters)")
     return found

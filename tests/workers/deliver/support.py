@@ -5,7 +5,6 @@ import base64
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from typing import Any
 
 import msgspec
 from aiohttp import web
@@ -71,9 +70,9 @@ def site_url(runner: web.AppRunner) -> str:
     return f"http://{host}:{port}"
 
 
-def destination(url: str, **changes: Any) -> Destination:
-    fields = {"name": "alerts", "secret_env": "ALERTS", "allow_http": True, "allow_networks": ("127.0.0.0/8",), "timeout_s": 5.0}
-    return Destination(**{**fields, "url": url, **changes})
+def destination(url: str, **changes: object) -> Destination:
+    fields = {"name": "alerts", "secret_env": "ALERTS", "allow_http": True, "allow_networks": ["127.0.0.0/8"], "timeout_s": 5.0}
+    return msgspec.convert({**fields, "url": url, **changes}, Destination)
 
 
 def event(identity: str, *, device: str | None = "d1", account: str = "a1", linked: bool = True) -> Record:
@@ -106,7 +105,7 @@ async def delivering(bus: Bus, target: Destination, *, policy: Policy = QUICK) -
 
 async def until(condition: Callable[[], object], seconds: float = 10.0) -> None:
     async with asyncio.timeout(seconds):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 -- the other side has no event to set
             await asyncio.sleep(0.01)
 
 

@@ -1,0 +1,61 @@
+"""What may stand in `[[destination]]`."""
+
+import msgspec
+import pytest
+
+from workers.deliver.destinations import Destination, problems
+
+GOOD = {"name": "alerts", "url": "https://alerts.example.com/ring", "secret_env": "ALERTS_SECRET"}
+
+
+def found(**changes: object) -> str:
+    return "\n".join(problems(msgspec.convert({**GOOD, **changes}, Destination)))
+
+
+def test_a_plain_destination_has_no_problem() -> None:
+    assert not found()
+    assert not found(url="http://10.1.2.3:8080/x", allow_http=True, allow_networks=["10.0.0.0/8"])
+    assert not found(url="https://[2606:4700::1111]/x")
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ({"name": "Alerts"}, "name"),
+        ({"name": "-a"}, "name"),
+        ({"name": "a" * 41}, "name"),
+        ({"name": "a\n"}, "name"),
+        ({"url": "http://alerts.example.com/"}, "https"),
+        ({"url": "ftp://alerts.example.com/"}, "https"),
+        ({"url": "http+unix://%2Frun%2Fdocker.sock/x", "allow_http": True}, "https"),
+        ({"url": "alerts.example.com"}, "address"),
+        ({"url": "https://"}, "address"),
+        ({"url": "https://x.example.com:99999/"}, "address"),
+        ({"url": "https://x.example.com:0/"}, "address"),
+        ({"url": "https://[::1"}, "address"),
+        ({"url": "https://x.example.com/a b"}, "address"),
+        ({"url": "https://u:p@x.example.com/"}, "password"),
+        ({"url": "https://x.example.com/#here"}, "fragment"),
+        ({"url": "https://127.0.0.1/"}, "network"),
+        ({"url": "https://[::ffff:127.0.0.1]/"}, "network"),
+        ({"url": "https://169.254.169.254/latest"}, "network"),
+        ({"secret_env": None}, "secret_env"),
+        ({"secret_file": "/run/secrets/x"}, "one of them"),
+        ({"allow_networks": ["10.0.0.1/8"]}, "allow_networks"),
+        ({"concurrency": 0}, "concurrency"),
+        ({"timeout_s": 25}, "timeout_s"),
+        ({"timeout_s": 0}, "timeout_s"),
+        ({"filter": {"exact": {"type": "x"}}}, "not supported yet"),
+    ],
+)
+def test_what_is_wrong_is_said_in_plain_words(changes: dict[str, object], word: str) -> None:
+    assert word in found(**changes)
+
+
+def test_everything_wrong_is_told_at_once() -> None:
+    assert len(found(name="A", url="x", concurrency=0, timeout_s=0).splitlines()) == 4
+
+
+def test_unknown_keys_are_errors() -> None:
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert({**GOOD, "urll": "x"}, Destination)
