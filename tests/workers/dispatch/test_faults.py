@@ -1,0 +1,376 @@
+"""Dispatch killed, frozen and failed at every await of its lane, on both stores, beside a second member that takes over.
+
+The broker here has the guards of lane_model.py and nothing else: one owner, generations, positions, note and outputs that
+become visible together. Real buses meet the same job in tests/workers/dispatch/test_job.py.
+"""
+
+import asyncio
+import json
+import random
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime
+from typing import Any, cast
+
+import msgspec
+import pytest
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from schemas import cloudevents
+from schemas.records import AccountChanged
+from schemas.ring import arrival
+from schemas.ring.peek import peek
+from workers.bus.contract import Bus, Held, Lane, Record, Revoked, Start, Stop, Unknown, Work
+from workers.dispatch.job import Dispatch
+from workers.dispatch.tables import STEPPED, claims
+from workers.runtime.database import Database, OutcomeUnknown, StoreUnavailable, connect
+from workers.runtime.drive import Drive
+from workers.runtime.lane import lanes
+
+NOW = datetime(2026, 2, 13, 14, tzinfo=UTC)
+Point = Callable[[str], Awaitable[None]]
+
+
+class Killed(BaseException):
+    """The process ends here: nothing after this line runs."""
+
+
+def webhook(request_id: str, *, account: str | None = "A", device: str = "D", kind: str = "motion_detected") -> Record:
+    meta = {"version": "1.1", "time": "2026-02-13T13:39:57Z", "request_id": request_id, "account_id": account}
+    data = {"id": f"{device}-{request_id}", "type": kind, "attributes": {"source": device, "source_type": "devices"}}
+    body = json.dumps({"meta": meta, "data": data}).encode()
+    seen = peek(body)
+    return Record(topic="webhook.received", key=seen.key, value=body, headers=arrival.headers(seen, NOW, "first"))
+
+
+def linked(account: str, version: int, user: str = "u") -> Record:
+    change = AccountChanged(
+        account=account, version=version, generation=1, state="completed", linked=True, partner_user=user, at=NOW
+    )
+    return Record(topic="account.changed", key=account.encode(), value=msgspec.json.encode(change))
+
+
+# Doubles near and far, an id that two events share, a stranger, an orphan that finds its account, one that does not, junk.
+STORY = (
+    linked("A", 1),
+    webhook("1"),
+    webhook("2"),
+    webhook("1"),
+    webhook("3", account="B", device="E"),
+    webhook("2", account="B", device="E"),
+    webhook("4", account=None),
+    linked("A", 2),
+    webhook("5"),
+    Record(topic="webhook.received", key=b"x", value=b"junk", headers=arrival.headers(peek(b"junk"), NOW, "first")),
+    webhook("6", account=None, device="unknown"),
+    webhook("2"),
+    webhook("4", account=None),
+    webhook("5"),
+)
+
+
+class Broker:
+    """One lane of one group, and what the world sees of it."""
+
+    def __init__(self, story: Sequence[Record]) -> None:
+        self.logs: dict[str, list[Held]] = {"webhook.received": [], "account.changed": []}
+        self.all: list[Held] = []
+        self.next: dict[str, int] = {}
+        self.note = b""
+        self.out: list[Record] = []
+        self.generation, self.owner = 1, 0
+        self.changed = asyncio.Event()
+        self.append(story)
+
+    def append(self, records: Sequence[Record]) -> None:
+        for record in records:
+            if record.topic in self.logs:
+                log = self.logs[record.topic]
+                held = Held(**msgspec.structs.asdict(record), index=0, offset=len(log), time=NOW)
+                log.append(held)
+                self.all.append(held)
+            else:
+                self.out.append(record)
+
+    def give(self, owner: int) -> None:
+        self.generation, self.owner = self.generation + 1, owner
+        self.changed.set()
+        self.changed = asyncio.Event()
+
+    @property
+    def finished(self) -> bool:
+        return all(self.next.get(topic, 0) == len(log) for topic, log in self.logs.items())
+
+    def member(self, number: int, point: Point) -> Bus:
+        return cast("Bus", Member(self, number, point))
+
+
+class Member:
+    """A process's connection to the broker."""
+
+    def __init__(self, broker: Broker, number: int, point: Point) -> None:
+        self._broker, self._number, self._point = broker, number, point
+
+    async def consume(self, topics: Collection[str], group: str, work: Work, stop: Stop, *, atomic: bool) -> None:
+        assert (group, atomic, set(topics)) == ("dispatch", True, set(self._broker.logs))
+        while not stop.is_set():
+            if self._broker.owner != self._number:
+                await either(self._broker.changed, stop)
+                continue
+            session, changed = asyncio.Event(), self._broker.changed
+            watch = asyncio.create_task(self._end(session, changed, stop))
+            with suppress(Revoked):
+                await work(SimLane(self._broker, self._point), session)
+            watch.cancel()
+
+    async def _end(self, session: asyncio.Event, changed: asyncio.Event, stop: Stop) -> None:
+        await either(changed, stop)
+        session.set()
+
+
+async def either(*events: asyncio.Event | Stop) -> None:
+    waiting = [asyncio.ensure_future(event.wait()) for event in events]
+    try:
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for waiter in waiting:
+            waiter.cancel()
+
+
+class SimLane(Lane):
+    def __init__(self, broker: Broker, point: Point) -> None:
+        self.index, self._broker, self._point = 0, broker, point
+        self._generation, self._read = broker.generation, 0
+
+    async def open(self) -> Start:
+        await self._point("open.before")
+        self._check()
+        start = Start(
+            next={topic: self._broker.next.get(topic, 0) for topic in self._broker.logs}, note=self._broker.note, gaps={}
+        )
+        await self._point("open.after")
+        return start
+
+    async def fetch(self, limit: int, wait: float) -> Sequence[Held]:  # noqa: ARG002 - three at a time make several steps
+        await self._point("fetch")
+        self._check()
+        new = [held for held in self._broker.all[self._read :] if held.offset >= self._broker.next.get(held.topic, 0)][:3]
+        if not new:
+            await asyncio.sleep(0.001)
+            return ()
+        self._read = self._broker.all.index(new[-1]) + 1
+        return new
+
+    async def commit(self, next: Mapping[str, int], note: bytes, outputs: Sequence[Record] = ()) -> None:  # noqa: A002 - the seam
+        await self._point("commit.before")
+        self._check()
+        assert set(next) == set(self._broker.logs)
+        self._broker.next, self._broker.note = dict(next), note
+        self._broker.append(outputs)
+        await self._point("commit.after")
+
+    def _check(self) -> None:
+        if self._generation != self._broker.generation:
+            raise Revoked
+
+
+class Watched:
+    """A database that passes a point before and after each of its awaits."""
+
+    def __init__(self, database: Database, point: Point) -> None:
+        self._database, self._point = database, point
+
+    @asynccontextmanager
+    async def begin(self) -> AsyncIterator[Any]:
+        await self._point("store.begin")
+        async with self._database.begin() as connection:
+            yield WatchedConnection(connection, self._point)
+            await self._point("store.commit.before")
+        await self._point("store.commit.after")
+
+
+class WatchedConnection:
+    def __init__(self, connection: AsyncConnection, point: Point) -> None:
+        self._connection, self._point, self.dialect = connection, point, connection.dialect
+
+    async def execute(self, *statement: Any) -> object:  # noqa: ANN401 - whatever SQLAlchemy takes
+        await self._point("store.execute")
+        return await self._connection.execute(*statement)
+
+    async def scalars(self, *statement: Any) -> object:  # noqa: ANN401 - whatever SQLAlchemy takes
+        await self._point("store.execute")
+        return await self._connection.scalars(*statement)
+
+
+class Strike:
+    """Does something at the k-th point of a member, once."""
+
+    def __init__(self, at: int, deed: Callable[[str], Awaitable[None]]) -> None:
+        self.at, self.deed, self.passed = at, deed, 0
+
+    async def __call__(self, name: str) -> None:
+        self.passed += 1
+        if self.passed == self.at:
+            await self.deed(name)
+
+    @property
+    def struck(self) -> bool:
+        return self.passed >= self.at
+
+
+async def calm(_name: str) -> None:
+    return
+
+
+async def kill(_name: str) -> None:
+    raise Killed
+
+
+async def fail(name: str) -> None:
+    """What each place answers when it fails."""
+    if name == "store.commit.after":
+        raise OutcomeUnknown
+    if name.startswith("store"):
+        raise StoreUnavailable
+    raise Unknown if name == "commit.after" else Revoked
+
+
+@asynccontextmanager
+async def running(broker: Broker, database: Database, number: int, point: Point = calm) -> AsyncIterator["asyncio.Task[None]"]:
+    stop = asyncio.Event()
+    drive = Drive(broker.member(number, point), Dispatch(), cast("Database", Watched(database, point)), clock=lambda: NOW)
+    task = asyncio.create_task(drive.run(stop))
+    try:
+        yield task
+    finally:
+        stop.set()
+        with suppress(Killed):
+            await task
+
+
+async def until(met: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not met():  # noqa: ASYNC110 - what is met is no one event
+            await asyncio.sleep(0.001)
+
+
+@pytest.fixture
+async def store(store_url: str) -> AsyncIterator[Database]:
+    async with connect(store_url) as database:
+        await database.create_all()
+        yield database
+
+
+async def wiped(database: Database) -> None:
+    async with database.begin() as connection:
+        for table in (*STEPPED, lanes):
+            await connection.execute(table.delete())
+
+
+def published(broker: Broker) -> list[tuple[str, str]]:
+    events = [cloudevents.read(record.headers, record.value) for record in broker.out if record.topic == "event.recorded"]
+    return [(event.accountid, event.id) for event in events]
+
+
+async def right(broker: Broker, database: Database) -> None:
+    """Nothing lost, nothing doubled, each account's order kept, the dead buried once, and the store says the same."""
+    orders: dict[str, list[str]] = {}
+    for account, name in published(broker):
+        orders.setdefault(account, []).append(name.partition("~")[0])
+    assert orders == {"A": ["1", "2", "5", "4"], "B": ["3", "2"]}
+    assert Counter(record.topic for record in broker.out) == {"event.recorded": 6, "webhook.received.dead": 2}
+    async with database.read() as connection:
+        rows = (await connection.execute(select(claims))).all()
+        assert {row.request_id for row in rows} == {name for _, name in published(broker)}
+        for table in STEPPED:
+            assert all(row.n <= int(broker.note) for row in await connection.execute(select(table)))
+        (lane,) = await connection.execute(select(lanes))
+    assert 0 <= int(broker.note) - lane.n <= 1
+
+
+async def test_an_undisturbed_lane_tells_the_story(store: Database) -> None:
+    broker = Broker(STORY)
+    async with running(broker, store, 0):
+        await until(lambda: broker.finished)
+    await right(broker, store)
+
+
+async def test_killed_anywhere_the_next_member_ends_the_story(store: Database) -> None:
+    for at in range(1, 1_000):
+        broker, strike = Broker(STORY), Strike(at, kill)
+        async with running(broker, store, 0, strike) as task:
+            await until(lambda: task.done() or broker.finished)  # noqa: B023 - called in this turn only
+        broker.give(1)
+        async with running(broker, store, 1):
+            await until(lambda: broker.finished)  # noqa: B023 - called in this turn only
+        await right(broker, store)
+        await wiped(store)
+        if not strike.struck:
+            assert at > 50
+            return
+    raise AssertionError("the story never ends")
+
+
+async def test_failed_anywhere_the_same_member_ends_the_story(store: Database) -> None:
+    for at in range(1, 1_000):
+        broker, strike = Broker(STORY), Strike(at, fail)
+        async with running(broker, store, 0, strike):
+            await until(lambda: broker.finished)  # noqa: B023 - called in this turn only
+        await right(broker, store)
+        await wiped(store)
+        if not strike.struck:
+            return
+    raise AssertionError("the story never ends")
+
+
+async def test_frozen_anywhere_outside_a_transaction_and_thawed_after_the_takeover_it_harms_nothing(store: Database) -> None:
+    for at in range(1, 1_000):
+        broker, thaw, asleep = Broker(STORY), asyncio.Event(), asyncio.Event()
+
+        async def freeze(name: str) -> None:
+            if not name.startswith("store.e") and name != "store.commit.before":  # its row lock would hold the other up
+                asleep.set()  # noqa: B023 - called in this turn only
+                await thaw.wait()  # noqa: B023 - called in this turn only
+
+        strike = Strike(at, freeze)
+        async with running(broker, store, 0, strike):
+            await until(lambda: asleep.is_set() or broker.finished)  # noqa: B023 - called in this turn only
+            broker.give(1)
+            async with running(broker, store, 1):
+                await until(lambda: broker.finished)  # noqa: B023 - called in this turn only
+                thaw.set()
+                await asyncio.sleep(0.01)
+                broker.append([webhook("7")])
+                await until(lambda: broker.finished)  # noqa: B023 - called in this turn only
+        assert published(broker).pop() == ("A", "7")
+        broker.out.pop()
+        await ended(store)
+        await right(broker, store)
+        await wiped(store)
+        if not strike.struck:
+            return
+    raise AssertionError("the story never ends")
+
+
+async def ended(store: Database) -> None:
+    """Take the extra event out again."""
+    async with store.begin() as connection:
+        await connection.execute(claims.delete().where(claims.c.request_id == "7"))
+
+
+async def test_two_faults_at_random_places_in_turn_harm_nothing(store: Database) -> None:
+    dice = random.Random(20_260_213)  # noqa: S311 - dice of a test
+    for _ in range(60):
+        broker = Broker(STORY)
+        for number in (0, 1, 2):
+            strike = Strike(dice.randrange(1, 90), dice.choice([kill, fail]))
+            broker.give(number)
+            async with running(broker, store, number, strike) as task:
+                await until(lambda: task.done() or broker.finished)  # noqa: B023 - called in this turn only
+        broker.give(3)
+        async with running(broker, store, 3):
+            await until(lambda: broker.finished)  # noqa: B023 - called in this turn only
+        await right(broker, store)
+        await wiped(store)
