@@ -28,6 +28,7 @@ RETRY_LIMIT: Final = timedelta(hours=1)  # a Retry-After beyond it is taken as t
 # Statuses by which a server says that it did not take the request up.
 _NOT_DONE: Final = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.SERVICE_UNAVAILABLE)
 _ONCE: Final = ("exchange", "refresh", "claim")  # not idempotent: a lost answer is not the same as no call
+_OURS: Final = ("invalid_client", "unauthorized_client")  # RFC 6749, 5.2: our credentials are refused, not the token
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -68,6 +69,8 @@ def _meaning(call: Call, status: int, said: str) -> Meaning:
         return "unavailable"
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return "ambiguous" if call in _ONCE else "unavailable"
+    if call == "refresh" and any(word in said for word in _OURS):
+        return "unavailable"  # a wrong client secret must not end every grant there is
     return "refused" if call in ("exchange", "refresh") else _refused(call, status, said)
 
 
