@@ -1,144 +1,91 @@
 """A whole installation of ringhook in a folder of its own: its processes, addresses and logs, for the demo and the tests."""
 
 import asyncio
-import contextlib
-import os
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
 import aiohttp
 
-READY_WITHIN: Final = 30.0  # seconds
-STOPPED_WITHIN: Final = 20.0
+from deploy.local import ports
+from deploy.local.process import Process
+
+READY_S: Final = 30.0
+STOPPED_S: Final = 20.0
 
 
-def free_port() -> int:
-    """Return a loopback port that nobody listens on just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+class Role:
+    """One `ringhook ROLE` as a process; it can be stopped, killed, frozen and started again on the same ports."""
 
-
-class Process:
-    """One running `ringhook ROLE`; killed with whoever started it."""
-
-    def __init__(self, role: str, folder: Path, environment: Mapping[str, str]) -> None:
+    def __init__(self, role: str, directory: Path, environment: Mapping[str, str]) -> None:
+        (port,) = ports.free(1)
         self.role = role
-        self.internal = f"http://127.0.0.1:{free_port()}"
-        self.log = folder / f"{role}.{self.internal.rpartition(':')[2]}.log"
-        self._folder = folder
-        self._environment = {**environment, "RINGHOOK_INTERNAL_LISTEN": self.internal.removeprefix("http://")}
-        self._process: asyncio.subprocess.Process | None = None
+        self.internal = f"http://127.0.0.1:{port}"
+        self.process = Process(role)
+        self._directory = directory
+        self._environment = {**environment, "RINGHOOK_INTERNAL_LISTEN": f"127.0.0.1:{port}"}
 
     async def start(self) -> None:
-        """Start it and return once it says it is ready; RuntimeError with the log's tail if it does not."""
-        with self.log.open("ab") as log:
-            self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "deploy.command", self.role),
-                cwd=self._folder,
-                env=self._environment,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            )
-        await self.ready()
+        """Start it and return once `/readyz` says 200; StartFailed with the end of its log if it does not."""
+        command = (sys.executable, "-m", "deploy.command", self.role, "-C", str(self._directory))
+        self.process.launch(command, self._environment)
+        async with aiohttp.ClientSession() as client:
+            await self.process.ready(lambda: _answers(client, f"{self.internal}/readyz"), within=READY_S)
 
-    async def ready(self) -> None:
-        """Return once `/readyz` answers 200."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(READY_WITHIN), aiohttp.ClientSession() as client:
-                while self.running:
-                    if await _answers(client, f"{self.internal}/readyz"):
-                        return
-                    await asyncio.sleep(0.05)
-        tail = self.log.read_text(errors="replace")[-3000:]
-        raise RuntimeError(f"ringhook {self.role} did not become ready; its log ends:\n{tail}")
+    async def stop(self) -> None:
+        """End it politely (SIGTERM)."""
+        await self.process.stop(signal.SIGTERM, within=STOPPED_S)
 
-    @property
-    def running(self) -> bool:
-        """Say whether the process lives."""
-        return self._process is not None and self._process.returncode is None
-
-    @property
-    def pid(self) -> int:
-        """Return the process id; it must have been started."""
-        if self._process is None:
-            raise RuntimeError(f"{self.role} was not started")
-        return self._process.pid
-
-    def send(self, number: signal.Signals) -> None:
-        """Send a signal, for example SIGSTOP."""
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self.pid, number)
-
-    async def kill(self) -> None:
-        """End it as a power cut would (SIGKILL)."""
-        self.send(signal.SIGKILL)
-        await self.wait()
-
-    async def stop(self) -> int:
-        """End it politely (SIGTERM) and return its exit code; SIGKILL where it does not obey in time."""
-        if not self.running:
-            return await self.wait()
-        self.send(signal.SIGTERM)
-        try:
-            async with asyncio.timeout(STOPPED_WITHIN):
-                return await self.wait()
-        except TimeoutError:
-            self.send(signal.SIGKILL)
-            return await self.wait()
-
-    async def wait(self) -> int:
-        """Return the exit code once it has ended."""
-        return await self._process.wait() if self._process else 0
+    def log(self) -> str:
+        """Return everything it wrote."""
+        return self.process.log.read_text(errors="replace")
 
 
 async def _answers(client: aiohttp.ClientSession, url: str) -> bool:
     try:
         async with client.get(url, timeout=aiohttp.ClientTimeout(total=2)) as answer:
-            return answer.status == 200  # noqa: PLR2004 -- ready
+            return answer.ok
     except (aiohttp.ClientError, TimeoutError, OSError):
         return False
 
 
 class Installation:
-    """The processes of one installation that share a folder, a configuration and a public address."""
+    """The processes of one installation: one configuration, one public address. `environment` holds RINGHOOK_… values."""
 
-    def __init__(self, folder: Path, environment: Mapping[str, str], toml: str) -> None:
-        self.folder = folder
-        self.public = f"http://127.0.0.1:{free_port()}"
-        self.processes: dict[str, Process] = {}
-        self._environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("RINGHOOK_")},
-            **environment,
-            "RINGHOOK_PUBLIC_LISTEN": self.public.removeprefix("http://"),
+    def __init__(self, directory: Path, environment: Mapping[str, str], toml: str) -> None:
+        (port,) = ports.free(1)
+        self.directory = directory
+        self.public = f"http://127.0.0.1:{port}"
+        self.roles: dict[str, Role] = {}
+        self.environment = {
+            "RINGHOOK_PUBLIC_LISTEN": f"127.0.0.1:{port}",
             "RINGHOOK_PUBLIC_URL": self.public,
+            "RINGHOOK_BUS_URL": f"sqlite:///{directory}/bus.db",
+            "RINGHOOK_STORE_URL": f"sqlite:///{directory}/store.db",
+            **environment,
         }
-        (folder / "ringhook.toml").write_text(toml)
+        (directory / "ringhook.toml").write_text(toml)
 
-    @contextlib.asynccontextmanager
+    def add(self, role: str, copy: str = "") -> Role:
+        """Add a role, or another copy of it, not yet started."""
+        self.roles[role + copy] = Role(role, self.directory, self.environment)
+        return self.roles[role + copy]
+
+    @asynccontextmanager
     async def running(self, *roles: str) -> AsyncIterator["Installation"]:
-        """Run these roles for as long as the block lasts."""
+        """Run these roles for as long as the block lasts; their folders are gone afterwards."""
         try:
-            await asyncio.gather(*(self.start(role) for role in roles))
+            await asyncio.gather(*(self.add(role).start() for role in roles))
             yield self
         finally:
-            await asyncio.gather(*(process.stop() for process in self.processes.values()))
+            await asyncio.gather(*(role.stop() for role in self.roles.values()))
+            for role in self.roles.values():
+                role.process.remove()
 
-    async def start(self, role: str, copy: str = "") -> Process:
-        """Start a role, or another copy of it under a name of its own."""
-        process = Process(role, self.folder, self._environment)
-        self.processes[role + copy] = process
-        await process.start()
-        return process
-
-    async def restart(self, name: str) -> Process:
-        """Start again what was killed or stopped, on the same ports."""
-        process = self.processes[name]
-        await process.start()
-        return process
+    @property
+    def internal(self) -> str:
+        """The internal address of `up`, or else of admin."""
+        return (self.roles.get("up") or self.roles["admin"]).internal
