@@ -129,6 +129,11 @@ class Writer:
         answer: Answer = await ticket.done
         return answer
 
+    def pragma(self, words: str) -> object:
+        """Return what SQLite answers to a pragma on the writer's own connection, where limits and modes live."""
+        found = self._link.execute(f"pragma {words}").fetchone()
+        return found[0] if found else None
+
     async def close(self) -> None:
         """Write what was accepted, then end the thread."""
         self._closed = True

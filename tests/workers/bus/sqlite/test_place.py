@@ -1,0 +1,111 @@
+import os
+import re
+import sys
+from asyncio import create_subprocess_exec
+from asyncio.subprocess import PIPE
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+
+import pytest
+
+from schemas.errors import Misconfigured
+from schemas.topics import Topic
+from workers.bus.sqlite import SqliteBus, connect
+from workers.bus.sqlite.place import GIB, parse
+
+Open = Callable[..., AbstractAsyncContextManager[SqliteBus]]
+
+OWNER = """
+import asyncio, sys
+from workers.bus.sqlite import connect
+
+async def main():
+    async with connect(sys.argv[1], namespace="test", topics=()):
+        print("open", flush=True)
+        await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize(
+    ("url", "path", "most"),
+    [
+        ("sqlite:///var/bus.db", "var/bus.db", 8 * GIB),
+        ("sqlite:////var/lib/bus.db", "/var/lib/bus.db", 8 * GIB),
+        ("sqlite:///with%20space.db?bytes=1000", "with space.db", 1_000),
+    ],
+)
+def test_a_url_names_a_file_and_its_cap(url: str, path: str, most: int) -> None:
+    place = parse(url)
+    assert (place.path, place.most) == (Path(path), most)
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("sqlite://", "names no file"),
+        ("sqlite://host/bus.db", "names no file"),
+        ("kafka://host:9092", "names no file"),
+        ("sqlite:///bus.db?bytes=lots", "not a number"),
+        ("sqlite:///bus.db?sync=off", "unknown options: sync"),
+    ],
+)
+def test_a_url_that_cannot_work_says_what_to_change(url: str, says: str) -> None:
+    with pytest.raises(Misconfigured, match=says):
+        parse(url)
+
+
+async def test_a_second_process_is_refused_with_the_pid_of_the_first_and_a_remedy(opened: Open, path: Path) -> None:
+    owner = await create_subprocess_exec(sys.executable, "-c", OWNER, f"sqlite:///{path}", stdout=PIPE)
+    try:
+        assert owner.stdout is not None
+        assert await owner.stdout.readline() == b"open\n"
+        with pytest.raises(Misconfigured, match=rf"in use by process {owner.pid}: .*RINGHOOK_BUS_URL"):
+            await opened().__aenter__()
+    finally:
+        owner.kill()
+        await owner.wait()
+    async with opened() as bus:  # its death frees the file
+        assert bus.available()
+
+
+async def test_a_second_bus_in_the_same_process_is_refused_too(opened: Open) -> None:
+    async with opened():
+        with pytest.raises(Misconfigured, match=re.escape(f"process {os.getpid()}:")):
+            await opened().__aenter__()
+
+
+async def test_only_its_owner_may_read_the_files(opened: Open, path: Path) -> None:
+    async with opened():
+        files = list(path.parent.glob("bus.db*"))
+        assert {file.name for file in files} >= {"bus.db", "bus.db-wal", "bus.db.lock", "bus.db.ballast"}
+        assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
+
+
+async def test_missing_folders_are_made(opened: Open, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(path.parent)
+    async with connect("sqlite:///var/deep/bus.db", namespace="test", topics=()):
+        assert (path.parent / "var/deep/bus.db").exists()
+
+
+async def test_another_namespace_is_refused(opened: Open) -> None:
+    async with opened():
+        pass
+    with pytest.raises(Misconfigured, match="namespace 'test', not 'staging'"):
+        await opened(namespace="staging").__aenter__()
+
+
+async def test_another_partition_count_is_refused(opened: Open) -> None:
+    async with opened():
+        pass
+    grown = Topic(name="alpha", key="test", retention=None, writers=(), readers=(), partitions=3)
+    with pytest.raises(Misconfigured, match="alpha has 2 partitions, not 3"):
+        await opened(topics=(grown,)).__aenter__()
+
+
+async def test_what_the_block_raises_leaves_as_it_is(opened: Open) -> None:
+    with pytest.raises(ZeroDivisionError):
+        async with opened():
+            raise ZeroDivisionError
