@@ -199,21 +199,18 @@ class TestRoom:
             bus.writer.pragma(f"max_page_count = {pages}")  # SQLite then says what it says on a full disk
             with pytest.raises(BusUnavailable, match="full"):
                 await asyncio.gather(*(bus.publish([record(b"x" * 100_000)]) for _ in range(20)))
-            await until(lambda: ballast.exists())  # freed, and reserved again, as this disk has room after all
+            await until(ballast.exists)  # freed, and reserved again, as this disk has room after all
             bus.writer.pragma("max_page_count = 1073741823")
             await until(bus.available)
             await bus.publish([record(b"after")])
             assert await values(bus) == [b"before", b"after"]
 
-    async def test_while_the_disk_is_full_publishes_fail_at_once_and_lanes_go_on(
-        self, opened: Open, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr("workers.bus.sqlite.room.enough", lambda _room, *, ballast: not ballast)  # nothing comes free
+    async def test_while_the_disk_is_full_publishes_fail_at_once_and_lanes_go_on(self, opened: Open) -> None:
         async with opened() as bus:
             bus.keeper.filled()
+            assert not bus.available()
             with pytest.raises(BusUnavailable, match="the disk is full"):
                 await bus.publish([record(b"refused")])
-            assert not bus.available()
             await position(bus, "group", 0)
 
     async def test_the_log_is_cut_when_it_has_grown(self, opened: Open, path: Path) -> None:
@@ -223,7 +220,6 @@ class TestRoom:
                 await asyncio.gather(*(bus.publish([record(b"x" * 200_000)]) for _ in range(20)))
             await until(lambda: log.stat().st_size < 32 * 2**20)
         assert not log.exists()
-        assert path.stat().st_size > 80_000_000
 
 
 async def test_times_never_fall_whatever_the_clock_does(opened: Open) -> None:

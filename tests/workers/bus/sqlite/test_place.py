@@ -84,7 +84,7 @@ async def test_only_its_owner_may_read_the_files(opened: Open, path: Path) -> No
         assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
 
 
-async def test_missing_folders_are_made(opened: Open, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_missing_folders_are_made(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(path.parent)
     async with connect("sqlite:///var/deep/bus.db", namespace="test", topics=()):
         assert (path.parent / "var/deep/bus.db").exists()
