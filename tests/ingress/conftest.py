@@ -1,7 +1,7 @@
 """The public listener on a free port, over the memory bus, with a switch to take the bus away."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -25,6 +25,13 @@ from workers.runtime.secrets import Secret
 KEY = "test-hmac-key"
 NEXT_KEY = "next-hmac-key"
 NOW = datetime(2026, 2, 15, 4, 48, 30, tzinfo=UTC)
+
+
+async def until(check: Callable[[], Awaitable[bool]]) -> None:
+    """Ask again until it is so, at most ten seconds."""
+    async with asyncio.timeout(10):
+        while not await check():  # noqa: ASYNC110 - what is waited for happens in sockets, and sets no event
+            await asyncio.sleep(0.01)
 
 
 @dataclass
@@ -53,9 +60,10 @@ class Switch:
         self.held += records
 
     async def until_waiting(self, count: int) -> None:
-        async with asyncio.timeout(10):
-            while self.waiting < count:  # noqa: ASYNC110 - the fake has one counter, not an event per count
-                await asyncio.sleep(0.005)
+        async def enough() -> bool:
+            return self.waiting >= count
+
+        await until(enough)
 
     def of(self, topic: topics.Topic) -> list[Record]:
         return [record for record in self.held if record.topic == topic.name]

@@ -1,0 +1,169 @@
+"""The door of /v1, over a real store."""
+
+import hashlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+
+from ingress.admin.api import SCOPES, Api, add_claims, add_reading
+from ingress.admin.gate import Gate
+from ingress.admin.store import ClaimStore
+from ingress.link.attempt import Seals, begin
+from ingress.link.signin.handoff import Handoff
+from ingress.settings import Scope, Token
+from tests.ingress.conftest import NOW, Known
+from workers.runtime.database import connect
+from workers.runtime.sealing import Keyring, generate_key
+
+SCOPE_NAMES: tuple[Scope, ...] = ("claim", "broker", "read", "operate", "bodies")
+ATTEMPT = begin("n" * 43, "1771130906289")
+CLAIM = f"/v1/attempts/{ATTEMPT.id}/claim"
+BODY = {"partner_user": "u-42", "account_identifier": "u***r@example.com"}
+
+
+class Accounts:
+    async def describe(self, account: str) -> object | None:
+        return {"account": account, "state": "completed"} if account == "a1" else None
+
+
+@dataclass
+class Admin:
+    client: TestClient[web.Request, web.Application]
+    application: web.Application
+    seals: Seals
+
+
+def bearer(*scopes: Scope) -> dict[str, str]:
+    return {"Authorization": f"Bearer token-of-{'-'.join(scopes)}"}
+
+
+def token(*scopes: Scope) -> Token:
+    secret = bearer(*scopes)["Authorization"].removeprefix("Bearer ")
+    return Token(name="-".join(scopes), sha256=hashlib.sha256(secret.encode()).hexdigest(), scopes=scopes)
+
+
+@pytest.fixture
+async def admin(store_url: str) -> AsyncIterator[Admin]:
+    seals, attempts, application = Seals(Keyring.parse(generate_key()), "t"), Known(), web.Application()
+    attempts.progresses["known"] = Known.Seen("awaiting", (("signed in", 0.0),), "something is missing")
+    gate = Gate([token(scope) for scope in SCOPE_NAMES], {"127.0.0.1", "admin.internal"})
+    async with connect(store_url) as database:
+        await database.create_all()
+        api = Api(application, gate)
+        add_claims(api, Handoff(ClaimStore(database), seals, "https://ring.example.com/", lambda: NOW))
+        add_reading(api, Accounts(), attempts)
+        async with TestClient(TestServer(application)) as client:
+            yield Admin(client, application, seals)
+
+
+async def error(response: object) -> tuple[int, str]:
+    assert isinstance(response, web.Response) or hasattr(response, "json")
+    return response.status, (await response.json())["error"]["code"]  # type: ignore[union-attr]
+
+
+async def test_a_claim_answers_a_finish_url_whose_ticket_names_the_user(admin: Admin) -> None:
+    response = await admin.client.post(CLAIM, json=BODY, headers=bearer("claim"))
+    answer = await response.json()
+    url = urlsplit(answer["finish_url"])
+    assert (response.status, answer["expires_in"], response.headers["Cache-Control"]) == (200, 120, "no-store")
+    assert (url.scheme, url.netloc, url.path) == ("https", "ring.example.com", "/ring/account-link/finish")
+    signed = admin.seals.redeem(parse_qs(url.query)["ticket"][0], ATTEMPT, NOW)
+    assert (signed.partner_user, signed.account_identifier) == ("u-42", "u***r@example.com")
+
+
+async def test_the_same_user_may_claim_again_and_another_gets_409(admin: Admin) -> None:
+    for _ in range(2):
+        assert (await admin.client.post(CLAIM, json=BODY, headers=bearer("claim"))).status == 200
+    other = await admin.client.post(CLAIM, json=BODY | {"partner_user": "u-43"}, headers=bearer("claim"))
+    assert await error(other) == (409, "conflict")
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({"partner_user": "u-42", "account_identifier": "user@example.com"}, 422),
+        ({"partner_user": ""}, 422),
+        ({"partner_user": " "}, 422),
+        ({"partner_user": "a\x00b"}, 422),
+        ({"partner_user": "x" * 257}, 422),
+        ({"partner_user": 7}, 400),
+        ({}, 400),
+        ([], 400),
+        ({"partner_user": "u", "surprise": 1}, 400),
+    ],
+)
+async def test_a_claim_that_cannot_be_taken_says_why(admin: Admin, body: object, status: int) -> None:
+    response = await admin.client.post(CLAIM, json=body, headers=bearer("claim"))
+    assert response.status == status
+    assert (await response.json())["error"]["message"]
+
+
+async def test_what_is_no_attempt_is_404(admin: Admin) -> None:
+    assert await error(await admin.client.post("/v1/attempts/nope/claim", json=BODY, headers=bearer("claim"))) == (
+        404,
+        "not_found",
+    )
+
+
+async def test_accounts_and_attempts_are_shown_or_404(admin: Admin) -> None:
+    assert await (await admin.client.get("/v1/accounts/a1", headers=bearer("read"))).json() == {
+        "account": "a1",
+        "state": "completed",
+    }
+    assert (await admin.client.get("/v1/accounts/a2", headers=bearer("read"))).status == 404
+    seen = await (await admin.client.get("/v1/attempts/known", headers=bearer("read"))).json()
+    assert seen == {
+        "state": "awaiting",
+        "steps": [{"name": "signed in", "at": "1970-01-01T00:00:00+00:00"}],
+        "finding": "something is missing",
+    }
+
+
+async def test_each_route_of_the_router_admits_its_own_scope_and_no_other(admin: Admin) -> None:
+    routes = [(route.method, route.resource.canonical) for route in admin.application.router.routes() if route.resource]
+    assert {route for route in routes if route[0] != "HEAD"} == set(admin.application[SCOPES])
+    for method, path in routes:
+        for scope in SCOPE_NAMES:
+            url = path.replace("{attempt}", ATTEMPT.id).replace("{account}", "a1")
+            response = await admin.client.request(method, url, json=BODY, headers=bearer(scope))
+            admitted = response.status not in {401, 403}
+            assert admitted == (admin.application[SCOPES][method, path] == scope), (method, path, scope)
+
+
+@pytest.mark.parametrize("authorization", ["", "Bearer ", "Bearer wrong", "Basic dG9rZW4=", "Bearer é", "token-of-claim"])
+async def test_without_a_known_token_it_is_401(admin: Admin, authorization: str) -> None:
+    response = await admin.client.post(CLAIM, json=BODY, headers={"Authorization": authorization})
+    assert (await error(response), response.headers["WWW-Authenticate"]) == ((401, "unauthorized"), "Bearer")
+
+
+@pytest.mark.parametrize("host", ["evil.example.com", "127.0.0.1.evil.example.com", "", "[", "admin.internal@evil.example.com"])
+async def test_a_host_that_is_not_ours_is_421(admin: Admin, host: str) -> None:
+    response = await admin.client.post(CLAIM, json=BODY, headers=bearer("claim") | {"Host": host})
+    assert await error(response) == (421, "misdirected")
+
+
+async def test_a_configured_host_is_ours(admin: Admin) -> None:
+    headers = bearer("claim") | {"Host": "admin.internal:8081"}
+    assert (await admin.client.post(CLAIM, json=BODY, headers=headers)).status == 200
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "https://evil.example.com"},
+        {"Origin": "null"},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+    ],
+)
+async def test_pages_of_other_sites_may_not_call(admin: Admin, headers: dict[str, str]) -> None:
+    assert await error(await admin.client.post(CLAIM, json=BODY, headers=bearer("claim") | headers)) == (403, "forbidden")
+
+
+async def test_only_json_is_read(admin: Admin) -> None:
+    response = await admin.client.post(CLAIM, data={"partner_user": "u"}, headers=bearer("claim"))
+    assert await error(response) == (415, "json_only")

@@ -1,0 +1,215 @@
+"""The listener as strangers meet it: raw sockets, half requests, floods, and the end."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from aiohttp import web
+
+from ingress.server import Server
+from ingress.settings import Limits
+from schemas import topics
+from schemas.ring.signature import sign
+from tests.ingress.conftest import KEY, Edge, Start, until
+from workers.runtime.supervise import Fatal
+
+BODY = b'{"meta":{"request_id":"r1","account_id":"a1"}}'
+SIGNED = {"X-Signature": sign(KEY.encode(), BODY)}
+
+
+def request(body: bytes = BODY, *, length: int | None = None, extra: str = "", path: str = "/ring/webhook") -> bytes:
+    signature = sign(KEY.encode(), body)
+    size = len(body) if length is None else length
+    return f"POST {path} HTTP/1.1\r\nHost: x\r\nX-Signature: {signature}\r\n{extra}Content-Length: {size}\r\n\r\n".encode() + body
+
+
+@asynccontextmanager
+async def connected(edge: Edge) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", edge.port)
+    try:
+        yield reader, writer
+    finally:
+        writer.close()
+
+
+async def said(edge: Edge, sent: bytes, *, within: float = 10) -> bytes:
+    """Send bytes, and return all that comes back until the server closes."""
+    async with connected(edge) as (reader, writer), asyncio.timeout(within):
+        writer.write(sent)
+        await writer.drain()
+        return await reader.read()
+
+
+def status(answer: bytes) -> int:
+    return int(answer.split(b" ", 2)[1])
+
+
+async def head(reader: asyncio.StreamReader) -> bytes:
+    async with asyncio.timeout(10):
+        return await reader.readuntil(b"\r\n\r\n")
+
+
+async def test_headers_that_do_not_come_to_an_end_are_cut(serve: Start) -> None:
+    async with serve(limits=Limits(headers_s=0.3)) as edge:
+        begun = time.monotonic()
+        assert await said(edge, b"POST /ring/webhook HTTP/1.1\r\nX-Slow: ") == b""
+        assert await said(edge, b"") == b""
+        assert time.monotonic() - begun < 5
+
+
+async def test_a_kept_connection_is_not_cut_between_two_requests_but_in_the_middle_of_one(serve: Start) -> None:
+    async with serve(limits=Limits(headers_s=0.3)) as edge, connected(edge) as (reader, writer):
+        writer.write(request())
+        assert status(await head(reader)) == 200
+        await asyncio.sleep(1.2)  # longer than headers may take: nothing is half said
+        writer.write(request())
+        assert status(await head(reader)) == 200
+        writer.write(b"POST /")
+        async with asyncio.timeout(5):
+            assert await reader.read() == b""
+
+
+async def test_a_slow_body_is_cut_by_the_deadline_with_503_and_the_connection_ends(serve: Start) -> None:
+    async with serve(limits=Limits(deadline_s=0.3, linger_s=0.2)) as edge:
+        for part in (
+            request(length=len(BODY) + 1),
+            b"POST /ring/webhook HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab",
+        ):
+            begun = time.monotonic()
+            answer = await said(edge, part)
+            assert (status(answer), b"Retry-After: 2" in answer, b"Connection: close" in answer) == (503, True, True)
+            assert time.monotonic() - begun < 2
+        assert not edge.bus.of(topics.WEBHOOK_RECEIVED)
+
+
+async def test_a_declared_length_over_the_cap_is_refused_unread(edge: Edge) -> None:
+    for length in (topics.BODY_LIMIT + 1, 2 * 1024**3):
+        begun = time.monotonic()
+        assert status(await said(edge, request(length=length))) == 413
+        assert time.monotonic() - begun < 2
+    assert status(await said(edge, request(length=16 * 1024 + 1, path="/ring/token-exchange"))) == 413
+
+
+async def test_expect_100_continue_is_obeyed_unless_the_body_is_too_large(edge: Edge) -> None:
+    whole = request(extra="Expect: 100-continue\r\n")
+    async with connected(edge) as (reader, writer):
+        writer.write(whole[: -len(BODY)])
+        assert status(await head(reader)) == 100
+        writer.write(BODY)
+        assert status(await head(reader)) == 200
+    assert status(await said(edge, request(b"", length=topics.BODY_LIMIT + 1, extra="Expect: 100-continue\r\n"))) == 413
+
+
+@pytest.mark.parametrize(
+    "extra", ["Expect: miracles\r\n", "Connection: Upgrade\r\nUpgrade: h2c\r\n", "Content-Encoding: br\r\n", "Accept: x/y\r\n"]
+)
+async def test_no_odd_header_costs_a_signed_webhook_its_200(edge: Edge, extra: str) -> None:
+    async with connected(edge) as (reader, writer):
+        writer.write(request(extra=extra))
+        assert status(await head(reader)) == 200
+    assert edge.bus.of(topics.WEBHOOK_RECEIVED)[0].value == BODY
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 no TLS here\r\n\r\n",
+        b"POST /ring/webhook HTTP/9.9\r\n\r\n",
+        b"POST /ring/webhook HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
+        b"POST /ring/webhook HTTP/1.1\r\nContent-Length: 1e3\r\n\r\n",
+        b"POST /ring/webhook HTTP/1.1\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\n",
+        b"POST /ring/webhook HTTP/1.1\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\nabc",
+        b"POST /ring/webhook HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"POST /ring/webhook HTTP/1.1\r\nX: " + b"y" * 20_000 + b"\r\n\r\n",
+        b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 1000 + b"\r\n",
+        b"POST /\x00 HTTP/1.1\r\n\r\n",
+    ],
+)
+async def test_what_is_no_http_is_400_from_the_parser_without_an_echo(
+    edge: Edge, sent: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answer = await said(edge, sent)
+    assert status(answer) == 400
+    assert answer.endswith(b"\r\n\r\nNot HTTP as we read it.\n") or b"framing is broken" in answer
+    assert "Traceback" not in capsys.readouterr().out
+
+
+async def test_a_thousand_dripping_connections_do_not_keep_signed_webhooks_waiting(serve: Start) -> None:
+    async with serve(limits=Limits(webhooks=50, deadline_s=2.0)) as edge:
+        drips = [await asyncio.open_connection("127.0.0.1", edge.port) for _ in range(1000)]
+        for number, (_, writer) in enumerate(drips):
+            writer.write(request(b"x" * 8000, length=200_000)[: 200 if number % 2 else 9000])
+        slowest = 0.0
+        for _ in range(20):
+            begun = time.monotonic()
+            async with edge.client.post("/ring/webhook", data=BODY, headers=SIGNED) as response:
+                assert response.status == 200
+            slowest = max(slowest, time.monotonic() - begun)
+        assert slowest < 1
+        for _, writer in drips:
+            writer.close()
+
+
+async def test_large_bodies_of_strangers_have_a_bound_that_small_ones_never_meet(serve: Start) -> None:
+    async with serve(limits=Limits(buffered_bytes=100_000, deadline_s=2.0, linger_s=0.1)) as edge:
+        large = request(b"y" * 90_000, extra="Connection: close\r\n")
+
+        async def refused() -> bool:
+            return status(await said(edge, large)) == 503
+
+        async def accepted() -> bool:
+            return not await refused()
+
+        async with connected(edge) as (_, writer):
+            writer.write(request(b"x" * 90_000, length=200_000))
+            await until(refused)
+            assert status(await said(edge, request(extra="Connection: close\r\n"))) == 200
+        await until(accepted)
+
+
+async def test_over_the_bound_of_connections_a_new_one_is_closed_at_once(serve: Start) -> None:
+    async with serve(limits=Limits(connections=2)) as edge, connected(edge) as (first, writer):
+        writer.write(request())
+        await head(first)
+        async with connected(edge) as (second, another):
+            another.write(request())
+            await head(second)
+            assert await said(edge, b"") == b""
+        writer.write(request())
+        assert status(await head(first)) == 200
+
+
+async def test_the_stop_finishes_what_is_in_flight_and_accepts_no_more(edge: Edge) -> None:
+    edge.bus.gate.clear()
+    async with connected(edge) as (reader, writer):
+        writer.write(request())
+        await edge.bus.until_waiting(1)
+        edge.stop.set()
+
+        async def closed() -> bool:
+            return edge.server.ready() is not None
+
+        await until(closed)
+        with pytest.raises(OSError, match="Connect call failed"):
+            await asyncio.open_connection("127.0.0.1", edge.port)
+        edge.bus.gate.set()
+        assert status(await head(reader)) == 200
+    await asyncio.wait_for(edge.running, 5)
+    assert edge.bus.of(topics.WEBHOOK_RECEIVED)[0].value == BODY
+
+
+async def test_a_sender_that_goes_away_in_the_middle_of_a_body_leaves_nothing_behind(edge: Edge) -> None:
+    for _ in range(5):
+        async with connected(edge) as (_, writer):
+            writer.write(request(b"x" * 20_000, length=100_000))
+            await writer.drain()
+    async with edge.client.post("/ring/webhook", data=BODY, headers=SIGNED) as response:
+        assert response.status == 200
+    assert len(edge.bus.of(topics.WEBHOOK_RECEIVED)) == 1
+
+
+async def test_an_address_in_use_ends_the_process(edge: Edge) -> None:
+    with pytest.raises(Fatal, match="cannot listen on"):
+        await Server(web.Application(), "127.0.0.1", edge.port).run(asyncio.Event())
