@@ -53,7 +53,8 @@ def overdue(attempt: Attempt, now: float) -> Attempt | None:
 
 def unmatched(attempt: Attempt, looked_at: float, now: float) -> Attempt:
     """Let the attempt wait for its grant until the window ends."""
-    return replace(attempt, horizon=looked_at, due_at=min(now + QUICK, attempt.until + 0.001))
+    wait = QUICK + max(0.0, now - attempt.requested_at) / 20  # 1 s at first, half a minute at the end
+    return replace(attempt, horizon=looked_at, due_at=min(now + wait, attempt.until + 0.001))
 
 
 def matched(attempt: Attempt, grant: Grant, now: float) -> tuple[Attempt, Move | None]:

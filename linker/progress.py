@@ -2,12 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import msgspec
 
 from linker.rows import Attempt, Grant, Mark
 from linker.store import Store
 from schemas.records import LinkState
+
+ORDER: Final = ("received", "exchanged", "unclaimed", "signed in", "claimed", "awaiting", "completed")  # within one moment
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,9 +91,11 @@ def seen(attempt: Attempt, grant: Grant | None) -> Progress:
     return Progress(state=attempt.state, steps=_together(attempt.marks, grant.marks if grant else ()), finding=finding)
 
 
-def _together(*marks: Sequence[Mark]) -> tuple[Mark, ...]:
-    """Return all marks in the order of their times, each name and second once."""
-    return tuple(sorted({mark for several in marks for mark in several}, key=lambda mark: mark[1]))
+def _together(own: Sequence[Mark], grants: Sequence[Mark]) -> tuple[Mark, ...]:
+    """Return all marks in the order of their times; what the grant tells too, it tells better."""
+    told = {name for name, _ in grants}
+    marks = [*grants, *(mark for mark in own if mark[0] not in told)]
+    return tuple(sorted(marks, key=lambda mark: (mark[1], ORDER.index(mark[0]) if mark[0] in ORDER else len(ORDER))))
 
 
 def _seen(grant: Grant) -> GrantSeen:

@@ -1,0 +1,27 @@
+"""The linker beside a Ring over HTTP, on SQLite and on PostgreSQL."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from linker.ringapi import connect as connect_ring
+from linker.store import Store
+from tests.linker.rig import APPS, Rig
+from tests.linker.ring import Ring, serve
+from workers.runtime.database import connect
+
+
+@pytest.fixture
+async def ring() -> AsyncIterator[Ring]:
+    async with serve() as ring:
+        yield ring
+
+
+@pytest.fixture
+async def rig(store_url: str, ring: Ring) -> AsyncIterator[Rig]:
+    async with (
+        connect(store_url) as database,
+        connect_ring(api_url=ring.url, oauth_url=ring.url, apps=APPS, timeout=2.0) as api,
+    ):
+        await database.create_all()
+        yield Rig(database, ring, api, Store(database))

@@ -1,0 +1,289 @@
+"""Links that complete, or say why: through the records, a real store and a Ring over HTTP."""
+
+from itertools import pairwise
+
+import pytest
+
+from linker.budget import Budget
+from tests.linker.rig import Rig
+from tests.linker.ring import nonce
+
+
+async def test_a_code_and_a_sign_in_become_a_completed_link(rig: Rig) -> None:
+    linker = rig.linker()
+    code = await rig.code("acct-1")
+    grant = await rig.state(linker, code, "unclaimed")
+    assert grant.code is None
+    await rig.sign_in("t1", nonce(rig.time(), "acct-1"), rig.time())
+    [done] = await rig.settle(rig.linker(), code)
+    assert (done.state, done.partner_user, done.account) == ("completed", "u1", "acct-1")
+    assert [call for call, _ in rig.ring.seen] == ["exchange", "identify", "post", "patch"]
+    progress = await rig.explain.progress("t1")
+    assert progress is not None
+    assert progress.state == "completed"
+    names = [name for name, _ in progress.steps]
+    assert names == ["received", "exchanged", "unclaimed", "signed in", "claimed", "awaiting", "completed"]
+    account = await rig.explain.account("acct-1")
+    assert account is not None
+    assert (account.linked, account.partner_user, account.state) == (True, "u1", "completed")
+
+
+async def test_a_sign_in_that_comes_before_its_code_waits_for_it(rig: Rig) -> None:
+    time = rig.time()
+    await rig.sign_in("t1", nonce(time, "acct-1"), time)
+    linker = rig.linker()
+    async with linker:
+        for _ in range(5):
+            await rig.turn(linker, _true)
+            rig.now += 20
+    progress = await rig.explain.progress("t1")
+    assert progress is not None
+    assert progress.state == "received"
+    code = await rig.code("acct-1")
+    done = await rig.state(rig.linker(), code, "completed")
+    assert done.attempt == "t1"
+
+
+async def test_a_sign_in_that_never_meets_a_code_expires_with_a_reason(rig: Rig) -> None:
+    time = rig.time()
+    await rig.sign_in("t1", nonce(time, "nobody"), time)
+
+    async def over() -> bool:
+        found = await rig.explain.progress("t1")
+        return found is not None and found.state == "expired"
+
+    linker = rig.linker()
+    async with linker:
+        await rig.turn(linker, over, turns=3_000)
+    progress = await rig.explain.progress("t1")
+    assert progress is not None
+    assert "no code of this Ring account" in (progress.finding or "")
+
+
+async def test_a_code_found_late_is_expired_and_not_sent(rig: Rig) -> None:
+    code = await rig.code("acct-1", at=rig.now - 56)
+    [grant] = await rig.settle(rig.linker(), code)
+    assert grant.state == "expired"
+    assert (grant.reason or "").startswith("linker was down")
+    assert rig.ring.seen == []
+
+
+@pytest.mark.parametrize("fault", ["drop", "cut", 500, 502])
+async def test_a_code_without_a_clear_answer_is_lost_and_never_sent_again(rig: Rig, fault: int | str) -> None:
+    rig.ring.faults["exchange"].append(fault)
+    code = await rig.code("acct-1")
+    [grant] = await rig.settle(rig.linker(), code)
+    assert grant.state == "lost"
+    assert "never sent twice" in (grant.reason or "")
+    assert rig.ring.count("exchange") == 1
+
+
+@pytest.mark.parametrize(("fault", "state"), [(400, "rejected"), (401, "rejected"), (403, "rejected"), (307, "rejected")])
+async def test_a_refused_code_says_what_ring_said(rig: Rig, fault: int, state: str) -> None:
+    rig.ring.faults["exchange"].append(fault)
+    [grant] = await rig.settle(rig.linker(), await rig.code("acct-1"))
+    assert grant.state == state
+    assert str(fault) in (grant.reason or "")
+    assert rig.ring.count("exchange") == 1
+
+
+async def test_a_code_ring_had_no_room_for_is_sent_when_it_said(rig: Rig) -> None:
+    rig.ring.faults["exchange"].append(429)
+    rig.ring.retry_after = "7"
+    began = rig.now
+    grant = await rig.state(rig.linker(budget=Budget(10_000, clock=rig.clock)), await rig.code("acct-1"), "unclaimed")
+    assert dict(grant.marks)["exchanged"] >= began + 7
+
+
+@pytest.mark.parametrize("faults", [["drop"], ["cut"], [500, 503, "drop", 404], [403]])
+async def test_only_users_me_is_asked_again(rig: Rig, faults: list[int | str]) -> None:
+    rig.ring.faults["identify"].extend(faults)
+    grant = await rig.state(rig.linker(), await rig.code("acct-1"), "unclaimed")
+    assert grant.account == "acct-1"
+    assert rig.ring.count("exchange") == 1
+
+
+FAULTS = [
+    ("post", ["drop"], 2),
+    ("post", ["cut"], 1),
+    ("post", [500], 2),
+    ("post", [503], 2),
+    ("post", [401], 2),
+    ("post", ["drop", "drop"], 3),
+    ("patch", ["drop"], 1),
+    ("patch", ["cut"], 1),
+    ("patch", [500] * 20, 1),
+    ("patch", [404, 400, 401], 1),
+    ("patch", [429], 1),
+]
+
+
+@pytest.mark.parametrize(("call", "faults", "posts"), FAULTS)
+async def test_a_link_completes_whatever_meets_its_post_and_patch(
+    rig: Rig, call: str, faults: list[int | str], posts: int
+) -> None:
+    code = await rig.code("acct-1")
+    await rig.state(rig.linker(), code, "unclaimed")
+    rig.ring.faults[call].extend(faults)
+    await rig.sign_in("t1", nonce(rig.time(), "acct-1"), rig.time())
+    done = await rig.state(rig.linker(), code, "completed")
+    assert done.partner_user == "u1"
+    assert rig.ring.status["acct-1"] == "completed"
+    assert rig.ring.count("post") == posts
+    assert posts_are_never_blind(rig)
+
+
+def posts_are_never_blind(rig: Rig) -> bool:
+    calls = [call for call, _ in rig.ring.seen if call in {"post", "patch", "refresh"}]
+    return all((one, two) != ("post", "post") for one, two in pairwise(calls))
+
+
+async def test_an_invalid_nonce_rejects_the_sign_in_and_a_second_tap_completes(rig: Rig) -> None:
+    code = await rig.code("acct-1")
+    await rig.state(rig.linker(), code, "unclaimed")
+    rig.ring.faults["post"].append(400)
+    await rig.sign_in("t1", nonce(rig.time(), "acct-1"), rig.time())
+
+    async def rejected() -> bool:
+        found = await rig.explain.progress("t1")
+        return found is not None and found.state == "rejected"
+
+    linker = rig.linker()
+    async with linker:
+        await rig.turn(linker, rejected)
+    rig.now += 5
+    await rig.sign_in("t2", nonce(rig.time(), "acct-1"), rig.time())
+    done = await rig.state(rig.linker(), code, "completed")
+    assert done.attempt == "t2"
+    first = await rig.explain.progress("t1")
+    assert first is not None
+    assert "tap Sign In" in (first.finding or "")
+
+
+async def test_two_users_on_one_nonce_are_contested_and_nothing_is_linked(rig: Rig) -> None:
+    code = await rig.code("acct-1")
+    await rig.state(rig.linker(), code, "unclaimed")
+    time = rig.time()
+    await rig.sign_in("t1", nonce(time, "acct-1"), time, "u1")
+    await rig.sign_in("t2", nonce(time, "acct-1"), time, "u2")
+    linker = rig.linker()
+    async with linker:
+        await rig.turn(linker, _true)
+    for attempt in ("t1", "t2"):
+        progress = await rig.explain.progress(attempt)
+        assert progress is not None
+        assert progress.state == "contested"
+    assert rig.ring.count("post") == 0
+    rig.now += 30
+    await rig.sign_in("t3", nonce(rig.time(), "acct-1"), rig.time(), "u1")
+    assert (await rig.state(rig.linker(), code, "completed")).attempt == "t3"
+
+
+async def test_a_nonce_contested_after_its_post_links_nobody(rig: Rig) -> None:
+    code = await rig.code("acct-1")
+    await rig.state(rig.linker(), code, "unclaimed")
+    rig.ring.faults["patch"].extend([500] * 3)
+    time = rig.time()
+    await rig.sign_in("t1", nonce(time, "acct-1"), time, "u1")
+    await rig.state(rig.linker(), code, "awaiting")
+    await rig.sign_in("t2", nonce(time, "acct-1"), time, "u2")
+    [grant] = await rig.grants(code)
+    assert (grant.state, grant.partner_user) == ("unclaimed", None)
+    account = await rig.explain.account("acct-1")
+    assert account is not None
+    assert not account.linked
+
+
+async def test_the_same_user_confirming_twice_is_one_link(rig: Rig) -> None:
+    code = await rig.code("acct-1")
+    time = rig.time()
+    for attempt in ("t1", "t2", "t1"):
+        await rig.sign_in(attempt, nonce(time, "acct-1"), time)
+    await rig.state(rig.linker(), code, "completed")
+    second = await rig.explain.progress("t2")
+    assert second is not None
+    assert second.state == "completed"
+    assert rig.ring.count("post") == 1
+
+
+async def test_a_second_tap_in_mid_flow_ends_completed_too(rig: Rig) -> None:
+    code = await rig.code("acct-1")
+    await rig.state(rig.linker(), code, "unclaimed")
+    rig.ring.faults["patch"].extend([500] * 3)
+    await rig.sign_in("t1", nonce(rig.time(), "acct-1"), rig.time())
+    await rig.state(rig.linker(), code, "awaiting")
+    rig.now += 2
+    await rig.sign_in("t2", nonce(rig.time(), "acct-1"), rig.time())
+    await rig.state(rig.linker(), code, "completed")
+
+    async def both() -> bool:
+        found = await rig.explain.progress("t2")
+        return found is not None and found.state == "completed"
+
+    linker = rig.linker()
+    async with linker:
+        await rig.turn(linker, both)
+
+
+async def test_a_relink_serves_from_the_old_generation_until_the_new_one_completes(rig: Rig) -> None:
+    old = await rig.code("acct-1", "canary-code-old")
+    await rig.sign_in("t1", nonce(rig.time(), "acct-1"), rig.time(), "u1")
+    await rig.state(rig.linker(), old, "completed")
+    rig.now += 7_200
+    rig.ring.status["acct-1"] = "pending"
+    new = await rig.code("acct-1", "canary-code-new")
+    await rig.state(rig.linker(), new, "unclaimed")
+    account = await rig.explain.account("acct-1")
+    assert account is not None
+    assert (account.linked, account.partner_user) == (True, "u1")
+    version = account.version
+    await rig.sign_in("t2", nonce(rig.time(), "acct-1"), rig.time(), "u2")
+    await rig.state(rig.linker(), new, "completed")
+    account = await rig.explain.account("acct-1")
+    assert account is not None
+    assert (account.linked, account.partner_user, account.version) == (True, "u2", version + 1)
+    [replaced] = await rig.grants(old)
+    assert (replaced.state, replaced.access) == ("removed", None)
+
+
+async def test_an_access_token_that_ran_out_is_renewed_before_the_post(rig: Rig) -> None:
+    code = await rig.code("acct-1")
+    await rig.state(rig.linker(), code, "unclaimed")
+    rig.now += 86_400
+    await rig.sign_in("t1", nonce(rig.time(), "acct-1"), rig.time())
+    await rig.state(rig.linker(), code, "completed")
+    assert [call for call, _ in rig.ring.seen] == ["exchange", "identify", "refresh", "post", "patch"]
+
+
+async def test_many_links_at_once_all_complete_for_their_own_users(rig: Rig) -> None:
+    codes = [await rig.code(f"acct-{number}") for number in range(40)]
+    for number in range(40):
+        await rig.sign_in(f"t{number}", nonce(rig.time(), f"acct-{number}"), rig.time(), f"u{number}")
+    linkers = [rig.linker(parallel=8), rig.linker(parallel=8)]
+
+    async def done() -> bool:
+        return all(grant.state == "completed" for grant in await rig.grants(*codes))
+
+    async with linkers[0], linkers[1]:
+        for _ in range(100):
+            for linker in linkers:
+                await rig.turn_once(linker)
+            if await done():
+                break
+    found = await rig.grants(*codes)
+    assert [(grant.account, grant.partner_user) for grant in found] == [(f"acct-{n}", f"u{n}") for n in range(40)]
+    assert rig.ring.count("exchange") == rig.ring.count("post") == 40
+
+
+async def test_the_other_app_keeps_its_own_key(rig: Rig) -> None:
+    code = await rig.code("acct-1", app="next")
+    await rig.state(rig.linker(), code, "unclaimed")
+    await rig.sign_in("t1", nonce(rig.time(), "acct-1"), rig.time())
+    linker = rig.linker()
+    async with linker:
+        await rig.turn(linker, _true)
+    assert (await rig.grants(code))[0].state == "unclaimed"
+
+
+async def _true() -> bool:
+    return True

@@ -1,0 +1,107 @@
+"""A sign-in and its grant, as tables."""
+
+import pytest
+
+from linker import claims, saga, view
+from linker.rows import Account, Attempt, Grant, Stage
+from schemas.records import LinkState
+
+AT = 1_771_130_906.0
+
+
+def attempt(name: str = "t1", user: str = "u1") -> Attempt:
+    return claims.requested(attempt=name, nonce_hash="n", secret=b"s", time=str(int(AT * 1000)), partner_user=user, at=AT + 5)
+
+
+def grant(state: LinkState, at: float = AT, user: str | None = None, stage: Stage = "rest") -> Grant:
+    return Grant(
+        code_hash=f"{int(at):064x}",
+        received_at=at,
+        generation=round(at * 1e6),
+        state=state,
+        stage=stage,
+        due_at=None,
+        account="acct",
+        partner_user=user,
+        attempt="t0" if user else None,
+    )
+
+
+def test_two_users_with_one_nonce_are_both_refused() -> None:
+    first, second = claims.collided(attempt(), attempt("t2", "u2"), AT + 6)
+    assert (first.state, second.state) == ("contested", "contested")
+    assert first.secret is second.secret is None
+    assert first.reason == second.reason == claims.CONTESTED
+
+
+def test_the_same_user_twice_follows_the_first_attempt() -> None:
+    first, second = claims.collided(attempt(), attempt("t2"), AT + 6)
+    assert (first, second.follows, second.due_at, second.nonce_hash) == (attempt(), "t1", None, None)
+
+
+def test_a_nonce_that_has_linked_a_user_links_no_other() -> None:
+    done = claims.learned(attempt(), saga.Verdict("completed"), AT + 6)
+    first, second = claims.collided(done, attempt("t2", "u2"), AT + 7)
+    assert first.state == "completed"
+    assert second.state == "rejected"
+    assert "another user" in (second.reason or "")
+
+
+def test_a_third_user_does_not_touch_what_is_contested_already() -> None:
+    first, _ = claims.collided(attempt(), attempt("t2", "u2"), AT + 6)
+    again, third = claims.collided(first, attempt("t3", "u3"), AT + 7)
+    assert again == first
+    assert third.state == "contested"
+
+
+def test_an_attempt_waits_for_its_grant_until_its_window_ends() -> None:
+    waiting = claims.unmatched(attempt(), AT + 5, AT + 5)
+    assert waiting.due_at == AT + 6
+    assert claims.overdue(waiting, AT + 600) is None
+    over = claims.overdue(waiting, AT + 600.1)
+    assert over is not None
+    assert over.state == "expired"
+    assert "no code of this Ring account" in (over.reason or "")
+    assert over.secret is None
+
+
+def test_an_attempt_nobody_looked_at_in_time_says_that_the_linker_was_down() -> None:
+    over = claims.overdue(attempt(), AT + 700)
+    assert over is not None
+    assert (over.reason or "").startswith("linker was down")
+
+
+@pytest.mark.parametrize(
+    ("found", "state", "moves"),
+    [
+        (grant("unclaimed"), "claimed", True),
+        (grant("claimed", user="u1"), "received", False),
+        (grant("awaiting", user="u9"), "received", False),
+        (grant("completed", user="u1"), "completed", False),
+        (grant("completed", user="u9"), "rejected", False),
+    ],
+)
+def test_what_a_nonce_that_names_a_grant_leads_to(found: Grant, state: str, moves: bool) -> None:  # noqa: FBT001 - a table
+    after, move = claims.matched(attempt(), found, AT + 5)
+    assert after.state == state
+    assert (move is not None) == moves
+    assert after.grant == found.code_hash
+
+
+def test_the_newest_completed_grant_serves_and_replaces_the_older() -> None:
+    old, new = grant("completed", AT, "u1"), grant("awaiting", AT + 100, "u2")
+    assert view.serving([old, new]) == old
+    assert view.replaced([old, new]) == []
+    done = grant("completed", AT + 100, "u2")
+    assert view.serving([old, done]) == done
+    assert view.replaced([old, done, grant("lost", AT - 5)]) == [old]
+
+
+def test_an_account_is_linked_by_its_serving_generation_only() -> None:
+    first = view.seen(Account(account="acct"), [grant("unclaimed")], AT)
+    assert (first.version, first.linked, first.state, first.partner_user) == (1, False, "unclaimed", None)
+    linked = view.seen(first, [grant("completed", AT, "u1"), grant("awaiting", AT + 9, "u2")], AT + 9)
+    assert (linked.version, linked.linked, linked.partner_user, linked.generation) == (2, True, "u1", round(AT * 1e6))
+    assert view.seen(linked, [grant("completed", AT, "u1"), grant("claimed", AT + 9, "u2")], AT + 10) == linked
+    gone = view.seen(linked, [grant("removed", AT, "u1")], AT + 11)
+    assert (gone.version, gone.linked, gone.partner_user) == (3, False, None)

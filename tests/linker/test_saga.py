@@ -1,0 +1,233 @@
+"""The life of a grant as a table: what it is, what happened, what it becomes."""
+
+import pytest
+from msgspec.structs import replace
+
+from linker import saga
+from linker.outcomes import Done, NotSent, Refused, Tokens, Unauthorised, Unclear
+from linker.rows import Grant
+
+AT = 1_771_130_906.0
+TOKENS = Tokens(access=b"a", refresh=b"r", writes=1, expires_at=AT + 14_400)
+
+
+def received() -> Grant:
+    return saga.received(code_hash="ab" * 32, code=b"sealed", app="first", stranger=False, at=AT)
+
+
+def after(grant: Grant, *outcomes: object, now: float = AT + 1) -> Grant:
+    """Begin and end once for each outcome."""
+    for outcome in outcomes:
+        begun = saga.begin(grant, now)
+        assert begun.call is not None, begun
+        grant = saga.end(begun.grant, outcome, now).grant  # type: ignore[arg-type]
+    return grant
+
+
+def unclaimed() -> Grant:
+    return after(received(), Done(tokens=TOKENS), Done(account="acct"))
+
+
+def claimed() -> Grant:
+    return saga.claimed(unclaimed(), attempt="t1", partner_user="u1", nonce_until=AT + 600, now=AT + 2).grant
+
+
+def awaiting() -> Grant:
+    return after(claimed(), Done())
+
+
+def test_a_link_goes_from_received_to_completed() -> None:
+    assert (unclaimed().state, claimed().state, awaiting().state) == ("unclaimed", "claimed", "awaiting")
+    done = after(awaiting(), Done())
+    assert done.state == "completed"
+    assert [name for name, _ in done.marks] == ["received", "exchanged", "unclaimed", "claimed", "awaiting", "completed"]
+    assert done.code is None
+    assert done.access == b"a"
+
+
+def test_a_code_older_than_55_seconds_is_not_sent() -> None:
+    move = saga.begin(received(), AT + 55.1)
+    assert move.call is None
+    assert move.grant.state == "expired"
+    assert move.grant.reason is not None
+    assert move.grant.reason.startswith("linker was down")
+    assert move.grant.code is None
+    assert saga.begin(received(), AT + 54.9).call == "exchange"
+
+
+def test_a_code_whose_sending_was_begun_by_a_dead_linker_is_lost_and_never_sent_again() -> None:
+    intent = saga.begin(received(), AT + 1).grant
+    assert intent.stage == "exchanging"
+    found = saga.begin(intent, AT + 30)
+    assert (found.call, found.grant.state, found.grant.due_at) == (None, "lost", None)
+    assert found.grant.code is None
+
+
+@pytest.mark.parametrize(
+    ("outcome", "state"),
+    [
+        (Unclear(words="timeout"), "lost"),
+        (Refused(words="400 invalid_grant"), "rejected"),
+        (Done(), "lost"),
+    ],
+)
+def test_a_code_without_a_good_answer_ends_with_a_reason(outcome: object, state: str) -> None:
+    ended = after(received(), outcome)
+    assert ended.state == state
+    assert ended.reason
+    assert ended.due_at is None
+
+
+def test_a_code_that_was_never_on_the_wire_is_tried_again_until_it_is_too_old() -> None:
+    again = after(received(), NotSent(words="no connection"))
+    assert (again.state, again.stage) == ("received", "exchange")
+    assert saga.begin(again, AT + 10).call == "exchange"
+    late = saga.begin(again, AT + 56).grant
+    assert late.reason is not None
+    assert late.reason.startswith("Ring could not be reached in time (no connection)")
+
+
+def test_retry_after_is_obeyed() -> None:
+    again = after(received(), NotSent(words="429", wait=17.0))
+    assert again.due_at is not None
+    assert again.due_at >= AT + 18
+
+
+def test_only_users_me_is_retried_once_the_tokens_are_held() -> None:
+    grant = after(received(), Done(tokens=TOKENS), Unclear(words="500"), Refused(words="404"), NotSent(words="x"))
+    assert (grant.state, grant.stage, grant.access) == ("exchanged", "identify", b"a")
+
+
+def test_an_unclear_post_is_followed_by_patch_and_not_by_post() -> None:
+    grant = after(claimed(), Unclear(words="504"))
+    assert saga.begin(grant, AT + 3).call == "patch"
+    assert after(grant, Done()).state == "completed"
+
+
+def test_a_post_found_begun_is_followed_by_patch() -> None:
+    intent = saga.begin(claimed(), AT + 3).grant
+    probe = saga.begin(intent, AT + 30).grant
+    assert saga.begin(probe, AT + 30).call == "patch"
+
+
+def test_a_patch_that_shows_that_the_post_never_came_lets_it_be_sent_again() -> None:
+    grant = after(claimed(), Unclear(words="504"), Refused(words="404"))
+    assert saga.begin(grant, AT + 3).call == "post"
+    assert after(grant, Done(), Done()).state == "completed"
+
+
+def test_a_repeated_post_that_is_refused_is_verified_by_patch_before_anybody_gives_up() -> None:
+    grant = after(claimed(), Unclear(words="504"), Refused(words="404"), Refused(words="400 Invalid Nonce"))
+    assert saga.begin(grant, AT + 3).call == "patch"
+    assert after(grant, Done()).state == "completed"
+    opened = after(grant, Refused(words="404"))
+    assert opened.state == "unclaimed"
+    assert "Invalid Nonce" in (opened.reason or "")
+
+
+@pytest.mark.parametrize("words", ["400 Invalid Nonce", "400 Missing Required Fields", "404 Not Found"])
+def test_a_refused_post_rejects_the_attempt_and_opens_the_grant_for_another(words: str) -> None:
+    begun = saga.begin(claimed(), AT + 3)
+    move = saga.end(begun.grant, Refused(words=words), AT + 4)
+    assert move.verdict is not None
+    assert move.verdict.state == "rejected"
+    assert words in (move.verdict.reason or "")
+    assert (move.grant.state, move.grant.attempt, move.grant.access) == ("unclaimed", None, b"a")
+    again = saga.claimed(move.grant, attempt="t2", partner_user="u1", nonce_until=AT + 900, now=AT + 300).grant
+    assert after(again, Done(), Done(), now=AT + 301).state == "completed"
+
+
+def test_a_nonce_that_is_over_is_not_posted() -> None:
+    move = saga.begin(claimed(), AT + 595)
+    assert move.call is None
+    assert move.verdict is not None
+    assert move.verdict.state == "expired"
+    assert move.grant.state == "unclaimed"
+
+
+def test_patch_is_retried_for_hours_and_then_completes() -> None:
+    grant, now = awaiting(), AT + 3
+    for _ in range(200):
+        grant = after(replace(grant, expires_at=None), Unclear(words="503"), now=now)
+        assert grant.due_at is not None
+        assert 0 < grant.due_at - now <= 450
+        now = grant.due_at
+    assert now > AT + 12 * 3600
+    assert after(grant, Done(), now=now).state == "completed"
+
+
+def test_patch_ends_after_thirty_days_with_a_reason() -> None:
+    move = saga.begin(replace(awaiting(), expires_at=None, reason="503"), AT + 30 * 86_400 + 1)
+    assert (move.grant.state, move.call) == ("expired", None)
+    assert move.verdict is not None
+    assert move.verdict.state == "expired"
+
+
+def test_a_transition_refused_after_a_patch_without_an_answer_means_completed() -> None:
+    stale = Refused(words="400 Invalid Status Transition", stale=True)
+    assert after(awaiting(), Unclear(words="timeout"), stale).state == "completed"
+    assert after(replace(awaiting(), begun=2), stale).state == "completed"
+    assert after(replace(awaiting(), begun=1), stale).state == "awaiting"
+
+
+def test_a_401_renews_the_tokens_once_and_goes_on_where_it_was() -> None:
+    grant = after(awaiting(), Unauthorised(words="401"))
+    assert saga.begin(grant, AT + 5).call == "refresh"
+    renewed = after(grant, Done(tokens=replace(TOKENS, access=b"a2", writes=2)))
+    assert (renewed.stage, renewed.access, renewed.writes) == ("patch", b"a2", 2)
+    assert after(renewed, Done()).state == "completed"
+    lost = after(renewed, Unauthorised(words="401"))
+    assert (lost.state, lost.access, lost.refresh) == ("lost", None, None)
+
+
+def test_a_401_long_after_a_renewal_renews_again() -> None:
+    grant = after(awaiting(), Unauthorised(words="401"), Done(tokens=TOKENS), Unclear(words="503"), Unauthorised(words="401"))
+    assert saga.begin(grant, AT + 5).call == "refresh"
+
+
+def test_an_expired_access_token_is_renewed_before_it_is_used() -> None:
+    move = saga.begin(claimed_late(), AT + 20_000)
+    assert move.grant.stage == "refresh"
+    renewed = after(move.grant, Done(tokens=replace(TOKENS, expires_at=AT + 40_000)), now=AT + 20_000)
+    assert saga.begin(renewed, AT + 20_000).call == "post"
+
+
+def claimed_late() -> Grant:
+    return saga.claimed(unclaimed(), attempt="t1", partner_user="u1", nonce_until=AT + 20_600, now=AT + 20_000).grant
+
+
+def test_a_refused_refresh_loses_the_grant_and_an_unclear_one_is_tried_again() -> None:
+    grant = after(awaiting(), Unauthorised(words="401"))
+    again = after(grant, Unclear(words="timeout"))
+    assert saga.begin(again, AT + 60).call == "refresh"
+    begun = saga.begin(again, AT + 60).grant
+    move = saga.end(begun, Refused(words="400 invalid_grant"), AT + 60)
+    assert (move.grant.state, move.verdict and move.verdict.state) == ("lost", "lost")
+
+
+def test_nobody_signs_in_for_thirty_days() -> None:
+    grant = unclaimed()
+    assert grant.due_at == AT + 30 * 86_400
+    assert saga.begin(grant, grant.due_at).grant.state == "expired"
+
+
+def test_removal_applies_only_to_codes_that_came_before_it() -> None:
+    done = after(awaiting(), Done())
+    assert saga.withdrawn(done, AT - 1, AT + 100).grant == done
+    gone = saga.withdrawn(done, AT + 50, AT + 100).grant
+    assert (gone.state, gone.access, gone.refresh, gone.due_at) == ("removed", None, None, None)
+    assert gone.reason
+
+
+def test_tokens_that_come_after_the_code_was_given_up_are_kept() -> None:
+    lost = saga.begin(saga.begin(received(), AT).grant, AT + 30).grant
+    move = saga.rescued(lost, TOKENS, AT + 31)
+    assert move is not None
+    assert (move.grant.state, move.grant.stage, move.grant.access) == ("exchanged", "identify", b"a")
+    assert saga.rescued(move.grant, TOKENS, AT + 32) is None
+
+
+def test_a_postponed_call_counts_nothing() -> None:
+    grant = replace(claimed(), begun=1)
+    move = saga.postponed(grant, 0.2, AT + 5)
+    assert (move.grant.stage, move.grant.posts, move.grant.begun, move.grant.due_at) == ("post", 0, 0, AT + 5.2)
