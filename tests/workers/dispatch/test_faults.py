@@ -5,6 +5,7 @@ become visible together. Real buses meet the same job in tests/workers/dispatch/
 """
 
 import asyncio
+import itertools
 import json
 import random
 from collections import Counter
@@ -82,6 +83,7 @@ class Broker:
         self.out: list[Record] = []
         self.generation, self.owner = 1, 0
         self.changed = asyncio.Event()
+        self.working: set[int] = set()
         self.append(story)
 
     def append(self, records: Sequence[Record]) -> None:
@@ -121,8 +123,10 @@ class Member:
                 continue
             session, changed = asyncio.Event(), self._broker.changed
             watch = asyncio.create_task(self._end(session, changed, stop))
+            self._broker.working.add(self._number)
             with suppress(Revoked):
                 await work(SimLane(self._broker, self._point), session)
+            self._broker.working.discard(self._number)
             watch.cancel()
 
     async def _end(self, session: asyncio.Event, changed: asyncio.Event, stop: Stop) -> None:
@@ -330,7 +334,7 @@ async def test_frozen_anywhere_outside_a_transaction_and_thawed_after_the_takeov
         broker, thaw, asleep = Broker(STORY), asyncio.Event(), asyncio.Event()
 
         async def freeze(name: str) -> None:
-            if not name.startswith("store.e") and name != "store.commit.before":  # its row lock would hold the other up
+            if outside(name):
                 asleep.set()  # noqa: B023 - called in this turn only
                 await thaw.wait()  # noqa: B023 - called in this turn only
 
@@ -352,6 +356,33 @@ async def test_frozen_anywhere_outside_a_transaction_and_thawed_after_the_takeov
         if not strike.struck:
             return
     raise AssertionError("the story never ends")
+
+
+async def test_a_sleeper_that_wakes_at_any_moment_of_its_successors_opening_and_first_step_harms_nothing(store: Database) -> None:
+    for asleep_at, wakes_at in itertools.product(range(1, 12), range(1, 20)):
+        broker, thaw, asleep = Broker(STORY), asyncio.Event(), asyncio.Event()
+
+        async def freeze(name: str) -> None:
+            if outside(name):
+                asleep.set()  # noqa: B023 - called in this turn only
+                await thaw.wait()  # noqa: B023 - called in this turn only
+
+        async def wake(name: str) -> None:
+            thaw.set()  # noqa: B023 - called in this turn only
+            await until(lambda: not outside(name) or 0 not in broker.working)  # noqa: B023 - called in this turn only
+
+        async with running(broker, store, 0, Strike(asleep_at, freeze)):
+            await until(lambda: asleep.is_set() or broker.finished)  # noqa: B023 - called in this turn only
+            broker.give(1)
+            async with running(broker, store, 1, Strike(wakes_at, wake)):
+                await until(lambda: broker.finished)  # noqa: B023 - called in this turn only
+        await right(broker, store)
+        await wiped(store)
+
+
+def outside(point: str) -> bool:
+    """Say whether no transaction is open there: an open one holds the lane's row, and who wants it waits."""
+    return not point.startswith("store.e") and point != "store.commit.before"
 
 
 async def ended(store: Database) -> None:
