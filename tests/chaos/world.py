@@ -1,0 +1,123 @@
+"""An installation under test, the sink it delivers to, and a reader of what it recorded."""
+
+import asyncio
+import base64
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from hashlib import sha256
+from pathlib import Path
+
+from aiohttp import web
+
+from deploy.demo.installation import Installation
+from schemas import topics
+from tests.chaos.generator import KEY
+from workers.bus import kafka, sqlite
+from workers.bus.contract import Lane, Stop
+from workers.runtime.sealing import generate_code_keys, generate_key
+
+SECRET = "whsec_" + base64.b64encode(b"chaos-destination-secret-32bytes").decode()
+TOKEN = "chaos-token"
+
+
+class Sink:
+    """A partner's service that accepts everything and writes down each id as it comes."""
+
+    def __init__(self) -> None:
+        self.ids: list[str] = []
+        self.url = ""
+
+    async def ring(self, request: web.Request) -> web.Response:
+        await request.read()
+        self.ids.append(request.headers["webhook-id"])
+        return web.Response(status=204)
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator["Sink"]:
+        application = web.Application()
+        application.router.add_post("/ring", self.ring)
+        runner = web.AppRunner(application, access_log=None)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        self.url = f"http://127.0.0.1:{runner.addresses[0][1]}/ring"
+        try:
+            yield self
+        finally:
+            await runner.cleanup()
+
+
+def installation(directory: Path, sink: Sink, **more: str) -> Installation:
+    """Return an installation with one destination; Ring's API is a closed port, since no code comes."""
+    public, private = generate_code_keys()
+    environment = {
+        "RINGHOOK_RING_CLIENT_ID": "chaos",
+        "RINGHOOK_RING_CLIENT_SECRET": "chaos-secret",
+        "RINGHOOK_RING_HMAC_KEY": KEY,
+        "RINGHOOK_VAULT_KEYS": generate_key(),
+        "RINGHOOK_COOKIE_KEYS": generate_key(),
+        "RINGHOOK_CODE_PUBLIC_KEY": public,
+        "RINGHOOK_CODE_PRIVATE_KEYS": private,
+        "RINGHOOK_RING_API_URL": "http://127.0.0.1:9",
+        "RINGHOOK_RING_OAUTH_URL": "http://127.0.0.1:9",
+        "CHAOS_SECRET": SECRET,
+        "PASSCODE": "chaos-passcode",
+        **more,
+    }
+    toml = f"""
+        [signin]
+        kind = "dev"
+        passcode_env = "PASSCODE"
+
+        [[token]]
+        name = "test"
+        sha256 = "{sha256(TOKEN.encode()).hexdigest()}"
+        scopes = ["read", "claim", "operate"]
+
+        [[destination]]
+        name = "sink"
+        url = "{sink.url}"
+        secret_env = "CHAOS_SECRET"
+        allow_http = true
+        allow_networks = ["127.0.0.0/8"]
+        deliver_unlinked = true
+        """
+    return Installation(directory, environment, toml)
+
+
+async def recorded(made: Installation) -> list[str]:
+    """Return the ids on event.recorded, as a read_committed consumer of a new group sees them, lane by lane."""
+    url, namespace = made.environment["RINGHOOK_BUS_URL"], made.environment.get("RINGHOOK_NAMESPACE", "ringhook")
+    engine = kafka if url.startswith("kafka") else sqlite
+    found: list[str] = []
+    quiet = asyncio.Event()
+
+    async def work(lane: Lane, stop: Stop) -> None:
+        await lane.open()
+        while not stop.is_set():
+            found.extend([(held.header("ce_id") or b"").decode() for held in await lane.fetch(500, 1.0)])
+
+    async with engine.connect(url, namespace=namespace, topics=topics.declared(["sink"])) as bus:
+        reading = asyncio.create_task(bus.consume(["event.recorded"], f"judge-{id(found)}", work, quiet, atomic=False))
+        await _settled(found)
+        quiet.set()
+        await reading
+    return found
+
+
+async def _settled(found: list[str], still: float = 4.0) -> None:
+    """Return when nothing more came for some seconds."""
+    before = -1
+    while before != len(found):
+        before = len(found)
+        await asyncio.sleep(still)
+
+
+async def until(holds: Callable[[], bool], seconds: float) -> bool:
+    """Say whether the callable came true in time."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            while not holds():  # noqa: ASYNC110 - there is no event to wait for
+                await asyncio.sleep(0.1)
+    return holds()
