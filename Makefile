@@ -31,7 +31,7 @@ chaos: .venv/dev ## kill and freeze everything at random under load for SECONDS 
 	@$(BIN)/python -m pytest tests/chaos -m chaos $(ARGS)
 
 bench: .venv/dev ## ratios beside honest baselines, three rounds in turn
-	@$(BIN)/python tests/bench
+	@$(BIN)/python -m tests.bench
 
 lock: .venv/dev ## renew the pinned and hashed requirements
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade \
