@@ -28,7 +28,7 @@ format: .venv/dev ## put the code in its form
 	@$(BIN)/ruff format --quiet .
 
 chaos: .venv/dev ## kill and freeze everything at random under load for SECONDS (default 60), then count
-	@$(BIN)/python -m pytest tests/chaos -m chaos $(ARGS)
+	@RINGHOOK_CHAOS_SECONDS=$(or $(SECONDS),60) $(BIN)/python -m pytest tests/chaos -m chaos $(ARGS)
 
 bench: .venv/dev ## ratios beside honest baselines, three rounds in turn
 	@$(BIN)/python -m tests.bench
