@@ -1,6 +1,5 @@
 """The thin wrapper around every handler: one deadline, one table of errors, one count, one sampled line for a refusal."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -8,6 +7,7 @@ import structlog
 from aiohttp import web
 
 from ingress.bounds import Full
+from ingress.deadline import Deadline
 from ingress.errors import CRASHED, RETRY_AFTER, Answer, answer
 from ingress.metrics import CRASHES, REFUSED_BY_BOUND, REQUESTS
 from ingress.sampling import Sampler
@@ -27,12 +27,12 @@ def plain(refused: Answer, _error: BaseException) -> web.Response:
 
 def guarded(name: str, handler: Handler, *, deadline_s: float, render: Render = plain) -> Handler:
     """Return the handler as it stands on a route: within `deadline_s` from the headers on, and never an answer off the table."""
+    deadline = Deadline(deadline_s)
     held = REQUESTS.labels(route=name, answer="200")
 
     async def route(request: web.Request) -> web.StreamResponse:
         try:
-            async with asyncio.timeout(deadline_s):
-                response = await handler(request)
+            response = await deadline.call(handler, request)
         except Exception as error:  # noqa: BLE001 - the table knows what is ours; anything else is 503 and a logged bug
             return _refuse(name, request, error, render)
         if response.status == 200:  # noqa: PLR2004 - the hot answer's child is ready-made

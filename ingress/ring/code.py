@@ -14,6 +14,7 @@ from ingress.body import read
 from ingress.bounds import Bound, Room
 from ingress.errors import NotFound
 from ingress.notices import Notices, described
+from ingress.ring.held import held
 from schemas import topics
 from schemas.records import App, CodeReceived
 from schemas.ring.code import BODY_LIMIT, NoCode, Posted, parse
@@ -57,14 +58,14 @@ class Code:
     notices: Notices
     clock: Callable[[], datetime]
 
-    async def __call__(self, request: web.Request) -> web.Response:
+    async def __call__(self, request: web.Request) -> web.StreamResponse:
         """Raise NotFound, NoCode, BodyTooLarge, Full, BusUnavailable."""
         app = self.lane.app(request.match_info.get("secret", ""))
         posted = self._parsed(request, await read(request, BODY_LIMIT, self.room))
         with self.lane.bound:
             await self.publisher.publish((self._record(posted, app),))
         self.notices.first("code", lambda: _fields(request, posted), proven=False)
-        return web.Response()
+        return held(request)
 
     def _parsed(self, request: web.Request, body: bytes) -> Posted:
         try:

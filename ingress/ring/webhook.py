@@ -11,6 +11,7 @@ from ingress.bounds import Bound, Room
 from ingress.errors import BadSignature
 from ingress.metrics import VERIFY_FAILURES
 from ingress.notices import Notices, described
+from ingress.ring.held import held
 from schemas import topics
 from schemas.records import App
 from schemas.ring import arrival
@@ -30,13 +31,13 @@ class Webhook:
     notices: Notices
     clock: Callable[[], datetime]
 
-    async def __call__(self, request: web.Request) -> web.Response:
+    async def __call__(self, request: web.Request) -> web.StreamResponse:
         """Raise BadSignature, BodyTooLarge, Full, BusUnavailable; in flight counts only what is signed."""
         body = await read(request, topics.BODY_LIMIT, self.room)
         record = self._accept(request, body)
         with self.bound:
             await self.publisher.publish((record,))
-        return web.Response()
+        return held(request)
 
     def _accept(self, request: web.Request, body: bytes) -> Record:
         header = request.headers.get(HEADER)
