@@ -199,6 +199,7 @@ class TestRoom:
             bus.writer.pragma(f"max_page_count = {pages}")  # SQLite then says what it says on a full disk
             with pytest.raises(BusUnavailable, match="full"):
                 await asyncio.gather(*(bus.publish([record(b"x" * 100_000)]) for _ in range(20)))
+            assert not bus.available()
             await until(ballast.exists)  # freed, and reserved again, as this disk has room after all
             bus.writer.pragma("max_page_count = 1073741823")
             await until(bus.available)
