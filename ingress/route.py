@@ -10,6 +10,7 @@ from ingress.bounds import Full
 from ingress.deadline import Deadline
 from ingress.errors import CRASHED, RETRY_AFTER, Answer, answer
 from ingress.metrics import CRASHES, REFUSED_BY_BOUND, REQUESTS
+from ingress.proxies import Proxies
 from ingress.sampling import Sampler
 from schemas.errors import Rejected
 
@@ -17,7 +18,7 @@ log = structlog.get_logger()
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Render = Callable[[Answer, BaseException], web.Response]
 _sampler: Final = Sampler()
-_CLOSE: Final = {"Connection": "close"}
+DIRECT: Final = Proxies()
 
 
 def plain(refused: Answer, _error: BaseException) -> web.Response:
@@ -25,7 +26,7 @@ def plain(refused: Answer, _error: BaseException) -> web.Response:
     return web.Response(status=refused.status, text=refused.words + "\n")
 
 
-def guarded(name: str, handler: Handler, *, deadline_s: float, render: Render = plain) -> Handler:
+def guarded(name: str, handler: Handler, *, deadline_s: float, render: Render = plain, proxies: Proxies = DIRECT) -> Handler:
     """Return the handler as it stands on a route: within `deadline_s` from the headers on, and never an answer off the table."""
     deadline = Deadline(deadline_s)
     held = REQUESTS.labels(route=name, answer="200")
@@ -34,7 +35,8 @@ def guarded(name: str, handler: Handler, *, deadline_s: float, render: Render = 
         try:
             response = await deadline.call(handler, request)
         except Exception as error:  # noqa: BLE001 - the table knows what is ours; anything else is 503 and a logged bug
-            return _refuse(name, request, error, render)
+            _note(name, proxies.caller(request), request, error)
+            return _refuse(name, error, render)
         if response.status == 200:  # noqa: PLR2004 - the hot answer's child is ready-made
             held.inc()
         else:
@@ -44,16 +46,11 @@ def guarded(name: str, handler: Handler, *, deadline_s: float, render: Render = 
     return route
 
 
-def _refuse(name: str, request: web.Request, error: Exception, render: Render) -> web.Response:
-    refused = answer(error)
-    if refused is None:
-        CRASHES.labels(route=name).inc()
-        log.error("request.crashed", route=name, method=request.method, exc_info=error)
-        refused = CRASHED
+def _refuse(name: str, error: Exception, render: Render) -> web.Response:
+    refused = answer(error) or CRASHED
     if isinstance(error, Full):
         REFUSED_BY_BOUND.labels(route=name).inc()
     REQUESTS.labels(route=name, answer=str(refused.status)).inc()
-    _note(name, request, refused, error)
     return _finish(render(refused, error), refused)
 
 
@@ -66,8 +63,14 @@ def _finish(response: web.Response, refused: Answer) -> web.Response:
     return response
 
 
-def _note(name: str, request: web.Request, refused: Answer, error: Exception) -> None:
+def _note(name: str, caller: str, request: web.Request, error: Exception) -> None:
     """Write one wide line for the many equal refusals of a second; never the path, which may hold a secret."""
+    refused = answer(error)
+    if refused is None:
+        CRASHES.labels(route=name).inc()
+        if (others := _sampler.take((name, "crashed"))) is not None:
+            log.error("request.crashed", route=name, method=request.method, others=others, exc_info=error)
+        return
     if (others := _sampler.take((name, refused.status))) is None:
         return
     why = error.reason if isinstance(error, Rejected) else type(error).__name__
@@ -77,7 +80,7 @@ def _note(name: str, request: web.Request, refused: Answer, error: Exception) ->
         answer=refused.status,
         why=why,
         others=others,
-        remote=request.remote,
+        remote=caller,
         length=request.content_length,
         user_agent=request.headers.get("User-Agent", "")[:100],
     )

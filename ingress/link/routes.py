@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from typing import Final
 
 from aiohttp import web
@@ -19,6 +20,7 @@ from ingress.link.signin.handoff import FINISH, sign_in_url
 from ingress.link.start import Start
 from ingress.metrics import IN_FLIGHT
 from ingress.notices import Notices
+from ingress.proxies import Proxies
 from ingress.ring.code import Sealer
 from ingress.route import Handler, guarded
 from ingress.settings import Dev, Settings
@@ -46,10 +48,11 @@ def add_link(
     bound = Bound(limits.pages)
     IN_FLIGHT.labels(route="pages").set_function(lambda: bound.taken)
 
+    guard = partial(guarded, deadline_s=limits.deadline_s, render=refused, proxies=Proxies(settings.trusted_proxies))
+
     def add(method: str, path: str, name: str, handler: Handler) -> None:
         bounded = within(bound, handler) if method == "GET" else handler  # a dripping form must not keep pages from others
-        page = guarded(name, bounded, deadline_s=limits.deadline_s, render=refused)
-        application.router.add_route(method, path, page)
+        application.router.add_route(method, path, guard(name, bounded))
 
     add("GET", START, "link_start", Start(cookie, _sign_in_url(settings), notices, clock))
     if isinstance(settings.signin, Dev):

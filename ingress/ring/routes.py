@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from functools import partial
 from typing import Final
 
 from aiohttp import web
@@ -9,6 +10,7 @@ from aiohttp import web
 from ingress.bounds import Bound, Room
 from ingress.metrics import IN_FLIGHT
 from ingress.notices import Notices
+from ingress.proxies import Proxies
 from ingress.ring.code import Code, Lane, Sealer
 from ingress.ring.expect import expecting
 from ingress.ring.probes import options, shown
@@ -44,10 +46,11 @@ def add_ring(
     secrets = {app: secret.reveal().encode() for app, secret in settings.exchange_secrets.items()}
     strangers = code(Lane(_counted("code", limits.strange_codes), None))
     known = code(Lane(_counted("code_secret", limits.codes), secrets))
-    hot = guarded("webhook", webhook, deadline_s=limits.deadline_s)
+    guard = partial(guarded, deadline_s=limits.deadline_s, proxies=Proxies(settings.trusted_proxies))
+    hot = guard("webhook", webhook)
     _add(application, WEBHOOK, hot, "Webhook URL", topics.BODY_LIMIT)
-    doors = {EXCHANGE: guarded("code", strangers, deadline_s=limits.deadline_s)}
-    doors[EXCHANGE + "/{secret}"] = guarded("code_secret", known, deadline_s=limits.deadline_s)
+    doors = {EXCHANGE: guard("code", strangers)}
+    doors[EXCHANGE + "/{secret}"] = guard("code_secret", known)
     for path, door in doors.items():
         _add(application, path, door, "Token Exchange URL", BODY_LIMIT)
     return {WEBHOOK: hot}
