@@ -20,7 +20,7 @@ class Done(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Refused(msgspec.Struct, frozen=True, kw_only=True):
-    """Ring answered no, and nothing happened. `stale`: it says that the status is not one this step starts from."""
+    """Ring answered no, and nothing happened. `stale`: the nonce (POST) or the transition (PATCH) is not good any more."""
 
     words: str
     stale: bool = False

@@ -43,7 +43,8 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
     queue: int = 0  # 1: a stranger's code, which waits behind everything proven
     begun: int = 0  # how often this stage was taken up without an end: above 1, a linker died in it
     tries: int = 0
-    posts: int = 0
+    posts: int = 0  # of this nonce
+    patched: bool = False  # a PATCH for this nonce may have arrived whose answer nobody has
     reason: str | None = None
     account: str | None = None
     attempt: str | None = None

@@ -24,6 +24,7 @@ MOST_POSTS: Final = 4  # of one nonce, each after a PATCH has shown that the las
 RENEW_BEFORE: Final = 60.0  # seconds before it expires an access token counts as expired
 
 Call = Literal["exchange", "identify", "post", "patch", "refresh"]
+_PATCHES: Final = frozenset({"probe", "verify", "patch"})
 MENDS: Final = "remove the app in the Ring app and connect it again"
 TAP: Final = "tap Sign In in the Ring app again"
 
@@ -60,6 +61,8 @@ def received(*, code_hash: str, code: bytes, app: App, stranger: bool, at: float
 
 def begin(grant: Grant, now: float) -> Move:  # noqa: PLR0911 - a table: one line, one stage
     """Say what to do with a due grant: a `call`, to be made once this row is held, or only the row."""
+    if grant.begun > 1 and grant.stage in _PATCHES:
+        grant = replace(grant, patched=True)  # a linker died in this stage: its PATCH may have arrived
     match grant.stage:
         case "exchange":
             return _send_code(grant, now)
@@ -102,7 +105,8 @@ def postponed(before: Grant, wait: float, now: float) -> Move:
 
 def claimed(grant: Grant, *, attempt: str, partner_user: str, nonce_until: float, now: float) -> Move:
     """Give an open grant to the attempt whose nonce its account reproduces."""
-    fresh = replace(grant, state="claimed", attempt=attempt, partner_user=partner_user, nonce_until=nonce_until, posts=0)
+    fresh = replace(grant, state="claimed", attempt=attempt, partner_user=partner_user, nonce_until=nonce_until)
+    fresh = replace(fresh, posts=0, patched=False)
     return Move(_to(_marked(fresh, "claimed", now), "post", now), Verdict("claimed"))
 
 
@@ -198,24 +202,26 @@ def _posted(grant: Grant, outcome: Outcome, now: float) -> Move:
             return _again(replace(grant, stage="post", posts=grant.posts - 1), outcome, now)
         case Unclear():
             return Move(replace(_to(grant, "probe", now), reason=outcome.words))
-        case Refused() if grant.posts > 1:
+        case Refused(stale=True) if grant.posts > 1:
             return Move(replace(_to(grant, "verify", now), reason=outcome.words))
         case Refused():
             return unclaimed(grant, Verdict("rejected", f"Ring refused the link ({outcome.words}): {TAP}"), now)
 
 
-def _patched(grant: Grant, outcome: Outcome, now: float) -> Move:
+def _patched(grant: Grant, outcome: Outcome, now: float) -> Move:  # noqa: PLR0911 - a table: one line, one outcome
     match outcome:
         case Done():
             return _completed(grant, now)
         case Unauthorised():
             return _renew(grant, outcome, now)
-        case Refused(stale=True) if grant.stage == "patch" and (grant.tries or grant.begun > 1):
-            return _completed(grant, now)  # awaiting is over: an earlier PATCH arrived whose answer did not
+        case Refused(stale=True) if grant.stage != "probe" and grant.patched:
+            return _completed(grant, now)  # the POST had arrived, and awaiting is over: so had a PATCH whose answer is missing
         case Refused() if grant.stage == "verify":
             return unclaimed(grant, Verdict("rejected", f"Ring refused the link ({grant.reason}): {TAP}"), now)
         case Refused() if grant.stage == "probe":
             return _not_posted(grant, outcome, now)
+        case Unclear():
+            return _again(replace(grant, patched=True), outcome, now)
         case _:
             return _again(grant, outcome, now)
 
@@ -248,9 +254,8 @@ def _renew(grant: Grant, outcome: Unauthorised, now: float) -> Move:
 
 
 def _refresh_first(grant: Grant, words: str | None, now: float) -> Move:
-    """Renew, then come back to this stage with what is known of it: how often it was tried, by whomever."""
-    tries = grant.tries + (grant.begun > 1)
-    return Move(replace(_to(grant, "refresh", now), resume=grant.stage, reason=words, tries=tries))
+    """Renew, then come back to this stage; it goes on counting its tries."""
+    return Move(replace(_to(grant, "refresh", now), resume=grant.stage, reason=words, tries=grant.tries))
 
 
 def _completed(grant: Grant, now: float) -> Move:

@@ -23,6 +23,7 @@ grants: Final = Table(
     Column("begun", Integer, nullable=False),
     Column("tries", Integer, nullable=False),
     Column("posts", Integer, nullable=False),
+    Column("patched", Boolean, nullable=False),
     Column("reason", Text),
     Column("account", Text),
     Column("attempt", Text),

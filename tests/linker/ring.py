@@ -68,7 +68,13 @@ class Ring:
         self.headers.append(dict(request.headers))
         fault = self.faults[call].popleft() if self.faults[call] else None
         if isinstance(fault, int):
-            extra = {"Retry-After": self.retry_after} if fault == 429 else {"Location": f"{self.url}/elsewhere"} if fault == 307 else {}
+            extra = (
+                {"Retry-After": self.retry_after}
+                if fault == 429
+                else {"Location": f"{self.url}/elsewhere"}
+                if fault == 307
+                else {}
+            )
             return web.json_response({"errors": [{"status": str(fault), "title": "told to"}]}, status=fault, headers=extra)
         status, body = (0, None) if fault == "drop" else effect()
         if fault:

@@ -117,7 +117,7 @@ def test_a_patch_that_shows_that_the_post_never_came_lets_it_be_sent_again() -> 
 
 
 def test_a_repeated_post_that_is_refused_is_verified_by_patch_before_anybody_gives_up() -> None:
-    grant = after(claimed(), Unclear(words="504"), Refused(words="404"), Refused(words="400 Invalid Nonce"))
+    grant = after(claimed(), Unclear(words="504"), Refused(words="404"), Refused(words="400 Invalid Nonce", stale=True))
     assert saga.begin(grant, AT + 3).call == "patch"
     assert after(grant, Done()).state == "completed"
     opened = after(grant, Refused(words="404"))

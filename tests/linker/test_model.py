@@ -1,0 +1,200 @@
+"""Walk the saga as chance will have it: grants of one account, sign-ins, every outcome, crashes, and time."""
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from msgspec.structs import replace
+
+from linker import claims, saga, view
+from linker.outcomes import Done, NotSent, Outcome, Refused, Tokens, Unauthorised, Unclear
+from linker.rows import ENDED, Account, Attempt, Grant
+
+AT = 1_771_130_906.0
+OUTCOMES = st.sampled_from(
+    [
+        *[Done()] * 4,
+        Unclear(words="timeout"),
+        NotSent(words="429", wait=3.0),
+        Refused(words="404"),
+        Refused(words="400", stale=True),
+        Unauthorised(words="401"),
+    ]
+)
+
+
+class Links(RuleBasedStateMachine):
+    """One Ring account, any number of codes and sign-ins; the rows are moved as store.py moves them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = AT
+        self.grants: dict[str, Grant] = {}
+        self.attempts: dict[str, Attempt] = {}
+        self.account = Account(account="acct")
+        self.sent: list[str] = []
+        self.posts: dict[str, int] = {}
+        self.unanswered: set[str] = set()
+
+    @rule(age=st.sampled_from([0.0, 0.0, 30.0, 56.0]))
+    def a_code_comes(self, age: float) -> None:
+        code_hash = f"{len(self.grants):064x}"
+        self.grants[code_hash] = saga.received(code_hash=code_hash, code=b"c", app="first", stranger=False, at=self.now - age)
+        self.now += 0.001
+
+    @rule(user=st.sampled_from(["u1", "u2"]))
+    def a_user_signs_in(self, user: str) -> None:
+        name = f"t{len(self.attempts)}"
+        time = str(int(self.now * 1000))
+        self.attempts[name] = claims.requested(
+            attempt=name, nonce_hash=name, secret=b"s", time=time, partner_user=user, at=self.now
+        )
+
+    @precondition(lambda self: self.attempts)
+    @rule(data=st.data(), user=st.sampled_from(["u1", "u2"]))
+    def a_nonce_comes_twice(self, data: st.DataObject, user: str) -> None:
+        first = self.attempts[data.draw(st.sampled_from(sorted(self.attempts)))]
+        if first.nonce_hash is None:
+            return
+        second = replace(
+            first, attempt=f"t{len(self.attempts)}", partner_user=user, state="received", due_at=self.now, grant=None
+        )
+        one, two = claims.collided(first, replace(second, marks=(), reason=None), self.now)
+        grant = self.grants.get(first.grant or "")
+        if one.state == "contested" and grant and grant.attempt == first.attempt:
+            self._apply(grant, replace(saga.unclaimed(grant, saga.Verdict("contested"), self.now), verdict=None))
+        self.attempts |= {one.attempt: one, two.attempt: two}
+
+    @rule(seconds=st.sampled_from([0.5, 1.0, 2.0, 5.0, 20.0, 40.0, 120.0, 700.0, 15_000.0, 31 * 86_400.0]))
+    def time_passes(self, seconds: float) -> None:
+        self.now += seconds
+
+    @rule(steps=st.integers(1, 6))
+    def all_goes_well_for_a_while(self, steps: int) -> None:
+        for _ in range(steps):
+            for code_hash in self._due():
+                self._advance(self.grants[code_hash], Done(), None)
+            for name in self._looking():
+                self._look(self.attempts[name])
+            self.now += 0.1
+
+    @precondition(lambda self: self._due())
+    @rule(data=st.data(), outcome=OUTCOMES, crash=st.sampled_from([None, None, None, "before", "after"]))
+    def a_grant_is_advanced(self, data: st.DataObject, outcome: Outcome, crash: str | None) -> None:
+        self._advance(self.grants[data.draw(st.sampled_from(self._due()))], outcome, crash)
+
+    def _advance(self, grant: Grant, outcome: Outcome, crash: str | None) -> None:
+        grant = replace(grant, begun=grant.begun + 1)
+        self.grants[grant.code_hash] = grant
+        move = saga.begin(grant, self.now)
+        if move.call is None:
+            self._apply(grant, move)
+            return
+        self.grants[grant.code_hash] = move.grant
+        if crash == "before":
+            return
+        self._call(move.call, move.grant, outcome)
+        if crash == "after":
+            self.unanswered.add(move.grant.attempt or "")
+            return
+        self._apply(move.grant, saga.end(move.grant, self._full(move, outcome), self.now))
+
+    @precondition(lambda self: self._looking())
+    @rule(data=st.data())
+    def an_attempt_looks(self, data: st.DataObject) -> None:
+        self._look(self.attempts[data.draw(st.sampled_from(self._looking()))])
+
+    def _look(self, attempt: Attempt) -> None:
+        over = claims.overdue(attempt, self.now)
+        pool = sorted((g for g in self.grants.values() if g.pool is not None), key=lambda g: g.generation, reverse=True)
+        if over or not pool:
+            self.attempts[attempt.attempt] = over or claims.unmatched(attempt, self.now, self.now)
+            return
+        after, move = claims.matched(attempt, pool[0], self.now)
+        self.attempts[attempt.attempt] = after
+        if move:
+            self._apply(pool[0], replace(move, verdict=None))
+
+    @rule(ago=st.sampled_from([0.0, 100.0]))
+    def the_user_removes_the_app(self, ago: float) -> None:
+        for grant in list(self.grants.values()):
+            if grant.account:
+                self._apply(grant, saga.withdrawn(grant, self.now - ago, self.now))
+
+    def _due(self) -> list[str]:
+        return sorted(name for name, grant in self.grants.items() if grant.due_at is not None and grant.due_at <= self.now)
+
+    def _looking(self) -> list[str]:
+        return sorted(name for name, attempt in self.attempts.items() if attempt.due_at is not None)
+
+    def _call(self, call: str, grant: Grant, outcome: Outcome) -> None:
+        if call == "exchange" and not isinstance(outcome, NotSent):
+            assert grant.code_hash not in self.sent, "a code was sent twice"
+            self.sent.append(grant.code_hash)
+        if call == "post":
+            assert self.posts.get(grant.attempt or "", 0) == 0, "a POST was repeated before a PATCH had asked"
+            self.posts[grant.attempt or ""] = int(isinstance(outcome, Unclear | Done))
+        if call == "patch":
+            self.posts[grant.attempt or ""] = 0
+
+    def _full(self, move: saga.Move, outcome: Outcome) -> Outcome:
+        if not isinstance(outcome, Done):
+            return outcome
+        tokens = Tokens(access=b"a", refresh=b"r", writes=move.grant.writes + 1, expires_at=self.now + 14_400)
+        return {"exchange": Done(tokens=tokens), "refresh": Done(tokens=tokens), "identify": Done(account="acct")}.get(
+            str(move.call), outcome
+        )
+
+    def _apply(self, before: Grant, move: saga.Move) -> None:
+        self.grants[before.code_hash] = move.grant
+        self._teach(before.attempt, move.verdict)
+        for old in view.replaced([grant for grant in self.grants.values() if grant.account]):
+            gone = saga.removed(old, "replaced", self.now)
+            self.grants[old.code_hash] = gone.grant
+            self._teach(old.attempt, gone.verdict)
+        owned = [grant for grant in self.grants.values() if grant.account]
+        after = view.seen(self.account, owned, self.now)
+        assert after == self.account or after.version == self.account.version + 1
+        self.account = after
+
+    def _teach(self, attempt: str | None, verdict: saga.Verdict | None) -> None:
+        if attempt and verdict:
+            self.attempts[attempt] = claims.learned(self.attempts[attempt], verdict, self.now)
+
+    @invariant()
+    def never_two_serving_generations(self) -> None:
+        completed = [grant for grant in self.grants.values() if grant.state == "completed"]
+        assert len(completed) <= 1
+        assert self.account.linked == bool(completed)
+        if completed:
+            assert self.account.partner_user == completed[0].partner_user
+
+    @invariant()
+    def every_grant_has_an_exit_or_a_reason(self) -> None:
+        for grant in self.grants.values():
+            if grant.state in ENDED:
+                assert grant.reason
+                assert (grant.code, grant.access, grant.refresh, grant.due_at) == (None, None, None, None)
+            elif grant.state != "completed":
+                assert grant.due_at is not None
+
+    @invariant()
+    def every_attempt_has_an_exit_or_a_reason(self) -> None:
+        for attempt in self.attempts.values():
+            if attempt.state in ENDED:
+                assert attempt.reason
+                assert attempt.secret is None
+            elif attempt.state in {"claimed", "awaiting"}:
+                grant = self.grants[attempt.grant or ""]
+                assert (grant.attempt, grant.state) == (attempt.attempt, attempt.state)
+            elif attempt.state == "received" and attempt.follows is None:
+                assert attempt.due_at is not None
+
+    @invariant()
+    def a_grant_is_its_attempts_and_only_that_users(self) -> None:
+        for grant in self.grants.values():
+            if grant.state in {"claimed", "awaiting"}:
+                assert self.attempts[grant.attempt or ""].partner_user == grant.partner_user
+
+
+Links.TestCase.settings = settings(max_examples=150, stateful_step_count=60, deadline=None)
+TestLinks = Links.TestCase
