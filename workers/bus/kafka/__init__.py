@@ -5,10 +5,12 @@ from collections.abc import AsyncIterator, Collection
 
 from schemas.topics import Topic
 from workers.bus.contract import Bus
+from workers.bus.kafka.acls import acls
 from workers.bus.kafka.backlog import Backlog
 from workers.bus.kafka.bus import KafkaBus
 from workers.bus.kafka.names import Names
 from workers.bus.kafka.producer import Producer
+from workers.bus.kafka.topics import apply, check
 from workers.bus.kafka.url import parse
 
 
@@ -29,4 +31,4 @@ async def connect(url: str, *, namespace: str, topics: Collection[Topic]) -> Asy
         await backlog.close()
 
 
-__all__ = ["connect"]
+__all__ = ["acls", "apply", "check", "connect"]

@@ -101,13 +101,13 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
         coordinator = self._consumer._coordinator  # noqa: SLF001 (member id and generation, as of this very moment)
         me = Membership(coordinator.group_id, coordinator.member_id, coordinator.generation)
         feed = Feed(self._consumer)
-        feed.pause_all()
+        feed.park()
         self._assigned = me, feed, whole(assigned, self._topics.values())
         self._since = asyncio.get_running_loop().time()
         self._changed.set()
 
     async def _join(self) -> None:
-        await self._wire.open(list(self._topics.values()))
+        await self._wire.open(self._plan.names.all_physical())  # outputs go to others than those read
         for topic, physical in self._topics.items():
             _same_count(physical, self._wire.count(physical), self._plan.names.counts[topic])
         async with asyncio.timeout(ANSWER * 2):

@@ -11,7 +11,7 @@ from aiokafka.protocol.commit import OffsetCommitRequest
 from aiokafka.protocol.group import HeartbeatRequest
 from aiokafka.protocol.offset import OffsetRequest
 
-from workers.bus.kafka.codes import NONE, UNSTABLE_OFFSETS, Broken, Refused
+from workers.bus.kafka.codes import AGAIN, NONE, UNSTABLE_OFFSETS, Broken, Refused
 from workers.bus.kafka.eos import Place, offset_fetch
 from workers.bus.kafka.wire import GROUP, PAUSE, Answer, Wire
 
@@ -68,10 +68,22 @@ async def committed(wire: Wire, group: str, places: Collection[Place]) -> dict[P
 
 async def offsets(wire: Wire, places: Collection[Place], when: int) -> dict[Place, int]:
     """Return the offset of each place at EARLIEST, LATEST (last stable) or from a time in epoch milliseconds (or NOWHERE)."""
+    deadline = _until(ANSWER)
+    while True:
+        try:
+            return await _listed(wire, places, when)
+        except (Broken, Refused) as error:
+            lasting = isinstance(error, Refused) and error.code not in AGAIN
+            if lasting or _until(PAUSE) > deadline:
+                raise
+        await wire.refresh()
+        await asyncio.sleep(PAUSE)
+
+
+async def _listed(wire: Wire, places: Collection[Place], when: int) -> dict[Place, int]:
     by_node: dict[int, list[Place]] = {}
     for place in places:
         if (node := wire.leader(place)) is None:
-            await wire.refresh()
             raise Broken(f"nobody leads {place.topic}-{place.partition}")
         by_node.setdefault(node, []).append(place)
     found = await asyncio.gather(*(_offsets(wire, node, some, when) for node, some in by_node.items()))
@@ -84,7 +96,6 @@ async def _offsets(wire: Wire, node: int, places: Sequence[Place], when: int) ->
         topics.setdefault(place.topic, []).append((place.partition, when))
     answer = await wire.ask(node, OffsetRequest(-1, READ_COMMITTED, list(topics.items())))
     if code := _first(row[1] for _, rows in answer.topics for row in rows):
-        await wire.refresh()
         raise Refused("ListOffsets", code)
     return {Place(topic, row[0]): int(row[3]) for topic, rows in answer.topics for row in rows}
 

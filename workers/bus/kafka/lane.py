@@ -138,10 +138,10 @@ class KafkaLane:
         note = self._note(found.committed)
         if any(place not in found.committed for place in places):
             await self._session.commit(self._packed(positions, note), ())
-        gaps = {place: positions[place] - found.committed.get(place, (positions[place], ""))[0] for place in places}
+        gaps = {self._topics[place]: gap for place in places if (gap := expired(place, found))}
         RECORDS_EXPIRED.labels(self._session.group).inc(sum(gaps.values()))
         self._begin(positions)
-        return Start(self._named(positions), note, self._named(gaps))
+        return Start(self._named(positions), note, gaps)
 
     def _begin(self, positions: Mapping[Place, int]) -> None:
         self._check()
@@ -222,6 +222,11 @@ def starting(place: Place, found: Found) -> int:
             "anew or restored; reset the group's positions with kafka-consumer-groups --reset-offsets"
         )
     return max(offset, found.first[place])
+
+
+def expired(place: Place, found: Found) -> int:
+    """Return how many offsets left the log before the group had read them."""
+    return max(0, found.first[place] - found.committed[place][0]) if place in found.committed else 0
 
 
 def _held(topic: str, record: Any) -> Held:  # noqa: ANN401 (aiokafka ships no types)

@@ -88,8 +88,7 @@ class Line:
     async def open(self, topics: Sequence[str]) -> None:
         """Connect and get a producer id, or raise Broken or Refused."""
         await self._wire.open(topics)
-        node = self._wire.client.get_random_node()
-        answer = await self._wire.ask(node, init_producer_id(None, NEVER))
+        answer = await self._wire.ask(self._wire.anyone(), init_producer_id(None, NEVER))
         if answer.error_code:
             raise Refused("InitProducerId", answer.error_code)
         self._producer = answer.producer_id, answer.producer_epoch

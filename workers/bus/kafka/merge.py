@@ -41,7 +41,7 @@ class Ask:
 class Merger:
     """Runs the transactions of one set of sessions; the first that fails or stays unknown ends it."""
 
-    def __init__(self, transactor: Transactor, me: Membership, ended: Callable[[str], None]) -> None:
+    def __init__(self, transactor: Transactor, me: Membership, ended: Callable[[str, str], None]) -> None:
         self._transactor = transactor
         self._me = me
         self._ended = ended
@@ -112,7 +112,7 @@ class Merger:
             for ask in asks:
                 ask.settle(error)
         self._close()
-        self._ended("unknown" if isinstance(error, Unknown) else "refused")
+        self._ended("unknown" if isinstance(error, Unknown) else "refused", str(error))
 
     def _done(self, asks: Sequence[Ask], records: int) -> None:
         COMMITS_MERGED.observe(len(asks))

@@ -54,6 +54,12 @@ class Feed:
         if self._assignment.active:
             self._consumer.pause(*self._assignment.tps)
 
+    def park(self) -> None:
+        """Give every partition some position: aiokafka fetches nothing from a node while one of its partitions has none."""
+        self.pause_all()
+        for tp in self._assignment.tps:
+            self._consumer.seek(tp, 0)
+
     def seek(self, positions: Mapping[Place, int]) -> None:
         """Fetch from here on."""
         if not self._assignment.active:
@@ -106,12 +112,12 @@ class Sessions:
             if not work.cancelled() and (error := work.exception()):
                 raise error
 
-    def end(self, reason: str) -> None:
+    def end(self, reason: str, detail: str = "") -> None:
         """End all sessions; the first reason stands."""
         if not self.reason:
             self.reason = reason
             SESSIONS_ENDED.labels(reason).inc(len(self.lanes))
-            log.info("sessions.ended", group=self.group, reason=reason, lanes=len(self.lanes))
+            log.info("sessions.ended", group=self.group, reason=reason, detail=detail, lanes=len(self.lanes))
         for lane in self.lanes.values():
             lane.revoke()
         self._ended.set()
@@ -132,7 +138,7 @@ class Sessions:
             missing = [place for place in places if place not in committed]
             return Found(committed, first, end, await self._fresh(missing, first, end))
         except (Broken, Refused) as error:
-            self.end("refused" if isinstance(error, Refused) else "unreachable")
+            self.end("refused" if isinstance(error, Refused) else "unreachable", str(error))
             raise Revoked(str(error)) from error
 
     async def commit(self, offsets: Committed, outputs: Sequence[Record]) -> None:
@@ -171,10 +177,10 @@ class Sessions:
         try:
             await group.commit(self._wire, self.me, offsets)
         except Refused as error:
-            self.end("refused")
+            self.end("refused", str(error))
             raise Revoked(str(error)) from error
         except Broken as error:
-            self.end("unknown")
+            self.end("unknown", str(error))
             raise Unknown(str(error)) from error
 
     async def _fresh(self, places: Collection[Place], first: Mapping[Place, int], end: Mapping[Place, int]) -> dict[Place, int]:

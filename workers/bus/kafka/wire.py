@@ -85,6 +85,21 @@ class Wire:
         found: set[int] | None = self.client.cluster.partitions_for_topic(topic)
         return len(found) if found else None
 
+    def anyone(self) -> int:
+        """Return some broker; Broken if none is known."""
+        node: int | None = self.client.get_random_node()
+        if node is None:
+            raise Broken("no broker is known")
+        return node
+
+    async def highest(self, api: int) -> int:
+        """Return the highest version of an API that some broker speaks; Broken if it cannot be asked."""
+        async with self._patient("ask for versions"):
+            conn = await self.client._get_conn(self.anyone())  # noqa: SLF001 (aiokafka tells versions nowhere else)
+            if conn is None:
+                raise Broken("no connection")
+            return int(conn._versions.get(api, (0, -1))[1])  # noqa: SLF001 (same)
+
     async def refresh(self) -> None:
         """Ask anew who leads what; a failure is left to the next request."""
         with contextlib.suppress(Broken):

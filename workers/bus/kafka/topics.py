@@ -1,0 +1,188 @@
+"""Topics as they must be: created, mended and checked. What a topic should have is decided by pure functions."""
+
+import contextlib
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from datetime import timedelta
+from typing import Any, Final
+
+import msgspec
+from aiokafka.protocol.admin import CreateTopicsRequest, DescribeConfigsRequest
+from aiokafka.protocol.metadata import MetadataRequest
+
+from schemas.topics import DAY, Topic, physical
+from workers.bus.kafka.batch import BATCH_LIMIT
+from workers.bus.kafka.codes import NONE, TOPIC_EXISTS, Refused
+from workers.bus.kafka.eos import alter_configs
+from workers.bus.kafka.url import parse
+from workers.bus.kafka.wire import Wire
+
+ANSWER: Final = 15.0  # seconds for the controller
+TOPIC: Final = 2  # Kafka's number for that kind of resource
+LOWEST: Final = (26, 5)  # EndTxn, in the version that came with brokers 4.0
+REPLICAS: Final = 3
+IN_SYNC: Final = 2
+FORGETTING: Final = timedelta(days=7)  # after which a compacted topic holds nothing that was overwritten
+
+
+class Found(msgspec.Struct, frozen=True):
+    """A topic as the broker has it."""
+
+    partitions: int
+    replicas: int
+    configs: Mapping[str, str]
+
+
+async def apply(url: str, *, namespace: str, topics: Collection[Topic], single_broker: bool = False) -> Sequence[str]:
+    """Create what is missing and set what differs; return in words what was done, nothing the second time.
+
+    Partition counts are never changed (keys would move): `check` names them. BusUnavailable, or Refused with Kafka's error.
+    """
+    async with _admin(url) as wire:
+        found = await _find(wire, [physical(namespace, topic.name) for topic in topics])
+        missing = [topic for topic in topics if physical(namespace, topic.name) not in found]
+        done = await _create(wire, namespace, missing, single_broker=single_broker)
+        changes = {
+            name: change
+            for topic in topics
+            if (name := physical(namespace, topic.name)) in found
+            and (change := mended(topic, found[name], single_broker=single_broker))
+        }
+        return [*done, *await _alter(wire, changes)]
+
+
+async def check(url: str, *, namespace: str, topics: Collection[Topic], single_broker: bool = False) -> Sequence[str]:
+    """Return each difference from what ringhook needs, in words; empty if all is well. BusUnavailable if Kafka is not there."""
+    async with _admin(url) as wire:
+        found = await _find(wire, [physical(namespace, topic.name) for topic in topics])
+        old = [] if await _modern(wire) else ["the brokers are older than Apache Kafka 4.0"]
+    named = [(physical(namespace, topic.name), topic) for topic in topics]
+    return old + [
+        f"{name}: {difference}"
+        for name, topic in named
+        for difference in differences(topic, found.get(name), single_broker=single_broker)
+    ]
+
+
+def wanted(topic: Topic, *, single_broker: bool) -> dict[str, str]:
+    """Return the configuration of a topic. LogAppendTime: a sender's wrong clock must not delete what was acknowledged."""
+    configs = {
+        "cleanup.policy": "compact" if topic.compacted else "delete",
+        "message.timestamp.type": "LogAppendTime",
+        "max.message.bytes": str(BATCH_LIMIT),
+        "retention.ms": _ms(topic.retention) if topic.retention else "-1",
+        "retention.bytes": "-1",
+        "segment.ms": _ms((topic.retention or 4 * DAY) / 4),
+        "min.insync.replicas": "1" if single_broker else str(IN_SYNC),
+        "unclean.leader.election.enable": "false",
+    }
+    return configs | ({"max.compaction.lag.ms": _ms(FORGETTING)} if topic.compacted else {})
+
+
+def mended(topic: Topic, found: Found, *, single_broker: bool) -> dict[str, str]:
+    """Return the settings of a topic to change: those with a difference, and no others."""
+    target = wanted(topic, single_broker=single_broker)
+    return {name: target[name] for name in _wrong(topic, found, single_broker=single_broker)}
+
+
+def differences(topic: Topic, found: Found | None, *, single_broker: bool) -> list[str]:
+    """Return in words what of a topic is not as ringhook needs it."""
+    if found is None:
+        return ["is missing"]
+    words = []
+    if found.partitions != topic.partitions:
+        words.append(f"has {found.partitions} partitions, {topic.partitions} are declared: growth is a new topic")
+    if found.replicas < REPLICAS and not single_broker:
+        words.append(f"has {found.replicas} replicas, {REPLICAS} are needed (or say that a single broker is enough)")
+    target = wanted(topic, single_broker=single_broker)
+    wrong = _wrong(topic, found, single_broker=single_broker)
+    return words + [f"{name} is {found.configs.get(name, 'not known')}, needed is {target[name]}" for name in wrong]
+
+
+def _wrong(topic: Topic, found: Found, *, single_broker: bool) -> list[str]:
+    """More is as good where more is harmless: longer retention, larger messages, more replicas in sync, shorter segments."""
+    target = wanted(topic, single_broker=single_broker)
+    at_least = {"max.message.bytes", "min.insync.replicas", "retention.ms"}
+    at_most = {"segment.ms", "max.compaction.lag.ms"}
+
+    def fits(name: str) -> bool:
+        have, need = found.configs.get(name, ""), target[name]
+        if name in at_least:
+            return _number(have) >= _number(need)
+        return _number(have) <= _number(need) if name in at_most else have == need
+
+    return [name for name in target if not fits(name)]
+
+
+def _number(text: str) -> float:
+    return float("inf") if text == "-1" else float(text or "nan")
+
+
+def _ms(span: timedelta) -> str:
+    return str(int(span / timedelta(milliseconds=1)))
+
+
+async def _find(wire: Wire, names: Sequence[str]) -> dict[str, Found]:
+    answer = await wire.ask(wire.anyone(), MetadataRequest(list(names)))
+    there = {topic: partitions for code, topic, *_, partitions in answer.topics if code == NONE}
+    configs = await _configs(wire, list(there))
+    return {
+        name: Found(len(partitions), min(len(partition[3]) for partition in partitions), configs[name])
+        for name, partitions in there.items()
+    }
+
+
+async def _configs(wire: Wire, names: Sequence[str]) -> dict[str, dict[str, str]]:
+    if not names:
+        return {}
+    answer = await wire.ask(wire.anyone(), DescribeConfigsRequest([(TOPIC, name, None) for name in names]))
+    found = {}
+    for code, _, _, name, entries in answer.resources:
+        if code != NONE:
+            raise Refused(f"DescribeConfigs of {name}", code)
+        found[name] = {entry[0]: entry[1] or "" for entry in entries}
+    return found
+
+
+async def _create(wire: Wire, namespace: str, topics: Sequence[Topic], *, single_broker: bool) -> list[str]:
+    if not topics:
+        return []
+    rows: list[Any] = [
+        (
+            physical(namespace, topic.name),
+            topic.partitions,
+            1 if single_broker else REPLICAS,
+            [],
+            list(wanted(topic, single_broker=single_broker).items()),
+        )
+        for topic in topics
+    ]
+    answer = await wire.ask(wire.anyone(), CreateTopicsRequest(rows, int(ANSWER * 1000), False))  # noqa: FBT003 (validate_only)
+    for name, code, *_ in answer.topic_errors:
+        if code not in (NONE, TOPIC_EXISTS):
+            raise Refused(f"CreateTopics of {name}", code)
+    return [f"{row[0]}: created with {row[1]} partitions" for row in rows]
+
+
+async def _alter(wire: Wire, changes: Mapping[str, Mapping[str, str]]) -> list[str]:
+    if not changes:
+        return []
+    answer = await wire.ask(wire.anyone(), alter_configs(changes))
+    for code, _, _, name in answer.responses:
+        if code != NONE:
+            raise Refused(f"IncrementalAlterConfigs of {name}", code)
+    return [f"{name}: {key} set to {value}" for name, change in changes.items() for key, value in change.items()]
+
+
+async def _modern(wire: Wire) -> bool:
+    api, version = LOWEST
+    return await wire.highest(api) >= version
+
+
+@contextlib.asynccontextmanager
+async def _admin(url: str) -> AsyncIterator[Wire]:
+    wire = Wire(parse(url), patience=ANSWER)
+    try:
+        await wire.open()
+        yield wire
+    finally:
+        await wire.close()
