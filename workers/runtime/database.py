@@ -5,6 +5,7 @@ tables on `metadata`.
 """
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any, Final
 from sqlalchemy import MetaData, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.util import await_only
 
 from schemas.errors import Misconfigured
 from workers.runtime.storefault import OutcomeUnknown, StoreBroken, StoreUnavailable, translated, translating
@@ -150,13 +152,26 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:  # noqa: ANN401 -
     cursor = connection.cursor()
     for pragma in (
         f"busy_timeout = {int(PATIENCE * 1000)}",
-        "journal_mode = WAL",
         "synchronous = FULL",  # a commit is on the disk, or it is none
         "foreign_keys = ON",
         "journal_size_limit = 67108864",
     ):
         cursor.execute(f"PRAGMA {pragma}")
+    _keep_wal(cursor)
     cursor.close()
+
+
+def _keep_wal(cursor: Any) -> None:  # noqa: ANN401 - as above
+    """Set the journal's mode; on a new file this fails at once, whatever the timeout, while another process does the same."""
+    for pause in (0.01, 0.05, 0.1, 0.2, 0.5, None):
+        try:
+            cursor.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError:
+            if pause is None:
+                raise
+            await_only(asyncio.sleep(pause))
+        else:
+            return
 
 
 def _postgres_engine(url: str, connections: int) -> AsyncEngine:

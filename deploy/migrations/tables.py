@@ -1,0 +1,11 @@
+"""Every owner's tables on the one MetaData: importing them is what declares them."""
+
+import ingress.admin.tables
+import linker.tables
+import workers.dispatch.tables
+import workers.notice
+import workers.runtime.lane
+import workers.runtime.namespace
+from workers.runtime.database import metadata
+
+__all__ = ["ingress", "linker", "metadata", "workers"]

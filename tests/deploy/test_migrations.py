@@ -1,0 +1,37 @@
+import asyncio
+
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import Connection, inspect
+
+from deploy import migrations
+from deploy.migrations.tables import metadata
+from workers.runtime.database import connect
+
+
+def differences(connection: Connection) -> object:
+    return compare_metadata(MigrationContext.configure(connection, opts={"compare_type": True}), metadata)
+
+
+def tables(connection: Connection) -> set[str]:
+    return set(inspect(connection).get_table_names())
+
+
+async def test_a_migrated_store_has_the_tables_as_they_are_declared(store_url: str) -> None:
+    assert await migrations.behind(store_url)
+    await migrations.upgrade(store_url)
+    assert not await migrations.behind(store_url)
+    async with connect(store_url) as database, database.begin() as connection:
+        assert await connection.run_sync(differences) == []
+        assert await connection.run_sync(tables) == {*metadata.tables, "alembic_version"}
+
+
+async def test_migrating_again_and_by_several_at_once_changes_nothing(store_url: str) -> None:
+    await asyncio.gather(*(migrations.upgrade(store_url) for _ in range(3)))
+    await migrations.upgrade(store_url)
+    async with connect(store_url) as database, database.begin() as connection:
+        assert await connection.run_sync(differences) == []
+
+
+async def test_every_migration_follows_the_one_before_it() -> None:
+    assert len(migrations.script().get_heads()) == 1
