@@ -76,10 +76,18 @@ class Installation:
 
     @asynccontextmanager
     async def running(self, *roles: str) -> AsyncIterator["Installation"]:
-        """Run these roles for as long as the block lasts; their folders are gone afterwards."""
-        try:
-            await asyncio.gather(*(self.add(role).start() for role in roles))
+        """Run these roles for as long as the block lasts."""
+        for role in roles:
+            self.add(role)
+        async with self.started():
             yield self
+
+    @asynccontextmanager
+    async def started(self) -> AsyncIterator[None]:
+        """Start what was added; whatever was added by the end of the block is stopped then, and its log gone."""
+        try:
+            await asyncio.gather(*(role.start() for role in self.roles.values()))
+            yield
         finally:
             await asyncio.gather(*(role.stop() for role in self.roles.values()))
             for role in self.roles.values():
