@@ -9,6 +9,8 @@ ROOT = Path(__file__).resolve().parents[2]
 RECIPE = ROOT / "deploy" / "kafka"
 LIST = RECIPE / "jars.sha256"
 JARS = ROOT / "build" / "kafka"
+REMEDY = "`python -m deploy.local prepare` brings them"
+SHOWN = 10  # of what is wrong; more says no more
 
 
 class Untrusted(RuntimeError):
@@ -38,7 +40,9 @@ def hashed(folder: Path) -> dict[str, str]:
 def verify(folder: Path = JARS) -> None:
     """Raise Untrusted, naming each, if a folder holds anything but the listed jars."""
     if wrong := differences(listed(LIST.read_text()), hashed(folder)):
-        raise Untrusted(f"{folder} does not hold what {LIST.relative_to(ROOT)} lists:\n  " + "\n  ".join(wrong))
+        raise Untrusted(
+            f"{folder} does not hold what {LIST.relative_to(ROOT)} lists ({REMEDY}):\n  " + "\n  ".join(wrong[:SHOWN])
+        )
 
 
 def bring(maven: Path, folder: Path = JARS) -> None:

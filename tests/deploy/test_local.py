@@ -99,6 +99,14 @@ def test_one_altered_byte_a_jar_too_many_or_too_few_is_refused(tmp_path: Path, c
         jars.verify(folder)
 
 
+def test_jars_that_maven_could_not_bring_are_not_put_in_place(tmp_path: Path) -> None:
+    with pytest.raises(jars.Untrusted, match="Maven could not bring the jars"):
+        jars.bring(Path("/bin/false"), tmp_path / "kafka")
+    with pytest.raises(jars.Untrusted, match=r"is missing"):
+        jars.bring(Path("/bin/true"), tmp_path / "kafka")
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("words", "major"),
     [('openjdk version "17.0.15" 2025-04-15', 17), ('java version "1.8.0_392"', 8), ('openjdk version "21" 2023', 21), ("", 0)],
