@@ -21,7 +21,8 @@ from workers.bus.sqlite.lag import lag
 from workers.bus.sqlite.lanes import Bells, SqliteLane
 from workers.bus.sqlite.place import owned, parse
 from workers.bus.sqlite.reader import Reader
-from workers.bus.sqlite.writer import Answer, Deed, Writer
+from workers.bus.sqlite.recent import Recent
+from workers.bus.sqlite.writer import Answer, Batch, Deed, Writer
 from workers.bus.wire import fits
 
 DEADLINE: Final = 5.0  # seconds for a publish; ingress has a shorter one of its own
@@ -81,7 +82,7 @@ class SqliteBus:
 
     def __init__(self, layout: Layout, writer: Writer, reader: Reader, keeper: Keeper, groups: set[str]) -> None:
         self.layout, self.writer, self.reader, self.keeper = layout, writer, reader, keeper
-        self.bells = Bells()
+        self.bells, self.recent = Bells(), Recent()
         self._groups = groups  # consumed here just now
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         writer.written = self._written
@@ -93,8 +94,9 @@ class SqliteBus:
         if added:
             await self.ask(deeds.publish(added), size)
 
-    def _written(self, grown: Mapping[int, int], size: int) -> None:
-        self.bells.ring(grown)
+    def _written(self, batch: Batch, size: int) -> None:
+        self.recent.add(batch.held())
+        self.bells.ring(batch.ends)
         self.keeper.count(size)
 
     async def ask(self, deed: Deed[Answer], size: int = 0) -> Answer:

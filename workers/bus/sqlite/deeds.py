@@ -9,6 +9,7 @@ import msgspec
 
 from workers.bus.contract import Record, Revoked, Start
 from workers.bus.sqlite.file import Layout, rowid
+from workers.bus.sqlite.times import micros
 from workers.bus.sqlite.writer import Batch, Deed, Row
 from workers.bus.wire import pack
 
@@ -31,7 +32,7 @@ class Read(msgspec.Struct, frozen=True):
 
 def rows(layout: Layout, records: Sequence[Record]) -> list[Row]:
     """Return the records as the file takes them; Rejected for a topic that was not declared."""
-    return [(layout.slot(record.topic, record.key), record.key, pack(record.headers), record.value) for record in records]
+    return [Row(*layout.place(record.topic, record.key), pack(record.headers), record) for record in records]
 
 
 def publish(added: Sequence[Row]) -> Deed[None]:
@@ -133,7 +134,7 @@ def _place(batch: Batch, slot: int, start: Beginning) -> int:
     if start == "first":
         return int(first)
     batch.flush()
-    return since(batch.link, slot, first, batch.end(slot), int(start.timestamp() * 1e6))
+    return since(batch.link, slot, first, batch.end(slot), micros(start))
 
 
 def since(link: sqlite3.Connection, slot: int, first: int, end: int, time: int) -> int:

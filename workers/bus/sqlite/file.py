@@ -55,10 +55,11 @@ class Layout(msgspec.Struct, frozen=True):
         except KeyError:
             raise Rejected(f"no topic {topic} was declared", reason="topic_unknown") from None
 
-    def slot(self, topic: str, key: bytes) -> int:
-        """Return the slot of a key."""
+    def place(self, topic: str, key: bytes) -> tuple[int, int]:
+        """Return slot and index of a key."""
         slots = self.of(topic)
-        return slots[partition(key, len(slots))]
+        index = partition(key, len(slots))
+        return slots[index], index
 
 
 def connection(path: Path) -> sqlite3.Connection:

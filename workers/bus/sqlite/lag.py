@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from workers.bus.contract import Lag
 from workers.bus.sqlite.file import rowid
-from workers.bus.sqlite.reader import moment
+from workers.bus.sqlite.times import moment
 
 
 def lag(link: sqlite3.Connection, group: str, tails: Mapping[int, int]) -> Lag:

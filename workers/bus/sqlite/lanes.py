@@ -11,7 +11,8 @@ from workers.bus.session import Session
 from workers.bus.sqlite import deeds
 from workers.bus.sqlite.deeds import Beginning, Member, Read
 from workers.bus.sqlite.file import Layout
-from workers.bus.sqlite.reader import Reader, Span, read
+from workers.bus.sqlite.reader import Reader, Span, merge, read
+from workers.bus.sqlite.recent import Recent
 from workers.bus.sqlite.writer import Answer, Deed, Writer
 from workers.bus.wire import allowed, fits, noted
 
@@ -48,6 +49,7 @@ class Parts(Protocol):
     writer: Writer
     reader: Reader
     bells: Bells
+    recent: Recent
 
 
 class SqliteLane:
@@ -98,14 +100,20 @@ class SqliteLane:
         ]
 
     async def _read(self, spans: Sequence[Span], limit: int) -> Sequence[Held]:
+        known = [self._bus.recent.since(span.slot, span.next, limit) for span in spans]
+        runs = [run for run in known if run is not None]
+        batch = merge(runs, limit) if len(runs) == len(known) else await self._from_disk(spans, limit)
+        moved = {held.topic: held.offset + 1 for held in batch}
+        self._next |= moved or {span.topic: span.end for span in spans}  # nothing there: it was compacted away
+        return batch
+
+    async def _from_disk(self, spans: Sequence[Span], limit: int) -> Sequence[Held]:
         try:
             batch = await self._bus.reader.run(lambda link: read(link, spans, limit))
         except BusUnavailable as error:
             self._session.end()
             raise Revoked(str(error)) from error
         self._session.check()
-        moved = {held.topic: held.offset + 1 for held in batch}
-        self._next |= moved or {span.topic: span.end for span in spans}  # nothing there: it was compacted away
         return batch
 
     async def _told(self, deadline: float) -> bool:

@@ -5,7 +5,7 @@ import heapq
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
+from itertools import islice
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -13,11 +13,11 @@ import msgspec
 
 from workers.bus.contract import BusUnavailable, Held
 from workers.bus.sqlite.file import connection, coordinates, rowid
+from workers.bus.sqlite.times import moment
 from workers.bus.wire import unpack
 
 BYTES: Final = 4 * 2**20  # of one topic in one read; at least one record
 PATIENCE: Final = 10.0  # seconds for one read
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 T = TypeVar("T")
 
@@ -57,7 +57,12 @@ def read(link: sqlite3.Connection, spans: Sequence[Span], limit: int) -> list[He
     """Return the first `limit` records of the spans, in order of time, and of offset within each topic."""
     if len(spans) == 1:
         return list(_read(link, spans[0], limit))
-    return list(heapq.merge(*(list(_read(link, span, limit)) for span in spans), key=lambda held: held.time))[:limit]
+    return merge([list(_read(link, span, limit)) for span in spans], limit)
+
+
+def merge(batches: Sequence[Sequence[Held]], limit: int) -> list[Held]:
+    """Return the first `limit` records in order of time, and of offset within each batch."""
+    return list(islice(heapq.merge(*batches, key=lambda held: held.time), limit))
 
 
 def _read(link: sqlite3.Connection, span: Span, limit: int) -> Iterator[Held]:
@@ -78,8 +83,3 @@ def _read(link: sqlite3.Connection, span: Span, limit: int) -> Iterator[Held]:
         if room <= 0:
             break
     cursor.close()
-
-
-def moment(time: int) -> datetime:
-    """Return the time of so many microseconds since 1970."""
-    return _EPOCH + timedelta(microseconds=time)

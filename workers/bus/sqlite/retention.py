@@ -9,6 +9,7 @@ import msgspec
 
 from workers.bus.sqlite.deeds import since
 from workers.bus.sqlite.file import coordinates, rowid
+from workers.bus.sqlite.times import micros
 from workers.bus.sqlite.writer import Batch, Deed
 
 ROWS: Final = 500  # records deleted in one transaction, so that publishes pass in between
@@ -70,7 +71,7 @@ def _cuts(
     firsts = dict(link.execute("select id, first from slot").fetchall())
     for policy in policies:
         if policy.retention is not None and ends[policy.slot] > (first := firsts[policy.slot]):
-            age = int((now - policy.retention).timestamp() * 1e6)
+            age = micros(now - policy.retention)
             expired = _expired(link, policy.slot, first, ends[policy.slot], age)
             if (below := floor(expired, held.get(policy.slot, ()))) > first:
                 yield Cut(policy.slot, below)

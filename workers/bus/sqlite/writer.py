@@ -8,15 +8,16 @@ import asyncio
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from queue import Empty, SimpleQueue
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
 import structlog
 
 from schemas.errors import RinghookError
-from workers.bus.contract import BusBroken, BusUnavailable
+from workers.bus.contract import BusBroken, BusUnavailable, Held, Record
 from workers.bus.sqlite.file import rowid
+from workers.bus.sqlite.times import moment
 
 WAITING: Final = 64 * 2**20  # bytes of records that may wait for the writer
 TICKET: Final = 256  # what a deed without records counts
@@ -26,10 +27,18 @@ FULL: Final = 13  # SQLITE_FULL, https://www.sqlite.org/rescode.html
 BUSY: Final = 5
 _ROWS: Final = (256, 128, 64, 32, 16, 8, 4, 2, 1)
 
-Row = tuple[int, bytes, bytes, bytes]  # slot, key, headers, value
 Answer = TypeVar("Answer")
 Answer_co = TypeVar("Answer_co", covariant=True)
 log = structlog.get_logger()
+
+
+class Row(NamedTuple):
+    """A record on its way into the file."""
+
+    slot: int
+    partition: int
+    headers: bytes  # packed
+    record: Record
 
 
 class Batch:
@@ -40,7 +49,8 @@ class Batch:
         self.now = now
         self.ends: dict[int, int] = {}  # of the slots that grow
         self._before = ends
-        self._rows: list[tuple[int, int, bytes, bytes, bytes]] = []
+        self._unwritten: list[tuple[int, int, bytes, bytes, bytes]] = []
+        self._added: list[tuple[int, Row]] = []
 
     def end(self, slot: int) -> int:
         """Return the offset that the slot's next record gets."""
@@ -48,20 +58,39 @@ class Batch:
 
     def add(self, rows: Iterable[Row]) -> None:
         """Append records."""
-        for slot, key, headers, value in rows:
+        for row in rows:
+            slot, _, headers, record = row
             offset = self.end(slot)
-            self._rows.append((rowid(slot, offset), self.now, key, headers, value))
+            self._unwritten.append((rowid(slot, offset), self.now, record.key, headers, record.value))
+            self._added.append((offset, row))
             self.ends[slot] = offset + 1
 
     def flush(self) -> None:
         """Hand the records to SQLite: many per statement, as each statement gives up the interpreter's lock several times."""
-        rows, at = self._rows, 0
+        rows, at = self._unwritten, 0
         for size in _ROWS:
             while len(rows) - at >= size:
                 values = ",".join(["(?,?,?,?,?)"] * size)
                 self.link.execute(f"insert into record values {values}", [field for row in rows[at : at + size] for field in row])  # noqa: S608  (only question marks)
                 at += size
-        self._rows = []
+        self._unwritten = []
+
+    def held(self) -> Iterator[tuple[int, Held]]:
+        """Yield what was appended, by slot, as readers get it."""
+        time = moment(self.now)
+        for offset, (slot, index, _, record) in self._added:
+            yield (
+                slot,
+                Held(
+                    topic=record.topic,
+                    key=record.key,
+                    value=record.value,
+                    headers=record.headers,
+                    index=index,
+                    offset=offset,
+                    time=time,
+                ),
+            )
 
 
 class Deed(Protocol[Answer_co]):
@@ -104,7 +133,7 @@ class Writer:
 
     def __init__(self, link: sqlite3.Connection, ends: dict[int, int], youngest: int, clock: Callable[[], float]) -> None:
         self.ends = ends  # as of the last commit; of the event loop's thread
-        self.written: Callable[[Mapping[int, int], int], None] = lambda _grown, _size: None
+        self.written: Callable[[Batch, int], None] = lambda _batch, _size: None
         self.filled: Callable[[], None] = lambda: None
         self.broken = asyncio.Event()
         self.busy_since: float | None = None
@@ -148,10 +177,10 @@ class Writer:
             asked = [ticket for ticket in tickets if ticket is not None]
             if asked:
                 self.busy_since = time.monotonic()
-                grown = self._write(asked, ends)
+                batch = self._write(asked, ends)
                 self.busy_since = None
-                ends.update(grown)
-                self._loop.call_soon_threadsafe(self._settle, asked, grown)
+                ends.update(batch.ends)
+                self._loop.call_soon_threadsafe(self._settle, asked, batch)
 
     def _take(self) -> list[Ticket | None]:
         tickets = [self._queue.get()]
@@ -162,7 +191,7 @@ class Writer:
             pass
         return tickets
 
-    def _write(self, tickets: Sequence[Ticket], ends: Mapping[int, int]) -> Mapping[int, int]:
+    def _write(self, tickets: Sequence[Ticket], ends: Mapping[int, int]) -> Batch:
         self._latest = max(self._latest, int(self._clock() * 1e6))  # one time for the transaction; never falling
         batch = Batch(self._link, ends, self._latest)
         try:
@@ -171,8 +200,8 @@ class Writer:
             verdict = self._verdict(error)
             for ticket in tickets:
                 ticket.refusal = type(verdict)(*verdict.args)
-            return {}
-        return batch.ends
+            return Batch(self._link, ends, self._latest)  # nothing was written
+        return batch
 
     def _transact(self, tickets: Sequence[Ticket], batch: Batch) -> None:
         if self.failure:
@@ -199,10 +228,10 @@ class Writer:
         self._loop.call_soon_threadsafe(self.broken.set)
         return self.failure
 
-    def _settle(self, tickets: Sequence[Ticket], grown: Mapping[int, int]) -> None:
-        self.ends.update(grown)
+    def _settle(self, tickets: Sequence[Ticket], batch: Batch) -> None:
+        self.ends.update(batch.ends)
         size = sum(ticket.size for ticket in tickets)
         self._waiting -= size
         for ticket in tickets:
             ticket.settle()
-        self.written(grown, size + TRANSACTION)
+        self.written(batch, size + TRANSACTION)

@@ -5,7 +5,7 @@ from contextlib import AbstractAsyncContextManager
 
 import pytest
 
-from workers.bus.contract import Revoked
+from workers.bus.contract import Record, Revoked
 from workers.bus.sqlite import SqliteBus, deeds
 from workers.bus.sqlite.deeds import Read
 
@@ -18,12 +18,16 @@ async def test_a_commit_of_a_former_session_is_refused_by_the_file(opened: Open)
         former = await bus.writer.ask(deeds.begin("group"))
         latter = await bus.writer.ask(deeds.begin("group"))
         with pytest.raises(Revoked):
-            await bus.writer.ask(deeds.commit(former, 0, {slot: 0}, b"late", [(slot, b"key", b"", b"late")]))
+            await bus.writer.ask(
+                deeds.commit(
+                    former, 0, {slot: 0}, b"late", deeds.rows(bus.layout, [Record(topic="alpha", key=b"key", value=b"late")])
+                )
+            )
         lane = Read(0, {"alpha": slot})
         assert (await bus.writer.ask(deeds.opening(latter, lane, [lane], "first"))).note == b""
         with pytest.raises(Revoked):
             await bus.writer.ask(deeds.opening(former, lane, [lane], "first"))
-        assert bus.writer.ends[slot] == 0
+        assert all(bus.writer.ends[slot] == 0 for slot in bus.layout.of("alpha"))
 
 
 async def test_sessions_are_numbered_on_after_a_restart(opened: Open) -> None:
