@@ -21,7 +21,7 @@ class Verdict(Enum):
     GONE = "gone"  # 410
 
 
-class Answer(msgspec.Struct, frozen=True, kw_only=True):
+class Answer(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """A status, or why there was none; `asked` is Retry-After in seconds, `took` the attempt's seconds until the answer."""
 
     status: int | None = None

@@ -43,12 +43,12 @@ class Channel(Protocol):
         """Say whether the session ends: nothing new starts, nothing is buried."""
         ...
 
-    def start(self, item: Item[Parcel]) -> None:
-        """Run `Flight.attempt` for an item as a task of the lane."""
+    def began(self, item: Item[Parcel]) -> None:
+        """Hear that the current task is about to send an item."""
         ...
 
-    def settled(self) -> None:
-        """Hear that an item was settled."""
+    def ended(self, item: Item[Parcel]) -> None:
+        """Hear that it was settled, or given up."""
         ...
 
 
@@ -64,6 +64,7 @@ class Flight:
         policy: Policy,
         publisher: Publisher,
         facts: Facts,
+        tasks: asyncio.TaskGroup,
         now: Callable[[], datetime],
         dice: Callable[[], float],
     ) -> None:
@@ -72,34 +73,50 @@ class Flight:
         self.now = now
         self.lanes: deque[Channel] = deque()
         self._sender, self._signer, self._policy = sender, signer, policy
-        self._publisher, self._facts, self._dice = publisher, facts, dice
+        self._publisher, self._facts, self._tasks, self._dice = publisher, facts, tasks, dice
         self._latency = metrics.LATENCY.labels(destination=destination.name)
         self._seconds = metrics.ATTEMPT_SECONDS.labels(destination=destination.name)
 
     def pump(self) -> None:
-        """Start what may start now, the lanes taking turns."""
+        """Start what may start now."""
+        while picked := self._take():
+            self._tasks.create_task(self._work(*picked), name="deliver.work")
+
+    def _take(self) -> tuple[Channel, Item[Parcel]] | None:
+        """Return the next event that may be sent now, the lanes taking turns, and count it as in flight."""
         now = self.now()
+        if self.health.room(now) <= 0:
+            return None
         for _ in range(len(self.lanes)):
-            if (room := self.health.room(now)) <= 0:
-                return
             lane = self.lanes[0]
             self.lanes.rotate(-1)
-            if lane.may_start() and (items := lane.window.ready(now, room)):
-                self.health = self.health.began(len(items))
-                for item in items:
-                    lane.start(item)
+            if not lane.window.idle(now) and lane.may_start():
+                self.health = self.health.began(1)
+                return lane, lane.window.ready(now, 1)[0]
+        return None
 
-    async def attempt(self, lane: Channel, item: Item[Parcel]) -> None:
+    async def _work(self, lane: Channel, item: Item[Parcel]) -> None:
+        """Send one event after the other for as long as there are any: a task for each would cost more than its settling."""
+        picked: tuple[Channel, Item[Parcel]] | None = (lane, item)
+        while picked:
+            await self._attempt(*picked)
+            picked = self._take()
+
+    async def _attempt(self, lane: Channel, item: Item[Parcel]) -> None:
         """Send one event once and settle it: done, again or buried."""
-        event = item.load.event
-        decision = Bury("not_an_event") if event is None else await self._sent(lane, item, event)
-        if event is None:
+        lane.began(item)
+        try:
+            decision = await self._decided(lane, item)
+            if not isinstance(decision, Bury) or await self._buried(lane, item, decision):
+                lane.window.settle(item.offset, decision)
+        finally:
+            lane.ended(item)
+
+    async def _decided(self, lane: Channel, item: Item[Parcel]) -> Decision:
+        if (event := item.load.event) is None:
             self.health = self.health.cut()
-        if isinstance(decision, Bury) and not await self._bury(lane, item, decision):
-            return
-        lane.window.settle(item.offset, decision)
-        lane.settled()
-        self.pump()
+            return Bury("not_an_event")
+        return await self._sent(lane, item, event)
 
     async def _sent(self, lane: Channel, item: Item[Parcel], event: Event) -> Decision:
         began = self.now()
@@ -128,8 +145,9 @@ class Flight:
         name, latest = self.destination.name, tries.history[-1]
         metrics.attempt(name, latest.failure or latest.verdict.value).inc()
         self._seconds.observe(latest.took)
-        self._facts.add(partial(letters.attempted, name, parcel.held, event, tries))
-        if latest.verdict is Verdict.ACCEPTED:
+        accepted = latest.verdict is Verdict.ACCEPTED
+        self._facts.add(partial(letters.attempted, name, parcel.held, event, tries), plain=accepted and tries.made == 1)
+        if accepted:
             self._latency.observe(max(time.time() - event.data.received_at.timestamp(), 0.0))
             return
         facts = {"verdict": latest.verdict.value, "status": latest.status, "failure": latest.failure, "number": tries.made}
@@ -145,8 +163,9 @@ class Flight:
             log.warning("destination.failing", destination=name, meaning="fetching stops, one event probes, nothing is buried")
         else:
             log.info("destination.recovered", destination=name)
+            self.pump()
 
-    async def _bury(self, lane: Channel, item: Item[Parcel], decision: Bury) -> bool:
+    async def _buried(self, lane: Channel, item: Item[Parcel], decision: Bury) -> bool:
         """Return True once the dead letter is held; False when the session ended before."""
         letter = letters.dead_letter(self.destination.name, item.load.held, decision, item.tries, self.now())
         backoff = Backoff(first=0.2, longest=10.0)

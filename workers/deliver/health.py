@@ -17,7 +17,7 @@ PROBE_LONGEST_S: Final = 60.0
 _ALIVE: Final = (Verdict.ACCEPTED, Verdict.REFUSED)
 
 
-class Health(msgspec.Struct, frozen=True, kw_only=True):
+class Health(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """What is known of one destination, over all lanes of this process. `concurrency` bounds the requests in flight."""
 
     concurrency: int

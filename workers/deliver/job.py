@@ -49,7 +49,7 @@ class Deliver:
         facts = Facts(self._bus, metrics.FACTS_LOST.labels(destination=self._destination.name))
         try:
             async with Sender(self._destination, resolver=self._resolver) as sender, asyncio.TaskGroup() as tasks:
-                self.flight = self._prepared(sender, facts)
+                self.flight = self._prepared(sender, facts, tasks)
                 ended = asyncio.Event()
                 tasks.create_task(facts.run(ended), name=f"{self.name}.facts")
                 try:
@@ -61,7 +61,7 @@ class Deliver:
         finally:
             metrics.unwatch(self._destination.name)
 
-    def _prepared(self, sender: Sender, facts: Facts) -> Flight:
+    def _prepared(self, sender: Sender, facts: Facts, tasks: asyncio.TaskGroup) -> Flight:
         flight = Flight(
             self._destination,
             sender=sender,
@@ -69,6 +69,7 @@ class Deliver:
             policy=self._policy,
             publisher=self._bus,
             facts=facts,
+            tasks=tasks,
             now=steady(),
             dice=random.random,  # jitter, not a secret
         )

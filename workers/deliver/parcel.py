@@ -17,7 +17,7 @@ _KEYS: Final[Mapping[str, Callable[[Event], str | None]]] = {
 }
 
 
-class Parcel(msgspec.Struct, frozen=True):
+class Parcel(msgspec.Struct, frozen=True, gc=False):
     """A record and the event in it; None where it holds none of ours, which only a dead letter can tell."""
 
     held: Held

@@ -22,7 +22,7 @@ _THROTTLED: Final = frozenset({429, 502, 503, 504})
 _DESTINATION: Final = frozenset({401, 403, 404, 408, 425})  # 4xx that say nothing about the event
 
 
-class Attempt(msgspec.Struct, frozen=True, kw_only=True):
+class Attempt(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """One line of an event's history; `took` is seconds until the answer or the failure."""
 
     at: datetime
@@ -32,7 +32,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     took: float
 
 
-class Tries(msgspec.Struct, frozen=True, kw_only=True):
+class Tries(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """What one event went through, the attempt that is being judged included."""
 
     first: datetime  # when its first attempt began
@@ -47,18 +47,18 @@ class Tries(msgspec.Struct, frozen=True, kw_only=True):
     history: tuple[Attempt, ...] = ()
 
 
-class Done(msgspec.Struct, frozen=True):
+class Done(msgspec.Struct, frozen=True, gc=False):
     """The destination has it."""
 
 
-class Again(msgspec.Struct, frozen=True):
+class Again(msgspec.Struct, frozen=True, gc=False):
     """Try again, not before `at`; only a `spent` attempt counts toward the schedule's end."""
 
     at: datetime
     spent: bool = True
 
 
-class Bury(msgspec.Struct, frozen=True):
+class Bury(msgspec.Struct, frozen=True, gc=False):
     """To the dead letters: refused too often, all attempts spent, the follower of a buried event failed too, or no event."""
 
     reason: Literal["refused", "exhausted", "follower", "not_an_event"]
@@ -111,7 +111,7 @@ def verdict_of(status: int | None) -> Verdict:
     return Verdict.REFUSED if status // 100 == 4 else Verdict.FAILED  # noqa: PLR2004 -- client error
 
 
-class Standard(msgspec.Struct, frozen=True):
+class Standard(msgspec.Struct, frozen=True, gc=False):
     """The policy of design.md: a schedule, three refusals, and never a burial without proof of life."""
 
     schedule: tuple[float, ...] = SCHEDULE_S  # seconds

@@ -43,9 +43,9 @@ class Session:
         self._revoked: Revoked | None = None
         self._proven = self._committed_at = 0.0
         self._committed = 0  # the window's changes when it was last committed
-        self._flying: set[asyncio.Task[None]] = set()
-        self._tasks: asyncio.TaskGroup | None = None
-        self._nudge = asyncio.Event()
+        self._flying: dict[int, asyncio.Task[object] | None] = {}  # by offset
+        self._nudge = asyncio.Event()  # something ended that the loop may want to know of
+        self._enough = max(BATCH_LEAST, 2 * flight.destination.concurrency)
 
     async def run(self) -> None:
         """Deliver until the stop; then what is in flight may end, and is committed if the lane is still ours."""
@@ -53,10 +53,9 @@ class Session:
         self._flight.lanes.append(self)
         try:
             await self._fly()
-        except ExceptionGroup as failed:
-            raise failed.exceptions[0] from None
         finally:
             self._flight.lanes.remove(self)
+            self._cut()
         if self._revoked:
             raise self._revoked
         await self._commit_last()
@@ -72,13 +71,12 @@ class Session:
             log.error("delivery.gap_found", destination=name, lane=self.index, expired=gap)
 
     async def _fly(self) -> None:
-        async with asyncio.TaskGroup() as self._tasks:
-            try:
-                while not self._stop.is_set():
-                    await self._turn()
-            except Revoked as revoked:
-                self._revoked = revoked
-            await self._drain()
+        try:
+            while not self._stop.is_set():
+                await self._turn()
+        except Revoked as revoked:
+            self._revoked = revoked
+        await self._drain()
 
     async def _turn(self) -> None:
         if limit := self._wanted():
@@ -92,15 +90,15 @@ class Session:
             self._flight.pump()
 
     def _wanted(self) -> int:
-        """Return how many records to fetch: none while enough wait here, or the destination is at fault."""
-        health, concurrency = self._flight.health, self._flight.destination.concurrency
+        """Return how many records to fetch: none while enough wait here and may be sent, or the destination is at fault."""
+        health, now = self._flight.health, self._flight.now()
         if health.gone:
             return 0
         if health.failing:
             return int(not self._flight.anything_open())
-        if self.window.waiting >= concurrency and self.window.eligible(self._flight.now()) >= concurrency:
+        if self.window.open >= self._enough and not (health.room(now) and self.window.idle(now)):
             return 0
-        return min(self.window.free, max(BATCH_LEAST, 2 * concurrency))
+        return min(self.window.free, self._enough)
 
     def _admit(self, held: Held) -> None:
         destination = self._flight.destination
@@ -128,24 +126,26 @@ class Session:
         """Say whether the session ends."""
         return self._revoked is not None or self._stop.is_set()
 
-    def start(self, item: Item[Parcel]) -> None:
-        """Run one attempt as a task of this lane."""
-        if self._tasks is None:
-            return
-        task = self._tasks.create_task(self._flight.attempt(self, item), name="deliver.attempt")
-        self._flying.add(task)
-        task.add_done_callback(self._flying.discard)
+    def began(self, item: Item[Parcel]) -> None:
+        """Hear that the current task is about to send an item."""
+        self._flying[item.offset] = asyncio.current_task()
 
-    def settled(self) -> None:
-        """Hear that an item was settled: more may be wanted."""
-        if self.window.waiting < self._flight.destination.concurrency:
+    def ended(self, item: Item[Parcel]) -> None:
+        """Hear that it was settled, or given up."""
+        del self._flying[item.offset]
+        if 2 * self.window.open < self._enough or self.window.idle(self._flight.now()):
             self._nudge.set()
 
     async def _drain(self) -> None:
-        """Let requests in flight end for as long as the bus waits; what is cut then is sent again."""
-        if self._flying:
-            _, late = await asyncio.wait(self._flying, timeout=DRAIN_S)
-            for task in late:
+        """Let requests in flight end for as long as the bus waits."""
+        until = awake() + DRAIN_S
+        while self._flying and awake() < until:
+            await self._wait()
+
+    def _cut(self) -> None:
+        """Cut the requests that took too long: they are sent again."""
+        for task in self._flying.values():
+            if task:
                 task.cancel()
 
     def _commit_due(self) -> bool:

@@ -5,8 +5,7 @@ Source: github.com/standard-webhooks/standard-webhooks, spec/standard-webhooks.m
 
 import hmac
 import re
-from base64 import b64encode
-from binascii import Error, a2b_base64
+from binascii import Error, a2b_base64, b2a_base64
 from collections.abc import Sequence
 from hashlib import sha256
 from typing import Final
@@ -41,18 +40,23 @@ class Signer:
         """Raise Misconfigured where there is no secret, or one that cannot be used."""
         if not secrets:
             raise Misconfigured("a destination needs a secret: its receiver could not tell our deliveries from anybody's")
-        self._keys: Final = tuple(key(secret) for secret in secrets)
+        self._prepared: Final = tuple(hmac.new(key(secret), digestmod="sha256") for secret in secrets)  # copied for each delivery
 
     def headers(self, identity: str, timestamp: int, body: bytes) -> dict[str, str]:
         """Return the three headers of one attempt: `identity` stays the same over attempts, `timestamp` is epoch seconds."""
         name = header_id(identity)
         content = b"%b.%d.%b" % (name.encode(), timestamp, body)
-        signed = (b64encode(hmac.digest(each, content, "sha256")).decode() for each in self._keys)
         return {
             "webhook-id": name,
             "webhook-timestamp": str(timestamp),
-            "webhook-signature": " ".join(f"v1,{signature}" for signature in signed),
+            "webhook-signature": " ".join(f"v1,{_signature(prepared, content)}" for prepared in self._prepared),
         }
+
+
+def _signature(prepared: hmac.HMAC, content: bytes) -> str:
+    mac = prepared.copy()
+    mac.update(content)
+    return b2a_base64(mac.digest(), newline=False).decode()
 
 
 def header_id(identity: str) -> str:

@@ -90,11 +90,6 @@ class Window(Generic[T]):
         return len(self._open)
 
     @property
-    def waiting(self) -> int:
-        """How many events could be sent or retried, now or later, without waiting for another of their key."""
-        return len(self._due)
-
-    @property
     def free(self) -> int:
         """How many more offsets may be admitted."""
         return 0 if self.bytes >= BYTES_LIMIT else max(LIMIT - (self.end - self.next()), 0)
@@ -103,9 +98,9 @@ class Window(Generic[T]):
         """Return what the lowest unfinished offset carries."""
         return next((item.load for item in self._open.values()), None)
 
-    def eligible(self, now: datetime) -> int:
-        """Return how many events could be sent now."""
-        return sum(due <= now for due, _ in self._due)
+    def idle(self, now: datetime) -> bool:
+        """Say whether there is nothing that could be sent now."""
+        return not self._due or self._due[0][0] > now
 
     def skip(self, offset: int) -> None:
         """Count everything up to `offset` that is not open as finished."""
@@ -135,15 +130,11 @@ class Window(Generic[T]):
         heapq.heappush(self._due, (item.since, item.offset))
 
     def ready(self, now: datetime, room: int) -> list[Item[T]]:
-        """Take at most `room` events that may be sent now, those that wait longest first; each must be settled or released."""
+        """Take at most `room` events that may be sent now, those that wait longest first; each must be settled."""
         taken: list[Item[T]] = []
         while len(taken) < room and self._due and self._due[0][0] <= now:
             taken.append(self._open[heapq.heappop(self._due)[1]])
         return taken
-
-    def release(self, offset: int, now: datetime) -> None:
-        """Put back what `ready` gave and nobody sent."""
-        heapq.heappush(self._due, (now, offset))
 
     def settle(self, offset: int, decision: Decision) -> None:
         """Finish an event that is done or buried, which frees the next of its key; or let it wait until it is due again."""
