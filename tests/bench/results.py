@@ -1,0 +1,55 @@
+"""RESULTS.md: the table, how it was made, and where it falls short. Pure."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+from tests.bench.figures import Figure, markdown
+
+HOW: Final = """\
+- Within a round everything that is compared runs in turn. A cell is the median of the rounds, behind it the least and the
+  greatest; a ratio is taken within its round. Our roles are the processes that `ringhook ROLE` starts, logging as they do.
+- Ingress: wrk, one thread, 64 connections kept alive, a file of 2,000 signed bodies of 200 accounts, after a warm-up;
+  acks=all on one broker.
+- Dispatch: from the group's first commit on the broker to the one that leaves no record; the baseline from its first batch
+  to its last commit.
+- Deliver: from the first event that the sink saw to the last; the baseline from its first request to its last answer. The
+  sink is httptools on a bare protocol, the same for both.
+- Pipeline: from the first POST to the last event at the sink. CPU is user and system time of all our processes, from /proc.
+- Latency: from the time at which ingress had read the body to the time at which the sink had read its own, on one clock.
+- Memory: VmHWM, the kernel's own record of the largest resident size, in millions of bytes.
+"""
+
+
+def page(found: Sequence[Figure], failed: Mapping[str, str], rounds: int, machine: str) -> str:
+    """Return the whole page."""
+    short = [
+        f"{figure.what}: {figure.value:.3g} where {figure.sense} {figure.bound:g} was asked" for figure in found if missed(figure)
+    ]
+    short += [f"not measured: {name}: {why}" for name, why in failed.items()]
+    return f"""# What `make bench` measured
+
+{machine}; {rounds} rounds. One Apache Kafka and one PostgreSQL, the load, the baselines, our roles and the partner's service
+all share these cores.
+
+{markdown(found)}
+
+## How
+
+{HOW}
+## Where it falls short
+
+{_bullets(short or ["Nothing that was asked was missed in this run."])}"""
+
+
+def shortfall(figure: Figure) -> str:
+    """Return the sentence about a figure that missed what was asked."""
+    return f"{figure.what}: {figure.value:.3g} where {figure.sense} {figure.bound:g} was asked"
+
+
+def missed(figure: Figure) -> bool:
+    """Say whether something was asked of it that it did not reach."""
+    return "no" in figure.verdict
+
+
+def _bullets(lines: Iterable[str]) -> str:
+    return "".join(f"- {line}\n" for line in lines)

@@ -1,0 +1,63 @@
+"""Signed webhooks of many accounts and devices as Ring would send them, and the records they become."""
+
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import uuid4
+
+from ingress.ring.webhook import accept
+from schemas import cloudevents
+from schemas.records import App
+from schemas.ring import arrival, envelope
+from schemas.topics import EVENT_RECORDED
+from tests.chaos.generator import KEY, body, signature
+from workers.bus.contract import Publisher, Record
+from workers.dispatch.normalise import normalise
+
+ACCOUNTS, DEVICES = 200, 3  # a partner's busy hour: many homes, a few devices each
+KEYS: dict[App, bytes] = {"first": KEY.encode()}
+CHUNK = 1_000
+
+
+def bodies(count: int) -> Iterator[bytes]:
+    """Give so many bodies, each with a request id of its own."""
+    run = uuid4().hex[:12]
+    accounts = [f"ava1.ring.account.{run}{number:060d}" for number in range(ACCOUNTS)]
+    for number in range(count):
+        account = number * 7919 % ACCOUNTS
+        device = f"{run}-{account}-{number % DEVICES}"
+        yield body(f"{run}-{number:08d}-0123-4567-89abcdef0123", accounts[account], device, time.time())
+
+
+def write(path: Path, count: int) -> Path:
+    """Write lines of signature, tab and body, as wrk's script and the poster read them."""
+    path.write_bytes(b"".join(signature(raw).encode() + b"\t" + raw + b"\n" for raw in bodies(count)))
+    return path
+
+
+def received(raw: bytes) -> Record:
+    """Return the record of `webhook.received` that ingress makes of a signed body."""
+    return accept(raw, signature(raw), KEYS, datetime.now(UTC))
+
+
+def recorded(raw: bytes) -> Record:
+    """Return the record of `event.recorded` that dispatch makes of a body, with the functions that dispatch uses."""
+    came = arrival.read(received(raw).headers)
+    said = envelope.parse(raw, came.received_at)
+    account = said.account or ""
+    headers, value = cloudevents.binary(normalise(said, came, raw, account))
+    return Record(topic=EVENT_RECORDED.name, key=account.encode(), value=value, headers=headers)
+
+
+async def publish(bus: Publisher, records: Iterator[Record]) -> int:
+    """Put records on the bus in large batches; return how many."""
+    count, batch = 0, list[Record]()
+    for record in records:
+        batch.append(record)
+        if len(batch) == CHUNK:
+            await bus.publish(batch)
+            count, batch = count + len(batch), []
+    if batch:
+        await bus.publish(batch)
+    return count + len(batch)
