@@ -10,6 +10,7 @@ from aiohttp import web
 
 from ingress.app import HOT
 from ingress.connection import Connection
+from ingress.descriptors import room_for
 from ingress.metrics import CONNECTIONS, CONNECTIONS_CUT, REQUESTS
 from ingress.route import Handler
 from ingress.settings import Limits
@@ -61,6 +62,8 @@ class Server:
         listener = await self._listen(server)
         try:
             await self._watch(server, stop)
+            self._open = False
+            await asyncio.sleep(self.limits.drain_s)
         finally:
             self._open = False
             listener.close()
@@ -80,9 +83,10 @@ class Server:
 
     def _factory(self, server: web.Server) -> Callable[[], asyncio.Protocol]:
         loop, limits = asyncio.get_running_loop(), self.limits
+        most = room_for(limits.connections)
 
         def connect() -> asyncio.Protocol:
-            if len(server._connections) >= limits.connections:  # noqa: SLF001 - `connections` copies the list each time
+            if len(server._connections) >= most:  # noqa: SLF001 - `connections` copies the list each time
                 CONNECTIONS_CUT.labels(why="too_many").inc()
                 return Refused()
             return Connection(

@@ -1,6 +1,7 @@
 """The listener as strangers meet it: raw sockets, half requests, floods, and the end."""
 
 import asyncio
+import resource
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -8,6 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 from aiohttp import web
 
+from ingress.descriptors import room_for
 from ingress.server import Server
 from ingress.settings import Limits
 from schemas import topics
@@ -194,10 +196,66 @@ async def test_the_stop_finishes_what_is_in_flight_and_accepts_no_more(edge: Edg
         await until(closed)
         with pytest.raises(OSError, match="Connect call failed"):
             await asyncio.open_connection("127.0.0.1", edge.port)
+        done, _ = await asyncio.wait({edge.running}, timeout=0.2)
+        assert not done
         edge.bus.gate.set()
         assert status(await head(reader)) == 200
     await asyncio.wait_for(edge.running, 5)
     assert edge.bus.of(topics.WEBHOOK_RECEIVED)[0].value == BODY
+
+
+async def test_the_stop_closes_connections_that_ask_for_nothing(edge: Edge) -> None:
+    async with connected(edge) as (reader, writer):
+        writer.write(request())
+        await head(reader)
+        edge.stop.set()
+        async with asyncio.timeout(5):
+            assert await reader.read() == b""
+
+
+async def test_the_drain_serves_on_while_readiness_already_says_no(serve: Start) -> None:
+    async with serve(limits=Limits(drain_s=2.0)) as edge:
+        edge.stop.set()
+
+        async def unready() -> bool:
+            return edge.server.ready() is not None
+
+        await until(unready)
+        async with edge.client.post("/ring/webhook", data=BODY, headers=SIGNED) as response:
+            assert response.status == 200
+        assert not edge.running.done()
+
+
+async def test_a_server_that_ended_can_be_started_again(edge: Edge) -> None:
+    edge.stop.set()
+    await edge.running
+    again = Server(edge.server.application, "127.0.0.1", edge.port)
+    stop = asyncio.Event()
+    running = asyncio.create_task(again.run(stop))
+
+    async def ready() -> bool:
+        return again.ready() is None
+
+    await until(ready)
+    assert status(await said(edge, request(extra="Connection: close\r\n"))) == 200
+    stop.set()
+    await running
+
+
+async def test_connections_leave_descriptors_for_the_rest_of_the_process() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    assert room_for(10) == 10
+    assert resource.getrlimit(resource.RLIMIT_NOFILE) == (soft, hard)
+    assert room_for(10**9) <= max(soft, hard) - 128
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+async def test_chunks_that_break_after_the_headers_were_read_end_at_the_deadline(serve: Start) -> None:
+    async with serve(limits=Limits(deadline_s=0.3)) as edge, connected(edge) as (reader, writer):
+        writer.write(b"POST /ring/webhook HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n")
+        assert status(await head(reader)) == 100
+        writer.write(b"zz\r\n")
+        assert status(await head(reader)) == 503
 
 
 async def test_a_sender_that_goes_away_in_the_middle_of_a_body_leaves_nothing_behind(edge: Edge) -> None:
