@@ -2,17 +2,23 @@
 
 from collections.abc import Collection
 from contextlib import AbstractAsyncContextManager
-from pathlib import Path
+from dataclasses import dataclass
+
+import structlog
 
 from deploy import migrations
 from deploy.settings import Settings
 from deploy.settings.parts import Common
 from schemas import topics
-from schemas.errors import Misconfigured
+from schemas.errors import Misconfigured, Unavailable
 from workers.bus import kafka, sqlite
-from workers.bus.contract import Bus
+from workers.bus.contract import Bus, Stop
 from workers.runtime import database, namespace
+from workers.runtime.backoff import Backoff
 from workers.runtime.database import Database
+from workers.runtime.supervise import wait_or_stop
+
+log = structlog.get_logger()
 
 
 def open_store(common: Common) -> AbstractAsyncContextManager[Database]:
@@ -22,13 +28,21 @@ def open_store(common: Common) -> AbstractAsyncContextManager[Database]:
 
 def open_bus(common: Common, destinations: Collection[str]) -> AbstractAsyncContextManager[Bus]:
     """Open the bus with every topic that these destinations need."""
-    engine = kafka if common.bus_url.startswith("kafka") else sqlite
-    return engine.connect(common.bus_url, namespace=common.namespace, topics=topics.declared(destinations))
+    connect = kafka.connect if common.bus_url.startswith("kafka") else sqlite.connect
+    return connect(common.bus_url, namespace=common.namespace, topics=topics.declared(destinations))
 
 
 async def prepare(chosen: Settings) -> None:
-    """Refuse to start on a store or topics that do not fit, naming the command that mends them; `up` migrates by itself."""
+    """Raise Misconfigured for a store or topics that do not fit, naming the command that mends them; `up` migrates by itself.
+
+    Unavailable: store or bus did not answer, so that nothing can be said yet.
+    """
     common = chosen.common
+    if common.bus_url.startswith("sqlite") and chosen.role != "up":
+        raise Misconfigured(
+            f"RINGHOOK_BUS_URL is {common.bus_url}, a file that one process owns: run `ringhook up`, "
+            "or give the roles a Kafka (kafka://host:9092) and a PostgreSQL to share"
+        )
     if chosen.role == "up":
         await migrations.upgrade(common.store_url)
     elif await migrations.behind(common.store_url):
@@ -37,11 +51,26 @@ async def prepare(chosen: Settings) -> None:
         await namespace.check(store, common.namespace)
     if common.bus_url.startswith("kafka"):
         await _check_topics(common, chosen.destinations)
-    elif chosen.role != "up":
-        raise Misconfigured(
-            f"RINGHOOK_BUS_URL is {common.bus_url}, a file that one process owns: run `ringhook up`, "
-            "or give the roles a Kafka (kafka://host:9092) and a PostgreSQL to share"
-        )
+
+
+@dataclass(frozen=True)
+class Preparing:
+    """A worker that prepares as soon as store and bus answer; Misconfigured then ends the process."""
+
+    chosen: Settings
+    name: str = "preparing"
+
+    async def run(self, stop: Stop) -> None:
+        """Try until it can be said, or until `stop`."""
+        backoff = Backoff(first=0.5, longest=10.0)
+        while not stop.is_set():
+            try:
+                await prepare(self.chosen)
+            except Unavailable as error:
+                log.warning("start.delayed", why=str(error))
+                await wait_or_stop(stop, backoff.next())
+            else:
+                return
 
 
 async def _check_topics(common: Common, destinations: Collection[str]) -> None:
@@ -52,8 +81,3 @@ async def _check_topics(common: Common, destinations: Collection[str]) -> None:
     if differences:
         lines = "\n".join(f"  {difference}" for difference in differences)
         raise Misconfigured(f"topics are missing or differ; `ringhook topics apply` mends what can be mended:\n{lines}")
-
-
-def sqlite_path(url: str) -> Path:
-    """Return the file that a sqlite URL names."""
-    return Path(url.removeprefix("sqlite:///"))

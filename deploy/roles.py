@@ -9,8 +9,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from uuid import uuid4
 
+import structlog
 from aiohttp import web
-from workers.notice import Notice
 
 from deploy import engines, settings
 from deploy.settings import Admin, Settings
@@ -33,11 +33,12 @@ from linker.progress import Explain
 from linker.ringapi import Credentials
 from linker.store import Store
 from linker.vault import Vault as TokenVault
-from schemas.errors import Misconfigured
+from schemas.errors import Misconfigured, Unavailable
 from schemas.topics import EVENT_RECORDED
 from workers.bus.contract import Bus
 from workers.deliver.job import Deliver
 from workers.dispatch.job import Dispatch, Prune
+from workers.notice import Notice
 from workers.runtime import logs
 from workers.runtime.clock import utc_now
 from workers.runtime.database import Database
@@ -50,6 +51,7 @@ from workers.runtime.stop import on_signals
 from workers.runtime.supervise import Worker, supervise
 from workers.runtime.sweep import Sweeping
 
+log = structlog.get_logger()
 Say = Callable[[str], None]
 
 
@@ -89,14 +91,24 @@ async def run(role: str, directory: Path, say: Say) -> None:
 async def built(chosen: Settings, say: Say) -> AsyncIterator[list[Worker]]:
     """Open bus and store, and give the workers of the role."""
     async with AsyncExitStack() as stack:
-        await engines.prepare(chosen)
+        waiting = await _prepared(chosen)
         database = await stack.enter_async_context(engines.open_store(chosen.common))
         bus = await stack.enter_async_context(engines.open_bus(chosen.common, chosen.destinations))
-        house = House(chosen.common.namespace, bus, database, stack)
+        house = House(chosen.common.namespace, bus, database, stack, workers=waiting)
         house.probes["bus"] = lambda: None if bus.available() else "the bus does not answer"
         await _furnish(house, chosen)
         _open_inside(house, chosen, say)
         yield house.workers
+
+
+async def _prepared(chosen: Settings) -> list[Worker]:
+    """Check store and topics before anything runs; where they do not answer, start all the same and check when they do."""
+    try:
+        await engines.prepare(chosen)
+    except Unavailable as error:
+        log.warning("start.unchecked", why=str(error))
+        return [engines.Preparing(chosen)]
+    return []
 
 
 async def _furnish(house: House, chosen: Settings) -> None:

@@ -63,7 +63,7 @@ class Explain:
         grant = await self.store.grant(found.grant) if found.grant else None
         return seen(found, grant)
 
-    async def account(self, account: str) -> AccountSeen | None:
+    async def describe(self, account: str) -> AccountSeen | None:
         """Return how an account stands, None where nothing is known of it."""
         found = await self.store.account(account)
         if found is None:

@@ -74,6 +74,14 @@ class Installation:
         self.roles[role + copy] = Role(role, self.directory, self.environment)
         return self.roles[role + copy]
 
+    async def prepare(self) -> None:
+        """Make tables and topics, as an operator would by `ringhook migrate` and `ringhook topics apply`."""
+        for words in (("migrate",), ("topics", "apply")):
+            command = (sys.executable, "-m", "deploy.command", *words, "-C", str(self.directory))
+            process = Process(words[0])
+            await asyncio.to_thread(process.run, command, self.environment)
+            process.remove()
+
     @asynccontextmanager
     async def running(self, *roles: str) -> AsyncIterator["Installation"]:
         """Run these roles for as long as the block lasts."""

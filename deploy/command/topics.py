@@ -1,0 +1,94 @@
+"""`ringhook topics apply|check|acls`: the topics as ringhook needs them. External creation is fine, `check` decides."""
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from pathlib import Path
+from typing import Final, Protocol
+
+import click
+
+from deploy import roles
+from deploy.settings import Settings
+from schemas.errors import Misconfigured, Unavailable
+from schemas.topics import Topic, declared
+from workers.bus import kafka
+
+DIRECTORY: Final = click.option(
+    "--directory", "-C", type=click.Path(exists=True, file_okay=False, path_type=Path), default=".", help="where .env is"
+)
+
+
+class Act(Protocol):
+    """`kafka.apply` or `kafka.check`."""
+
+    def __call__(
+        self, url: str, *, namespace: str, topics: Collection[Topic], single_broker: bool = False
+    ) -> Awaitable[Sequence[str]]:
+        """Return lines of words."""
+        ...
+
+
+@click.group()
+def topics() -> None:
+    """Create, check and protect the topics on Kafka."""
+
+
+@topics.command()
+@DIRECTORY
+def apply(directory: Path) -> None:
+    """Create what is missing and set what differs; a second time does nothing."""
+    chosen = _chosen(directory)
+    _print(_asked(kafka.apply, chosen), otherwise="Every topic is there and as it must be: nothing was done.")
+    if differences := _asked(kafka.check, chosen):
+        click.echo("\nWhat cannot be mended from here:")
+        _print(differences, otherwise="")
+        sys.exit(1)
+
+
+@topics.command()
+@DIRECTORY
+def check(directory: Path) -> None:
+    """Name everything that differs from what ringhook needs; exit code 1 if anything does."""
+    differences = _asked(kafka.check, _chosen(directory))
+    _print(differences, otherwise="Every topic is there and as it must be.")
+    sys.exit(1 if differences else 0)
+
+
+@topics.command()
+@DIRECTORY
+def acls(directory: Path) -> None:
+    """Print the commands that let each role write and read what it needs, and nothing else."""
+    chosen = _chosen(directory)
+    _print(kafka.acls(chosen.common.namespace, declared(chosen.destinations)), otherwise="")
+
+
+def _chosen(directory: Path) -> Settings:
+    chosen = roles.configured("dispatch", directory)
+    if not chosen.common.bus_url.startswith("kafka"):
+        raise Misconfigured("RINGHOOK_BUS_URL is a file on this machine, which needs no topics: this command is for kafka://…")
+    return chosen
+
+
+def _asked(act: Act, chosen: Settings) -> Sequence[str]:
+    common = chosen.common
+    try:
+        asking = act(
+            common.bus_url,
+            namespace=common.namespace,
+            topics=declared(chosen.destinations),
+            single_broker=common.single_broker,
+        )
+        return asyncio.run(_awaited(asking))
+    except Unavailable as error:
+        raise Misconfigured(f"Kafka does not answer at RINGHOOK_BUS_URL: {error}") from error
+
+
+async def _awaited(asking: Awaitable[Sequence[str]]) -> Sequence[str]:
+    return await asking
+
+
+def _print(lines: Sequence[str], *, otherwise: str) -> None:
+    say: Callable[[str], None] = click.echo
+    for line in lines or (otherwise,):
+        say(line)
