@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import orjson
 
-from deploy.demo.ring.state import Account, Device
+from deploy.demo.ring.state import Account, Device, doorbell
 
 Place = Literal["data.subType", "data.sub_type", "attributes.subType", "attributes.sub_type"]
 PLACES: Sequence[Place] = ("data.subType", "data.sub_type", "attributes.subType", "attributes.sub_type")
@@ -128,14 +128,15 @@ def of_type(type: str, account: Account, device: Device, now_ns: int, *, client_
 
 
 def every(account: Account, now_ns: int, *, client_id: str) -> Iterator[Webhook]:
-    """Return each documented type once and each known oddity once; without a removal, which would end the account."""
+    """Return each documented type once and each known oddity once; no removal ends the account or its device."""
     device, components = account.devices[0], cycle(COMPONENTS)
     for what, place in zip(MOTIONS, cycle(PLACES), strict=False):
         yield motion(account, device, now_ns, what=what, place=place)
     for kind in SENSOR_TYPES:
         yield sensor(account, device, now_ns, type=kind, **next(components))
     for kind in ("button_press", *DEVICE_TYPES, "app_integration_added", *SUBSCRIPTION_TYPES):
-        yield of_type(kind, account, device, now_ns, client_id=client_id)
+        about = doorbell("Old Door") if kind == "device_removed" else device
+        yield of_type(kind, account, about, now_ns, client_id=client_id)
     yield subscription(account, now_ns, type="subscription_activated", trial=True)
     yield without_account(button_press(account, device, now_ns))
 
