@@ -11,7 +11,7 @@ from ingress.admin.gate import Gate
 from ingress.body import read
 from ingress.bounds import Room
 from ingress.errors import Answer, NotFound, WrongMediaType
-from ingress.link.progress import Attempts, shown
+from ingress.link.progress import Attempts, shown, told_steps
 from ingress.link.signin.handoff import Handoff
 from ingress.route import Handler, guarded
 from ingress.settings import Scope
@@ -34,7 +34,7 @@ class Accounts(Protocol):
     """Knows the accounts; the linker's store does."""
 
     async def describe(self, account: str) -> object | None:
-        """Return what is known of an account as something JSON can say, without secrets, or None."""
+        """Return what is known of an account, without secrets, or None; `steps` in it are (what happened, epoch seconds)."""
         ...
 
 
@@ -90,13 +90,20 @@ def add_reading(api: Api, accounts: Accounts, attempts: Attempts) -> None:
     """Add `GET /v1/accounts/{account}` and `GET /v1/attempts/{attempt}` (scope read)."""
 
     async def account(request: web.Request) -> object:
-        return found(await accounts.describe(request.match_info["account"]))
+        return timed(msgspec.to_builtins(found(await accounts.describe(request.match_info["account"]))))
 
     async def attempt(request: web.Request) -> object:
         return shown(found(await attempts.progress(request.match_info["attempt"])))
 
     api.add("GET", "/v1/accounts/{account}", "read", account)
     api.add("GET", "/v1/attempts/{attempt}", "read", attempt)
+
+
+def timed(value: object) -> object:
+    """Return builtins with every `steps` told as names and ISO times, at whatever depth they stand."""
+    if isinstance(value, dict):
+        return {name: told_steps(inner) if name == "steps" else timed(inner) for name, inner in value.items()}
+    return [timed(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
 def found(value: T | None) -> T:

@@ -72,8 +72,12 @@ def told(attempt: Attempt, progress: Progress | None) -> dict[str, object]:
 
 def shown(progress: Progress) -> dict[str, object]:
     """Return the progress as JSON says it, times in ISO 8601."""
-    steps = [{"name": name, "at": datetime.fromtimestamp(at, UTC).isoformat()} for name, at in progress.steps]
-    return {"state": progress.state, "steps": steps, "finding": progress.finding}
+    return {"state": progress.state, "steps": told_steps(progress.steps), "finding": progress.finding}
+
+
+def told_steps(steps: Sequence[tuple[str, float]]) -> list[dict[str, str]]:
+    """Return steps with names and ISO times."""
+    return [{"name": name, "at": datetime.fromtimestamp(at, UTC).isoformat()} for name, at in steps]
 
 
 def _page(facts: dict[str, object], status: int) -> web.Response:

@@ -27,7 +27,9 @@ BODY = {"partner_user": "u-42", "account_identifier": "u***r@example.com"}
 
 class Accounts:
     async def describe(self, account: str) -> object | None:
-        return {"account": account, "state": "completed"} if account == "a1" else None
+        steps = (("completed", 0.0),)
+        seen = {"account": account, "state": "completed", "steps": steps, "grants": [{"generation": 7, "steps": steps}]}
+        return seen if account == "a1" else None
 
 
 @dataclass
@@ -110,10 +112,10 @@ async def test_what_is_no_attempt_is_404(admin: Admin) -> None:
 
 
 async def test_accounts_and_attempts_are_shown_or_404(admin: Admin) -> None:
-    assert await (await admin.client.get("/v1/accounts/a1", headers=bearer("read"))).json() == {
-        "account": "a1",
-        "state": "completed",
-    }
+    known = await (await admin.client.get("/v1/accounts/a1", headers=bearer("read"))).json()
+    steps = [{"name": "completed", "at": "1970-01-01T00:00:00+00:00"}]
+    grants = [{"generation": 7, "steps": steps}]
+    assert known == {"account": "a1", "state": "completed", "steps": steps, "grants": grants}
     assert (await admin.client.get("/v1/accounts/a2", headers=bearer("read"))).status == 404
     seen = await (await admin.client.get("/v1/attempts/known", headers=bearer("read"))).json()
     assert seen == {
