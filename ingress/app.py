@@ -6,10 +6,12 @@ from typing import Final
 
 from aiohttp import web
 
+from ingress.bounds import Room
 from ingress.clock import utc_now
 from ingress.home import home
 from ingress.link.progress import Attempts
 from ingress.link.routes import add_link
+from ingress.metrics import BUFFERED
 from ingress.notices import Notices
 from ingress.ring.code import Sealer
 from ingress.ring.routes import add_ring
@@ -32,8 +34,19 @@ def public_app(
     clock: Callable[[], datetime] = utc_now,
 ) -> web.Application:
     """Return what Ring and browsers reach; `ingress.server.Server` serves it."""
-    application = web.Application()
-    application[HOT] = add_ring(application, settings, publisher, sealer, notices=notices, clock=clock)
-    add_link(application, settings, publisher, sealer, cookies=cookies, attempts=attempts, notices=notices, clock=clock)
+    application, room = web.Application(), Room(settings.limits.buffered_bytes)
+    BUFFERED.set_function(lambda: room.taken)
+    application[HOT] = add_ring(application, settings, publisher, sealer, room=room, notices=notices, clock=clock)
+    add_link(
+        application,
+        settings,
+        publisher,
+        sealer,
+        cookies=cookies,
+        attempts=attempts,
+        room=room,
+        notices=notices,
+        clock=clock,
+    )
     application.router.add_get("/", guarded("home", home(settings), deadline_s=settings.limits.deadline_s))
     return application

@@ -38,11 +38,12 @@ def add_link(
     *,
     cookies: Keyring,
     attempts: Attempts,
+    room: Room,
     notices: Notices,
     clock: Callable[[], datetime],
 ) -> None:
     """Add the Account Link URL and the pages behind it."""
-    limits, room = settings.limits, Room(settings.limits.buffered_bytes)
+    limits = settings.limits
     seals = Seals(cookies, settings.namespace)
     cookie = Cookie(seals, secure=settings.secure)
     bound = Bound(limits.pages)
@@ -54,7 +55,9 @@ def add_link(
         bounded = within(bound, handler) if method == "GET" else handler  # a dripping form must not keep pages from others
         application.router.add_route(method, path, guard(name, bounded))
 
-    add("GET", START, "link_start", Start(cookie, _sign_in_url(settings), notices, clock))
+    start = Start(cookie, _sign_in_url(settings), notices, clock)
+    for path in (START, START + "/"):
+        add("GET", path, "link_start", start)
     if isinstance(settings.signin, Dev):
         passcode = dev.Passcode(settings.signin, seals, cookie, room, settings.public_url, clock)
         add("GET", dev.PATH, "link_dev", passcode.ask)

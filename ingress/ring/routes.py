@@ -5,6 +5,7 @@ from datetime import datetime
 from functools import partial
 from typing import Final
 
+import msgspec
 from aiohttp import web
 
 from ingress.bounds import Bound, Room
@@ -25,43 +26,51 @@ WEBHOOK: Final = "/ring/webhook"
 EXCHANGE: Final = "/ring/token-exchange"
 
 
+class Door(msgspec.Struct, frozen=True):
+    """A URL that Ring posts to: how it is counted, what a browser is told it is, and the largest body it reads."""
+
+    path: str
+    route: str
+    what: str
+    most: int
+    handler: Handler
+
+
 def add_ring(
     application: web.Application,
     settings: Settings,
     publisher: Publisher,
     sealer: Sealer,
     *,
+    room: Room,
     notices: Notices,
     clock: Callable[[], datetime],
 ) -> Mapping[str, Handler]:
     """Add the webhook and code doors; return those POST handlers that the server may call without the router, by path."""
     limits = settings.limits
-    room = Room(limits.buffered_bytes)
     keys = {app: key.reveal().encode() for app, key in settings.hmac_keys.items()}
-    webhook = Webhook(publisher, keys, _counted("webhook", limits.webhooks), room, notices, clock)
-
-    def code(lane: Lane) -> Code:
-        return Code(publisher, sealer, lane, room, notices, clock)
-
     secrets = {app: secret.reveal().encode() for app, secret in settings.exchange_secrets.items()}
-    strangers = code(Lane(_counted("code", limits.strange_codes), None))
-    known = code(Lane(_counted("code_secret", limits.codes), secrets))
+    webhook = Webhook(publisher, keys, _counted("webhook", limits.webhooks), room, notices, clock)
+    strangers = Code(publisher, sealer, Lane(_counted("code", limits.strange_codes), None), room, notices, clock)
+    known = Code(publisher, sealer, Lane(_counted("code_secret", limits.codes), secrets), room, notices, clock)
     guard = partial(guarded, deadline_s=limits.deadline_s, proxies=Proxies(settings.trusted_proxies))
     hot = guard("webhook", webhook)
-    _add(application, WEBHOOK, hot, "Webhook URL", topics.BODY_LIMIT)
-    doors = {EXCHANGE: guard("code", strangers)}
-    doors[EXCHANGE + "/{secret}"] = guard("code_secret", known)
-    for path, door in doors.items():
-        _add(application, path, door, "Token Exchange URL", BODY_LIMIT)
+    for door in (
+        Door(WEBHOOK, "webhook", "Webhook URL", topics.BODY_LIMIT, hot),
+        Door(EXCHANGE, "code", "Token Exchange URL", BODY_LIMIT, guard("code", strangers)),
+        Door(EXCHANGE + "/{secret}", "code_secret", "Token Exchange URL", BODY_LIMIT, guard("code_secret", known)),
+    ):
+        _add(application, door, notices)
     return {WEBHOOK: hot}
 
 
-def _add(application: web.Application, path: str, handler: Handler, what: str, most: int) -> None:
-    """Add a URL that is posted to, with and without a slash at its end, and its harmless answers to everything else."""
-    for spelled in (path, path + "/"):
-        application.router.add_post(spelled, handler, expect_handler=expecting(most))
-        application.router.add_get(spelled, shown(what))
-        application.router.add_options(spelled, options)
+def _add(application: web.Application, door: Door, notices: Notices) -> None:
+    """Add a door, with and without a slash at its end, and its harmless answers to everything but POST."""
+    show, expect = shown(door.what, door.route, notices), expecting(door.most)
+    for path in (door.path, door.path + "/"):
+        application.router.add_post(path, door.handler, expect_handler=expect)
+        application.router.add_get(path, show)
+        application.router.add_options(path, options)
 
 
 def _counted(route: str, most: int) -> Bound:
