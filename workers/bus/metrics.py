@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter, Gauge, Histogram
 
 PUBLISH_SECONDS: Final = Histogram(
     "ringhook_bus_publish_seconds",
@@ -37,4 +37,7 @@ CONSUMERS_REBUILT: Final = Counter(
     "ringhook_bus_consumers_rebuilt_total",
     "Group members given up and built anew, by reason: broken, stalled, unknown",
     ["reason"],
+)
+FILE_BYTES: Final = Gauge(
+    "ringhook_bus_file_bytes", "Bytes of the SQLite bus: used by records, its cap, free on its disk", ["what"]
 )

@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import Final
 
 from workers.bus.contract import BusBroken, BusUnavailable, Lane, Revoked, Stop, Work
+from workers.bus.metrics import SESSIONS_ENDED
 
 POLITE: Final = 5.0  # seconds in which a work may end what it has begun
 SETTLED: Final = 10.0  # seconds after which a session counts as one that worked
@@ -20,6 +21,7 @@ class Session:
         self._stop = asyncio.Event()
         self._ended = asyncio.Event()
         self._sleepers: list[asyncio.Event] = []
+        self.reason = ""
         self.failure: Exception | None = None
 
     def is_set(self) -> bool:
@@ -34,8 +36,9 @@ class Session:
         """Ask the works to end; their calls still hold."""
         self._stop.set()
 
-    def end(self, failure: Exception | None = None) -> None:
-        """End the session: from now on every call of its lanes raises Revoked, also the sleeping ones."""
+    def end(self, reason: str, failure: Exception | None = None) -> None:
+        """End the session: from now on every call of its lanes raises Revoked, also the sleeping ones; the first reason stands."""
+        self.reason = self.reason or reason
         self.failure = self.failure or failure
         self._stop.set()
         self._ended.set()
@@ -101,7 +104,8 @@ async def run(session: Session, lanes: Sequence[Lane], work: Work, stop: Stop) -
         session.ask()
         await asyncio.wait(works, timeout=POLITE)
     finally:
-        session.end()
+        session.end("stop")
+        SESSIONS_ENDED.labels(session.reason).inc(len(lanes))
         await _cut([asked, ended, *works])
     if session.failure is not None:
         raise session.failure
@@ -111,9 +115,9 @@ async def _guarded(work: Work, lane: Lane, session: Session) -> None:
     try:
         await work(lane, session)
     except Revoked:
-        session.end()
+        session.end("revoked")
     except Exception as failure:  # noqa: BLE001  (whatever it is leaves `consume`)
-        session.end(failure)
+        session.end("failed", failure)
 
 
 async def _cut(tasks: Sequence["asyncio.Task[object]"]) -> None:

@@ -10,8 +10,10 @@ from typing import Final
 
 import structlog
 
+from schemas.errors import RinghookError
 from schemas.topics import Topic
-from workers.bus.contract import BusBroken, BusUnavailable, Lag, Publisher, Record, Stop, Work
+from workers.bus.contract import BusBroken, BusUnavailable, Lag, Publisher, Record, Stop, TooLarge, Work
+from workers.bus.metrics import PUBLISH_FAILURES, PUBLISH_SECONDS, RECORDS_PUBLISHED
 from workers.bus.session import Session, serve
 from workers.bus.sqlite import deeds
 from workers.bus.sqlite.deeds import Beginning, Read
@@ -22,7 +24,7 @@ from workers.bus.sqlite.lanes import Bells, SqliteLane
 from workers.bus.sqlite.place import owned, parse
 from workers.bus.sqlite.reader import Reader
 from workers.bus.sqlite.recent import Recent
-from workers.bus.sqlite.writer import Answer, Batch, Deed, Writer
+from workers.bus.sqlite.writer import Answer, Batch, Deed, Row, Writer
 from workers.bus.wire import fits
 
 DEADLINE: Final = 5.0  # seconds for a publish; ingress has a shorter one of its own
@@ -89,10 +91,21 @@ class SqliteBus:
 
     async def publish(self, records: Sequence[Record]) -> None:
         """Return once all are synced to disk. TooLarge, Rejected: none is. BusUnavailable: all may be, now or later."""
-        size = fits(records)
-        added = deeds.rows(self.layout, records)
-        if added:
-            await self.ask(deeds.publish(added), size)
+        if records:
+            await self.publish_by(deeds.publish, records)
+
+    async def publish_by(self, deed: Callable[[Sequence[Row]], Deed[None]], records: Sequence[Record]) -> None:
+        """Publish by one of the deeds that append, and measure it."""
+        began = time.perf_counter()
+        try:
+            size = fits(records)
+            added = deeds.rows(self.layout, records)
+            await self.ask(deed(added), size)
+        except RinghookError as error:
+            PUBLISH_FAILURES.labels(_reason(error)).inc()
+            raise
+        PUBLISH_SECONDS.observe(time.perf_counter() - began)
+        RECORDS_PUBLISHED.inc(len(records))
 
     def _written(self, batch: Batch, size: int) -> None:
         self.recent.add(batch.held())
@@ -165,8 +178,17 @@ class Exclusive:
 
     async def publish(self, records: Sequence[Record]) -> None:
         """Publish, unless somebody else holds the name by now: Revoked."""
-        size = fits(records)
-        await self._bus.ask(deeds.publish_as(self._name, self._epoch, deeds.rows(self._bus.layout, records)), size)
+        await self._bus.publish_by(partial(deeds.publish_as, self._name, self._epoch), records)
+
+
+def _reason(error: RinghookError) -> str:
+    if isinstance(error, TooLarge):
+        return "too_large"
+    if isinstance(error, BusBroken):
+        return "down"
+    if isinstance(error.__cause__, TimeoutError):
+        return "deadline"
+    return "full" if isinstance(error, BusUnavailable) else "refused"
 
 
 def _reads(layout: Layout, topics: Collection[str]) -> Sequence[Read]:

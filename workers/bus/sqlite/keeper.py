@@ -11,6 +11,7 @@ import structlog
 
 from schemas.topics import Topic
 from workers.bus.contract import BusBroken, BusUnavailable
+from workers.bus.metrics import FILE_BYTES
 from workers.bus.sqlite import retention, room
 from workers.bus.sqlite.file import Layout
 from workers.bus.sqlite.place import Place
@@ -94,6 +95,8 @@ class Keeper:
         place = self._place
         await self._run(lambda link: room.checkpoint(link, place.beside("-wal")))
         there = await self._run(lambda link: room.look(link, place.path))
+        for what, size in (("used", there.used), ("cap", place.most), ("disk", there.disk)):
+            FILE_BYTES.labels(what).set(size)
         if self._full:
             self._full = not room.enough(there, ballast=await asyncio.to_thread(room.stow, self._ballast))
         refusing = "the disk is full" if self._full else room.over(there, place.most)

@@ -2,11 +2,14 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import Final, Protocol
 
+from prometheus_client import Counter
+
 from workers.bus.contract import BusUnavailable, Held, Record, Revoked, Start, Unknown
+from workers.bus.metrics import COMMIT_SECONDS, COMMITS, RECORDS_EXPIRED, RECORDS_PUBLISHED
 from workers.bus.session import Session
 from workers.bus.sqlite import deeds
 from workers.bus.sqlite.deeds import Beginning, Member, Read
@@ -17,6 +20,20 @@ from workers.bus.sqlite.writer import Answer, Deed, Writer
 from workers.bus.wire import allowed, fits, noted
 
 DEADLINE: Final = 10.0  # seconds for a commit; after it the outcome is unknown
+
+
+@contextmanager
+def counted(commits: Counter) -> Iterator[None]:
+    """Count a commit by its outcome."""
+    outcome = "refused"
+    try:
+        yield
+        outcome = "done"
+    except Unknown:
+        outcome = "unknown"
+        raise
+    finally:
+        commits.labels(outcome).inc()
 
 
 class Bells:
@@ -70,6 +87,8 @@ class SqliteLane:
         self._session.check()
         begun = await self._ask(deeds.opening(self._member, self._lane, self._lanes, self._start))
         self._next = dict(begun.next)
+        if begun.gaps:
+            RECORDS_EXPIRED.labels(self._member.group).inc(sum(begun.gaps.values()))
         return begun
 
     async def fetch(self, limit: int, wait: float) -> Sequence[Held]:
@@ -111,7 +130,7 @@ class SqliteLane:
         try:
             batch = await self._bus.reader.run(lambda link: read(link, spans, limit))
         except BusUnavailable as error:
-            self._session.end()
+            self._session.end("unreachable")
             raise Revoked(str(error)) from error
         self._session.check()
         return batch
@@ -129,15 +148,17 @@ class SqliteLane:
         size = fits(outputs)
         positions = {self._lane.slots[topic]: position for topic, position in next.items()}
         added = deeds.rows(self._bus.layout, outputs)
-        await self._ask(deeds.commit(self._member, self.index, positions, noted(note), added), size)
+        with counted(COMMITS), COMMIT_SECONDS.time():
+            await self._ask(deeds.commit(self._member, self.index, positions, noted(note), added), size)
+        RECORDS_PUBLISHED.inc(len(outputs))
 
     async def _ask(self, deed: Deed[Answer], size: int = 0) -> Answer:
         try:
             async with asyncio.timeout(DEADLINE):
                 return await self._bus.writer.ask(deed, size)
         except Revoked:
-            self._session.end()
+            self._session.end("refused")
             raise
         except (BusUnavailable, TimeoutError) as error:
-            self._session.end()
+            self._session.end("unknown")
             raise Unknown(str(error)) from error

@@ -144,3 +144,13 @@ async def test_a_lane_of_a_broken_bus_leaves_consume(opened: Open, path: Path) -
 
     with pytest.raises(BusBroken):
         await block()
+
+
+async def test_more_than_can_wait_for_the_disk_is_refused_at_once(opened: Open, path: Path) -> None:
+    record = Record(topic="alpha", key=b"key", value=b"7".rjust(500_000))
+    async with opened() as bus:
+        publishes = [asyncio.create_task(bus.publish([record])) for _ in range(200)]
+        outcomes = await asyncio.gather(*publishes, return_exceptions=True)
+    refused = [outcome for outcome in outcomes if outcome is not None]
+    assert {type(outcome) for outcome in refused} == {BusUnavailable}
+    assert len(held(path)) == 200 - len(refused) >= 60
