@@ -3,7 +3,7 @@
 import asyncio
 import base64
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from hashlib import sha256
@@ -64,22 +64,24 @@ def secret() -> str:
 
 
 @asynccontextmanager
-async def opened(directory: Path) -> AsyncIterator[Scene]:
-    """Start all of them; everything ends with the block."""
+async def opened(directory: Path, *, roles: Sequence[str] = ("up",), **more: str) -> AsyncIterator[Scene]:
+    """Start all of them, ringhook as these roles and with `more` in its environment; everything ends with the block."""
     alerts, archive = Service(secret(), failures=FAILURES), Service(secret())
-    login, client = (
-        Login("", secrets.token_urlsafe(16), dict([USER])),
-        Client("demo-client", secrets.token_hex(16), secrets.token_hex(32)),
-    )
+    login = Login("", secrets.token_urlsafe(16), dict([USER]))
+    client = Client("demo-client", secrets.token_hex(16), secrets.token_hex(32))
     async with AsyncExitStack() as stack:
         pages = [partner.application(service) for service in (alerts, archive)] + [partner.application(login=login)]
         urls = await asyncio.gather(*(stack.enter_async_context(partner.serve(page)) for page in pages))
         toml = TOML.format(alerts=urls[0], archive=urls[1], login=urls[2], token=sha256(login.token.encode()).hexdigest())
         exchange = secrets.token_urlsafe(24)
-        made = Installation(directory, environment(client, exchange, alerts, archive), toml)
+        made = Installation(directory, environment(client, exchange, alerts, archive) | more, toml)
         judge = await stack.enter_async_context(running(_partner(made.public, exchange), client, lapse=20))
         made.environment |= {"RINGHOOK_RING_API_URL": judge.url, "RINGHOOK_RING_OAUTH_URL": judge.url}
-        login.api = made.add("up").internal
+        if roles != ("up",):
+            await made.prepare()
+        for role in roles:
+            made.add(role)
+        login.api = made.internal
         await stack.enter_async_context(made.started())
         yield Scene(judge, made, urls[2], login.token, alerts, archive)
 

@@ -200,7 +200,9 @@ class Walk:
 
 async def recorded(scene: Scene) -> dict[str, int]:
     """Return what dispatch counted, by outcome, from `/metrics`."""
-    async with aiohttp.ClientSession() as client, client.get(f"{scene.made.internal}/metrics") as answer:
+    roles = scene.made.roles
+    dispatch = roles.get("up") or roles["dispatch"]
+    async with aiohttp.ClientSession() as client, client.get(f"{dispatch.internal}/metrics") as answer:
         text = await answer.text()
     counts: dict[str, int] = {}
     for outcome, value in re.findall(r'^ringhook_events_total\{outcome="([^"]+)",[^}]*\} ([0-9.]+)$', text, re.MULTILINE):

@@ -1,0 +1,26 @@
+from deploy.demo.account import reckon
+from deploy.demo.scene import Scene
+from deploy.demo.walk import Walk, recorded
+
+
+async def test_a_home_is_linked_and_every_kind_of_webhook_arrives(scene: Scene) -> None:
+    said: list[str] = []
+    walk = Walk(scene, said.append)
+    await walk.run()
+    lines = reckon(walk.sent, await recorded(scene), scene.alerts, scene.archive)
+    assert [line for line in lines if not line.right] == []
+    assert not scene.ring.ledger.codes_sent_twice()
+    story = "\n".join(said)
+    assert "No call from Ring yet" in story
+    assert "Ring's signed webhooks arrive" in story
+
+
+async def test_events_carry_the_partners_own_user_and_rings_payload_untouched(scene: Scene) -> None:
+    walk = Walk(scene, lambda _: None)
+    await walk.run()
+    event = next(event for event in scene.alerts.events if event["type"] == "com.ring.button_press")
+    assert (event["partneruserid"], event["linked"], event["specversion"]) == ("u-ada", True, "1.0")
+    data = event["data"]
+    assert isinstance(data, dict)
+    assert data["payload"]["data"]["type"] == "button_press"
+    assert data["payload"]["meta"]["request_id"] == event["id"]
