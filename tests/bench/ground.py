@@ -14,6 +14,7 @@ from uuid import uuid4
 
 import aiohttp
 import orjson
+import psutil
 
 from deploy import migrations
 from deploy.demo.installation import Installation
@@ -155,6 +156,12 @@ async def sink() -> AsyncIterator[Sink]:
     (port,) = ports.free()
     async with script(HERE / "sink.py", port):
         yield Sink(port)
+
+
+def spent(process: Process) -> float:
+    """Return the CPU seconds, user and system, that a process has used."""
+    used = psutil.Process(process.pid).cpu_times()
+    return used.user + used.system
 
 
 def peak(process: Process) -> float:

@@ -1,8 +1,10 @@
 """Signed webhooks of many accounts and devices as Ring would send them, and the records they become."""
 
+import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from uuid import uuid4
 
@@ -12,12 +14,12 @@ from schemas.records import App
 from schemas.ring import arrival, envelope
 from schemas.topics import EVENT_RECORDED
 from tests.chaos.generator import KEY, body, signature
-from workers.bus.contract import Publisher, Record
+from workers.bus.contract import BusUnavailable, Publisher, Record
 from workers.dispatch.normalise import normalise
 
 ACCOUNTS, DEVICES = 200, 3  # a partner's busy hour: many homes, a few devices each
 KEYS: dict[App, bytes] = {"first": KEY.encode()}
-CHUNK = 1_000
+CHUNK, TRIES = 500, 10
 
 
 def bodies(count: int) -> Iterator[bytes]:
@@ -51,13 +53,18 @@ def recorded(raw: bytes) -> Record:
 
 
 async def publish(bus: Publisher, records: Iterator[Record]) -> int:
-    """Put records on the bus in large batches; return how many."""
-    count, batch = 0, list[Record]()
-    for record in records:
-        batch.append(record)
-        if len(batch) == CHUNK:
-            await bus.publish(batch)
-            count, batch = count + len(batch), []
-    if batch:
-        await bus.publish(batch)
-    return count + len(batch)
+    """Put records on the bus in large batches; return how many. What was not confirmed goes again: some may be twice."""
+    count = 0
+    while batch := [*islice(records, CHUNK)]:
+        await _insist(bus, batch)
+        count += len(batch)
+    return count
+
+
+async def _insist(bus: Publisher, batch: Sequence[Record]) -> None:
+    for _ in range(TRIES):
+        try:
+            return await bus.publish(batch)
+        except BusUnavailable:
+            await asyncio.sleep(0.5)
+    return await bus.publish(batch)

@@ -3,31 +3,43 @@
 import asyncio
 import sys
 
+import msgspec
+
 from tests.bench import ground, webhooks
-from tests.bench.figures import Figure
+from tests.bench.figures import Figure, Run, versus
 from tests.bench.ground import BASELINES, Ground, Sink
 from workers.deliver.destinations import Destination
 
 COUNT, WITHIN_S = 15_000, 60.0
-IN_FLIGHT = next(field.default for field in __import__("msgspec").structs.fields(Destination) if field.name == "concurrency")
+IN_FLIGHT = next(field.default for field in msgspec.structs.fields(Destination) if field.name == "concurrency")
 
 
 async def measure(on: Ground, rounds: int) -> list[Figure]:
     """Return the ratio; each round sends as many from both, in turn."""
-    bare, ours = list[float](), list[float]()
+    bare, ours = list[Run](), list[Run]()
     async with ground.sink() as sink:
         made = await on.house(sink)
         async with made.running("deliver"):  # a new destination begins at the end of the log: let it have been here
             await asyncio.sleep(3)
         async with ground.bus_of(made) as bus:
             for _ in range(rounds):
-                bare.append(float(await ground.result(sys.executable, BASELINES / "bare_deliver.py", sink.url, COUNT, IN_FLIGHT)))
+                bare.append(Run(*await ground.result(sys.executable, BASELINES / "bare_deliver.py", sink.url, COUNT, IN_FLIGHT)))
                 await webhooks.publish(bus, (webhooks.recorded(raw) for raw in webhooks.bodies(COUNT)))
                 await sink.forget()
                 async with made.running("deliver"):
-                    ours.append(await _rate(sink))
-    note = f"{COUNT:,} events a round, {IN_FLIGHT} in flight"
-    return [Figure("deliver / bare aiohttp client with as many in flight", "events/s", ours, 0.5, bare, note=note)]
+                    before = ground.spent(made.roles["deliver"].process)
+                    rate = await _rate(sink)
+                    ours.append(Run(rate, (ground.spent(made.roles["deliver"].process) - before) / COUNT))
+    return [
+        versus(
+            "deliver / bare aiohttp client with as many in flight",
+            "events/s",
+            0.5,
+            ours,
+            bare,
+            f"{COUNT:,} events a round, {IN_FLIGHT} in flight",
+        )
+    ]
 
 
 async def _rate(sink: Sink) -> float:

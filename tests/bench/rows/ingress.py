@@ -5,10 +5,12 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
+from deploy.demo.installation import Installation
 from deploy.local import ports
+from deploy.local.process import Process
 from schemas.topics import WEBHOOK_RECEIVED, physical
 from tests.bench import ground, webhooks
-from tests.bench.figures import Figure
+from tests.bench.figures import Figure, Run, versus
 from tests.bench.ground import BASELINES, HERE, Ground
 from tests.chaos.generator import KEY
 
@@ -30,31 +32,34 @@ async def measure(on: Ground, rounds: int) -> list[Figure]:
     told: dict[str, list[dict[str, Any]]] = {name: [] for name in contenders}
     for _ in range(rounds):
         for name, (port, run) in contenders.items():
-            async with run():
-                told[name].append(await _loaded(port, lines))
+            async with run() as running:
+                process = running.roles["ingress"].process if isinstance(running, Installation) else running
+                told[name].append(await _loaded(process, port, lines))
     return _figures(told)
 
 
-async def _loaded(port: int, lines: Path) -> dict[str, Any]:
+async def _loaded(process: Process, port: int, lines: Path) -> dict[str, Any]:
     await _wrk(port, lines, WARM)
-    return await _wrk(port, lines, RUN)
+    before = ground.spent(process)
+    told = await _wrk(port, lines, RUN)
+    return told | {"cpu": (ground.spent(process) - before) / (told["rate"] * RUN)}
 
 
 async def _wrk(port: int, lines: Path, seconds: int) -> dict[str, Any]:
     url = f"http://127.0.0.1:{port}"
-    said = await ground.result("wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "-s", HERE / "webhooks.lua", url, "--", lines)
+    said: dict[str, Any] = await ground.result(
+        "wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "-s", HERE / "webhooks.lua", url, "--", lines
+    )
     if said["refused"] or said["broken"]:
         raise ValueError(f"wrk was refused {said['refused']} times and met {said['broken']} broken connections")
-    return said  # type: ignore[no-any-return] # our own script's JSON
+    return said
 
 
 def _figures(told: dict[str, list[dict[str, Any]]]) -> list[Figure]:
-    rates = {name: [run["rate"] for run in runs] for name, runs in told.items()}
-    waits = ", ".join(f"{name} {max(run['p99'] for run in runs) * 1000:.0f} ms" for name, runs in told.items())
+    runs = {name: [Run(run["rate"], run["cpu"]) for run in found] for name, found in told.items()}
+    waits = ", ".join(f"{name} {max(run['p99'] for run in found) * 1000:.0f} ms" for name, found in told.items())
     note = f"{CONNECTIONS} connections, {RUN} s a run; greatest p99 of the rounds: {waits}"
     return [
-        Figure(
-            "ingress on Kafka / bare aiohttp that only checks the HMAC", "req/s", rates["ours"], 0.6, rates["bare"], note=note
-        ),
-        Figure("ingress on Kafka / FastAPI + send_and_wait", "req/s", rates["ours"], 2.2, rates["fastapi"]),
+        versus("ingress on Kafka / bare aiohttp, only the HMAC", 0.6, runs["ours"], runs["bare"], note),
+        versus("ingress on Kafka / FastAPI + send_and_wait", 2.2, runs["ours"], runs["fastapi"], "the same runs"),
     ]
