@@ -37,7 +37,7 @@ class Session:
         self._stop.set()
 
     def end(self, reason: str, failure: Exception | None = None) -> None:
-        """End the session: from now on every call of its lanes raises Revoked, also the sleeping ones; the first reason stands."""
+        """End the session: from now on every call of its lanes raises Revoked, sleeping ones too; the first reason stands."""
         self.reason = self.reason or reason
         self.failure = self.failure or failure
         self._stop.set()

@@ -16,15 +16,17 @@ from workers.bus.contract import BusBroken, BusUnavailable, Lag, Publisher, Reco
 from workers.bus.metrics import PUBLISH_FAILURES, PUBLISH_SECONDS, RECORDS_PUBLISHED
 from workers.bus.session import Session, serve
 from workers.bus.sqlite import deeds
+from workers.bus.sqlite.batch import Batch, Row
+from workers.bus.sqlite.bells import Bells
 from workers.bus.sqlite.deeds import Beginning, Read
 from workers.bus.sqlite.file import Layout, connection, ends, prepare, youngest
 from workers.bus.sqlite.keeper import Keeper, policies
 from workers.bus.sqlite.lag import lag
-from workers.bus.sqlite.lanes import Bells, SqliteLane
+from workers.bus.sqlite.lanes import SqliteLane
 from workers.bus.sqlite.place import owned, parse
 from workers.bus.sqlite.reader import Reader
 from workers.bus.sqlite.recent import Recent
-from workers.bus.sqlite.writer import Answer, Batch, Deed, Row, Writer
+from workers.bus.sqlite.writer import WAITING, Answer, Deed, Writer
 from workers.bus.wire import fits
 
 DEADLINE: Final = 5.0  # seconds for a publish; ingress has a shorter one of its own
@@ -116,6 +118,8 @@ class SqliteBus:
         """Have the writer do it within the deadline, unless there is no room."""
         if self.keeper.refusing:
             raise BusUnavailable(self.keeper.refusing)
+        if self.writer.waiting + size > WAITING:
+            raise BusUnavailable(f"{self.writer.waiting} bytes wait for the disk already")
         try:
             async with asyncio.timeout(DEADLINE):
                 return await self.writer.ask(deed, size)

@@ -8,9 +8,10 @@ from typing import Literal
 import msgspec
 
 from workers.bus.contract import Record, Revoked, Start
+from workers.bus.sqlite.batch import Batch, Row
 from workers.bus.sqlite.file import Layout, rowid
 from workers.bus.sqlite.times import micros
-from workers.bus.sqlite.writer import Batch, Deed, Row
+from workers.bus.sqlite.writer import Deed
 from workers.bus.wire import pack
 
 Beginning = Literal["first", "end"] | datetime

@@ -1,7 +1,6 @@
 """A lane of the file: reads wait for the writer's word, never for a clock; commits are fenced by the session's number."""
 
 import asyncio
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Final, Protocol
@@ -12,6 +11,7 @@ from workers.bus.contract import BusUnavailable, Held, Record, Revoked, Start, U
 from workers.bus.metrics import COMMIT_SECONDS, COMMITS, RECORDS_EXPIRED, RECORDS_PUBLISHED
 from workers.bus.session import Session
 from workers.bus.sqlite import deeds
+from workers.bus.sqlite.bells import Bells
 from workers.bus.sqlite.deeds import Beginning, Member, Read
 from workers.bus.sqlite.file import Layout
 from workers.bus.sqlite.reader import Reader, Span, merge, read
@@ -34,29 +34,6 @@ def counted(commits: Counter) -> Iterator[None]:
         raise
     finally:
         commits.labels(outcome).inc()
-
-
-class Bells:
-    """Wakes the lanes of those slots that grew, and no others."""
-
-    def __init__(self) -> None:
-        self._hung: defaultdict[int, set[asyncio.Event]] = defaultdict(set)
-
-    def hang(self, slots: Sequence[int], bell: asyncio.Event) -> None:
-        """Have `bell` set when one of the slots grows."""
-        for slot in slots:
-            self._hung[slot].add(bell)
-
-    def take(self, slots: Sequence[int], bell: asyncio.Event) -> None:
-        """Undo `hang`."""
-        for slot in slots:
-            self._hung[slot].discard(bell)
-
-    def ring(self, grown: Mapping[int, int]) -> None:
-        """Wake the lanes of these slots."""
-        for slot in grown:
-            for bell in self._hung.get(slot, ()):
-                bell.set()
 
 
 class Parts(Protocol):

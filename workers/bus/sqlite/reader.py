@@ -16,7 +16,7 @@ from workers.bus.sqlite.file import connection, coordinates, rowid
 from workers.bus.sqlite.times import moment
 from workers.bus.wire import unpack
 
-BYTES: Final = 4 * 2**20  # of one topic in one read; at least one record
+BYTES: Final = 2**20  # of one topic in one read, beyond its first record: every lane may hold as much
 PATIENCE: Final = 10.0  # seconds for one read
 
 T = TypeVar("T")

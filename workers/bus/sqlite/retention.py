@@ -7,10 +7,11 @@ from typing import Final
 
 import msgspec
 
+from workers.bus.sqlite.batch import Batch
 from workers.bus.sqlite.deeds import since
 from workers.bus.sqlite.file import coordinates, rowid
 from workers.bus.sqlite.times import micros
-from workers.bus.sqlite.writer import Batch, Deed
+from workers.bus.sqlite.writer import Deed
 
 ROWS: Final = 500  # records deleted in one transaction, so that publishes pass in between
 BYTES: Final = 4 * 2**20

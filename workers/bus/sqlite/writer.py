@@ -8,89 +8,26 @@ import asyncio
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from queue import Empty, SimpleQueue
-from typing import Any, Final, NamedTuple, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 import structlog
 
 from schemas.errors import RinghookError
-from workers.bus.contract import BusBroken, BusUnavailable, Held, Record
-from workers.bus.sqlite.file import rowid
-from workers.bus.sqlite.times import moment
+from workers.bus.contract import BusBroken, BusUnavailable
+from workers.bus.sqlite.batch import Batch
 
-WAITING: Final = 64 * 2**20  # bytes of records that may wait for the writer
+WAITING: Final = 32 * 2**20  # bytes that may wait when one more publish comes; lanes wait for one commit each
 TICKET: Final = 256  # what a deed without records counts
 TRANSACTION: Final = 32 * 2**10  # what a transaction writes besides its records, roughly
 BATCH: Final = 2_000  # deeds in one transaction
 FULL: Final = 13  # SQLITE_FULL, https://www.sqlite.org/rescode.html
 BUSY: Final = 5
-_ROWS: Final = (256, 128, 64, 32, 16, 8, 4, 2, 1)
 
 Answer = TypeVar("Answer")
 Answer_co = TypeVar("Answer_co", covariant=True)
 log = structlog.get_logger()
-
-
-class Row(NamedTuple):
-    """A record on its way into the file."""
-
-    slot: int
-    partition: int
-    headers: bytes  # packed
-    record: Record
-
-
-class Batch:
-    """One transaction under way: what its deeds may see and add."""
-
-    def __init__(self, link: sqlite3.Connection, ends: Mapping[int, int], now: int) -> None:
-        self.link = link
-        self.now = now
-        self.ends: dict[int, int] = {}  # of the slots that grow
-        self._before = ends
-        self._unwritten: list[tuple[int, int, bytes, bytes, bytes]] = []
-        self._added: list[tuple[int, Row]] = []
-
-    def end(self, slot: int) -> int:
-        """Return the offset that the slot's next record gets."""
-        return self.ends.get(slot, self._before[slot])
-
-    def add(self, rows: Iterable[Row]) -> None:
-        """Append records."""
-        for row in rows:
-            slot, _, headers, record = row
-            offset = self.end(slot)
-            self._unwritten.append((rowid(slot, offset), self.now, record.key, headers, record.value))
-            self._added.append((offset, row))
-            self.ends[slot] = offset + 1
-
-    def flush(self) -> None:
-        """Hand the records to SQLite: many per statement, as each statement gives up the interpreter's lock several times."""
-        rows, at = self._unwritten, 0
-        for size in _ROWS:
-            while len(rows) - at >= size:
-                values = ",".join(["(?,?,?,?,?)"] * size)
-                self.link.execute(f"insert into record values {values}", [field for row in rows[at : at + size] for field in row])  # noqa: S608  (only question marks)
-                at += size
-        self._unwritten = []
-
-    def held(self) -> Iterator[tuple[int, Held]]:
-        """Yield what was appended, by slot, as readers get it."""
-        time = moment(self.now)
-        for offset, (slot, index, _, record) in self._added:
-            yield (
-                slot,
-                Held(
-                    topic=record.topic,
-                    key=record.key,
-                    value=record.value,
-                    headers=record.headers,
-                    index=index,
-                    offset=offset,
-                    time=time,
-                ),
-            )
 
 
 class Deed(Protocol[Answer_co]):
@@ -140,7 +77,7 @@ class Writer:
         self._link, self._latest, self._clock = link, youngest, clock
         self._loop = asyncio.get_running_loop()
         self._queue: SimpleQueue[Ticket | None] = SimpleQueue()
-        self._waiting = 0
+        self.waiting = 0  # bytes
         self.failure: BusBroken | None = None
         self._closed = False
         self._thread = threading.Thread(target=self._run, args=(dict(ends),), name="bus-writer", daemon=True)
@@ -150,10 +87,8 @@ class Writer:
         """Return the deed's answer once it is on disk, or raise its refusal, BusUnavailable or BusBroken."""
         if self.failure or self._closed:
             raise self.failure or BusUnavailable("the bus is closed")
-        if self._waiting + size > WAITING:
-            raise BusUnavailable(f"{self._waiting} bytes wait for the disk already")
         ticket = Ticket(deed, size + TICKET, self._loop.create_future())
-        self._waiting += ticket.size
+        self.waiting += ticket.size
         self._queue.put(ticket)
         answer: Answer = await ticket.done
         return answer
@@ -231,7 +166,7 @@ class Writer:
     def _settle(self, tickets: Sequence[Ticket], batch: Batch) -> None:
         self.ends.update(batch.ends)
         size = sum(ticket.size for ticket in tickets)
-        self._waiting -= size
+        self.waiting -= size
         for ticket in tickets:
             ticket.settle()
         self.written(batch, size + TRANSACTION)
