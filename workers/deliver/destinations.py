@@ -11,7 +11,7 @@ import msgspec
 from workers.deliver.guard import Network, permitted
 
 MARGIN_S: Final = 5.0  # a request and this much more end before a silent member is put out of its group
-SESSION_S: Final = 30.0  # the bus's session and rebalance timeouts
+SESSION_S: Final = 20.0  # the bus's session and rebalance timeouts, as it has them by default
 CONCURRENCY_LIMIT: Final = 1_000
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 

@@ -1,13 +1,14 @@
 """The sink and the bus that every test of deliver uses."""
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 from aiohttp import web
 
 from schemas.topics import declared
 from tests.workers.deliver.support import Sink, served
-from workers.bus import memory
+from workers.bus import memory, sqlite
 from workers.bus.contract import Bus
 
 
@@ -21,7 +22,12 @@ async def sink() -> AsyncIterator[Sink]:
         yield sink
 
 
-@pytest.fixture
-async def bus() -> AsyncIterator[Bus]:
-    async with memory.connect("memory:", namespace="test", topics=declared(["alerts"])) as bus:
+@pytest.fixture(params=["memory", "sqlite"])
+async def bus(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Bus]:
+    topics = declared(["alerts"])
+    opened = {
+        "memory": lambda: memory.connect("memory:", namespace="test", topics=topics),
+        "sqlite": lambda: sqlite.connect(f"sqlite:///{tmp_path}/bus.db", namespace="test", topics=topics),
+    }
+    async with opened[request.param]() as bus:
         yield bus

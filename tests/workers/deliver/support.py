@@ -99,7 +99,7 @@ async def delivering(bus: Bus, target: Destination, *, policy: Policy = QUICK) -
         yield worker
     finally:
         stop.set()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(20):
             await task
 
 
@@ -121,7 +121,7 @@ async def dead_letters(bus: Bus, count: int, name: str = "alerts") -> Sequence[H
             if len(found) >= count:
                 stop.set()
 
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(20):
         await bus.consume([delivery_dead(name).name], f"reader-{id(found)}", work, stop, atomic=False)
     return found
 

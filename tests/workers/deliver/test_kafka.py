@@ -1,0 +1,61 @@
+"""Deliver on the real Kafka: order, burial and a kill, as on the other engines."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator
+
+import pytest
+
+from schemas.topics import DELIVERY_ATTEMPTED, EVENT_RECORDED, delivery_dead
+from tests.workers.deliver.support import SECRET, Sink, dead_letters, delivering, destination, event, header, until
+from workers.bus import kafka
+from workers.bus.contract import Bus
+from workers.bus.kafka import topics
+from workers.deliver.job import Deliver
+from workers.deliver.session import TOPIC
+from workers.runtime.secrets import Secret
+
+pytestmark = pytest.mark.kafka
+TOPICS = (EVENT_RECORDED, DELIVERY_ATTEMPTED, delivery_dead("alerts"))
+
+
+@pytest.fixture
+async def kafka_bus(kafka_url: str, namespace: str) -> AsyncIterator[Bus]:
+    await topics.apply(kafka_url, namespace=namespace, topics=TOPICS, single_broker=True)
+    async with kafka.connect(kafka_url, namespace=namespace, topics=TOPICS) as bus:
+        yield bus
+
+
+async def test_events_come_in_order_the_bad_one_is_buried_and_all_is_committed(kafka_bus: Bus, sink: Sink) -> None:
+    sink.answer = lambda identity, _number: 422 if identity == "bad" else 200
+    await kafka_bus.publish([event("bad", device="bad")])
+    devices = [f"d{number}" for number in range(12)]
+    await kafka_bus.publish(
+        [event(f"{device}-{turn:02}", device=device, account=device) for turn in range(20) for device in devices]
+    )
+    async with delivering(kafka_bus, destination(sink.url)) as worker:
+        await until(lambda: len(sink.unique) == 241, 30)
+        (letter,) = await dead_letters(kafka_bus, 1)
+    assert header(letter, "ce_id") == "bad"
+    orders = defaultdict(list)
+    for identity in sink.ids:
+        orders[identity.split("-")[0]].append(identity)
+    assert all(order == sorted(order) for order in orders.values())
+    assert len(sink.ids) == 243
+    assert (await kafka_bus.lag(worker.name, [TOPIC])).records == 0
+
+
+async def test_a_kill_in_mid_flight_loses_nothing(kafka_bus: Bus, sink: Sink) -> None:
+    async def slowly(_id: str, _number: int) -> int:
+        await asyncio.sleep(0.02)
+        return 200
+
+    sink.answer = slowly
+    await kafka_bus.publish([event(f"e{number:03}", device=f"d{number}", account=f"a{number}") for number in range(300)])
+    killed = asyncio.create_task(Deliver(kafka_bus, destination(sink.url, concurrency=8), [Secret(SECRET)]).run(asyncio.Event()))
+    await until(lambda: len(sink.unique) >= 100, 30)
+    killed.cancel()
+    await asyncio.wait([killed])
+    async with delivering(kafka_bus, destination(sink.url)):
+        await until(lambda: len(sink.unique) == 300, 30)
+    assert len(sink.ids) - 300 <= 8 + 8 / 0.02 * 0.5

@@ -1,0 +1,93 @@
+"""Sessions that end under a delivery: a fake bus between it and the real one takes lanes away."""
+
+import asyncio
+from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import datetime
+from typing import Literal
+
+from tests.workers.deliver.support import Sink, delivering, destination, event, until
+from workers.bus.contract import Bus, Held, Lane, Record, Revoked, Start, Stop, Unknown, Work
+from workers.deliver import session
+
+
+class TakenLane:
+    """A lane whose commits fail as told; it remembers whether anything was committed after the end."""
+
+    def __init__(self, lane: Lane, fails: Callable[[], Revoked | None]) -> None:
+        self.index = lane.index
+        self._lane, self._fails = lane, fails
+        self.over = False
+        self.after_the_end = 0
+
+    async def open(self) -> Start:
+        return await self._lane.open()
+
+    async def fetch(self, limit: int, wait: float) -> Sequence[Held]:
+        return await self._lane.fetch(limit, wait)
+
+    async def commit(self, next: Mapping[str, int], note: bytes, outputs: Sequence[Record] = ()) -> None:  # noqa: A002
+        self.after_the_end += self.over
+        if failure := self._fails():
+            self.over = True
+            raise failure
+        await self._lane.commit(next, note, outputs)
+
+
+class TakingBus:
+    """The real bus, but that `fails` says which commits end the session."""
+
+    def __init__(self, bus: Bus, fails: Callable[[], Revoked | None]) -> None:
+        self._bus, self._fails = bus, fails
+        self.lanes: list[TakenLane] = []
+        self.publish, self.exclusive, self.available, self.lag = bus.publish, bus.exclusive, bus.available, bus.lag
+
+    async def consume(
+        self,
+        topics: Collection[str],
+        group: str,
+        work: Work,
+        stop: Stop,
+        *,
+        atomic: bool,
+        start: Literal["first", "end"] | datetime = "first",
+    ) -> None:
+        async def taken(lane: Lane, ends: Stop) -> None:
+            self.lanes.append(TakenLane(lane, self._fails))
+            await work(self.lanes[-1], ends)
+
+        await self._bus.consume(topics, group, taken, stop, atomic=atomic, start=start)
+
+
+async def slowly(_id: str, _number: int) -> int:
+    await asyncio.sleep(0.02)
+    return 200
+
+
+async def test_a_session_that_ends_repeats_little_loses_nothing_and_commits_nothing_more(bus: Bus, sink: Sink) -> None:
+    sink.answer = slowly
+    commits = iter(range(10_000))
+    taking = TakingBus(bus, lambda: Unknown() if next(commits) in (9, 20, 31) else None)
+    await bus.publish([event(f"e{number:03}", device=f"d{number}", account=f"a{number}") for number in range(300)])
+    async with delivering(taking, destination(sink.url, concurrency=8)):
+        await until(lambda: len(sink.unique) == 300, 30)
+    ended = sum(lane.over for lane in taking.lanes)
+    assert ended == 3
+    assert not any(lane.after_the_end for lane in taking.lanes)
+    assert len(sink.ids) - 300 <= (ended + 1) * 120
+
+
+async def test_nothing_starts_on_an_old_proof_of_membership(bus: Bus, sink: Sink, monkeypatch) -> None:  # noqa: ANN001
+    clock = {"ahead": 0.0}
+    real = session.awake
+    monkeypatch.setattr(session, "awake", lambda: real() + clock["ahead"])
+    failing = {"on": False}
+    taking = TakingBus(bus, lambda: Revoked() if failing["on"] else None)
+    async with delivering(taking, destination(sink.url)):
+        await until(lambda: taking.lanes)
+        await asyncio.sleep(0.1)
+        clock["ahead"], failing["on"] = 60.0, True  # the machine was suspended, and the lane is another's by now
+        await bus.publish([event("e1")])
+        await until(lambda: any(lane.over for lane in taking.lanes))
+        assert sink.ids == []
+        failing["on"] = False
+        await until(lambda: sink.ids == ["e1"])
