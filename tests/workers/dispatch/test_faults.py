@@ -9,7 +9,7 @@ import itertools
 import json
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any, cast
@@ -18,6 +18,7 @@ import msgspec
 import pytest
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
+from structlog.testing import capture_logs
 
 from schemas import cloudevents
 from schemas.records import AccountChanged
@@ -150,10 +151,10 @@ class SimLane(Lane):
         await self._point("open.after")
         return start
 
-    async def fetch(self, limit: int, wait: float) -> Sequence[Held]:  # noqa: ARG002 - three at a time make several steps
+    async def fetch(self, limit: int, wait: float) -> Sequence[Held]:  # noqa: ARG002 - four at a time make several steps
         await self._point("fetch")
         self._check()
-        new = [held for held in self._broker.all[self._read :] if held.offset >= self._broker.next.get(held.topic, 0)][:3]
+        new = [held for held in self._broker.all[self._read :] if held.offset >= self._broker.next.get(held.topic, 0)][:4]
         if not new:
             await asyncio.sleep(0.001)
             return ()
@@ -251,6 +252,12 @@ async def until(met: Callable[[], bool]) -> None:
     async with asyncio.timeout(20):
         while not met():  # noqa: ASYNC110 - what is met is no one event
             await asyncio.sleep(0.001)
+
+
+@pytest.fixture(autouse=True)
+def logged() -> Iterator[list[MutableMapping[str, Any]]]:
+    with capture_logs() as logged:
+        yield logged
 
 
 @pytest.fixture
