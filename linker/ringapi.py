@@ -163,7 +163,8 @@ def _outcome(call: answers.Call, raw: Raw | NotSent | Unclear) -> Outcome:  # no
         case "ambiguous":
             return Unclear(words=words, wait=wait)
         case _:
-            return Refused(words=words, stale=answer.meaning in {"transition", "invalid_nonce"})
+            stale = answer.meaning in {"transition", "invalid_nonce"} or "transition" in words.lower()
+            return Refused(words=words, stale=stale)
 
 
 def _unavailable(call: answers.Call, status: int, words: str, wait: float) -> Outcome:

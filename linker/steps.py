@@ -7,6 +7,7 @@ from typing import Final
 
 import msgspec
 import structlog
+from msgspec.structs import replace
 
 from linker import saga
 from linker.budget import Budget, Kind
@@ -24,6 +25,7 @@ from schemas.ring import api
 from workers.runtime.backoff import Backoff
 from workers.runtime.lease import steady
 from workers.runtime.sealing import CodeOpener
+from workers.runtime.storefault import OutcomeUnknown
 
 log = structlog.get_logger()
 PATIENCE: Final = 2.0  # seconds to wait for the budget
@@ -54,7 +56,7 @@ class Steps:
             await self._call(grant, move, move.call, lease_ends)
 
     async def _call(self, grant: Grant, move: Move, call: Call, lease_ends: float) -> None:
-        held = await self.store.intend(grant, move.grant) if move.grant != grant else grant
+        held = await self._intend(grant, move.grant) if move.grant != grant else grant
         if steady() + self.ring.timeout + MARGIN_OF_LEASE > lease_ends or saga.begin(grant, self.clock()).call != call:
             await self._postpone(held, grant, "too_late")
             return
@@ -63,6 +65,16 @@ class Steps:
         if isinstance(outcome, NotSent) and outcome.limited:
             self.budget.rest(outcome.wait)
         await self._record(held, outcome)
+
+    async def _intend(self, before: Grant, after: Grant) -> Grant:
+        """Hold the intent; where the commit did not answer, look whether it stands: the row is leased to us."""
+        try:
+            return await self.store.intend(before, after)
+        except OutcomeUnknown:
+            fresh = await self.store.grant(before.code_hash)
+            if fresh is None or fresh != replace(after, counter=before.counter + 1):
+                raise
+            return fresh
 
     async def _ask(self, call: Call, grant: Grant) -> Outcome:
         """Make the one request; what cannot be opened is refused by us, in Ring's place."""

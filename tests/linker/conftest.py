@@ -1,4 +1,4 @@
-"""The linker beside a Ring over HTTP, on SQLite and on PostgreSQL."""
+"""The linker beside Ring, on SQLite and on PostgreSQL."""
 
 from collections.abc import AsyncIterator
 
@@ -6,22 +6,27 @@ import pytest
 
 from linker.ringapi import connect as connect_ring
 from linker.store import Store
-from tests.linker.rig import APPS, Rig
+from tests.linker.rig import APPS, Clock, Rig
 from tests.linker.ring import Ring, serve
 from workers.runtime.database import connect
 
 
 @pytest.fixture
-async def ring() -> AsyncIterator[Ring]:
-    async with serve() as ring:
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+async def ring(clock: Clock) -> AsyncIterator[Ring]:
+    async with serve(clock) as ring:
         yield ring
 
 
 @pytest.fixture
-async def rig(store_url: str, ring: Ring) -> AsyncIterator[Rig]:
+async def rig(store_url: str, ring: Ring, clock: Clock) -> AsyncIterator[Rig]:
     async with (
         connect(store_url) as database,
         connect_ring(api_url=ring.url, oauth_url=ring.url, apps=APPS, timeout=2.0) as api,
     ):
         await database.create_all()
-        yield Rig(database, ring, api, Store(database))
+        yield Rig(database, ring, api, Store(database), clock)

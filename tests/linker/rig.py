@@ -21,6 +21,7 @@ from linker.tables import attempts, grants
 from linker.vault import Vault
 from schemas.errors import Rejected
 from schemas.records import App, CodeReceived, LinkRequested, LinkSecret
+from tests.linker.ring import Ring
 from workers.bus.contract import Held
 from workers.runtime.database import Database
 from workers.runtime.jobs import Step
@@ -32,17 +33,27 @@ PUBLIC, PRIVATE = generate_code_keys()
 VAULT = generate_key()
 APPS: dict[App, Credentials] = {
     "first": Credentials("client-1", Secret("canary-client-secret"), Secret("test-hmac-key")),
-    "next": Credentials("client-2", Secret("canary-client-secret-2"), Secret("other-hmac-key")),
+    "next": Credentials("client-1", Secret("canary-client-secret"), Secret("other-hmac-key")),
 }
+
+
+class Clock:
+    """Time, which the test moves."""
+
+    def __init__(self) -> None:
+        self.now = AT
+
+    def __call__(self) -> float:
+        return self.now
 
 
 @dataclass
 class Rig:
     database: Database
-    ring: Any
+    ring: Ring
     api: RingApi
-    store: Any
-    now: float = AT
+    store: Store
+    clock: Clock
     owners: int = 0
     secrets: list[str] = field(default_factory=list)
 
@@ -52,8 +63,13 @@ class Rig:
         self.intake = Intake(self.opener)
         self.explain = Explain(Store(self.database))
 
-    def clock(self) -> float:
-        return self.now
+    @property
+    def now(self) -> float:
+        return self.clock.now
+
+    @now.setter
+    def now(self, value: float) -> None:
+        self.clock.now = value
 
     def linker(self, *, store: object = None, api: object = None, budget: Budget | None = None, parallel: int = 64) -> Advance:
         self.owners += 1
@@ -88,7 +104,7 @@ class Rig:
 
     async def sign_in(self, attempt: str, nonce: str, time: str, user: str = "u1") -> None:
         self.secrets.append(nonce)
-        self.ring.times = (*self.ring.times, time)
+        self.ring.redirected(nonce, time)
         assert await self.feed(held("link.requested", attempt, self.request(attempt, nonce, time, user))) == [()]
 
     def request(self, attempt: str, nonce: str, time: str, user: str) -> LinkRequested:

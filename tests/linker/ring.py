@@ -1,150 +1,107 @@
-"""A small Ring over HTTP, which judges: it writes down every code and POST it saw, and breaks as it is told."""
+"""Ring as the linker's tests use it: the demo's independent Ring, on the test's own time, with the accounts a test names."""
 
-import base64
-import hashlib
-import hmac
-import json
-from collections import defaultdict, deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Final
 
-from aiohttp import web
+from deploy.demo.ring.faults import Fault
+from deploy.demo.ring.ledger import Call
+from deploy.demo.ring.proofs import nonce as proof
+from deploy.demo.ring.ring import Partner, running
+from deploy.demo.ring.ring import Ring as Simulated
+from deploy.demo.ring.state import Account, Client, Code, Integration, doorbell
 
-KEY = b"test-hmac-key"
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+KEY: Final = "test-hmac-key"
+INTEGRATION: Final = "/v1/accounts/me/app-integrations"
+ENDPOINTS: Final = {
+    "exchange": "POST /oauth/token",
+    "refresh": "POST /oauth/token",
+    "identify": "GET /v1/users/me",
+    "post": f"POST {INTEGRATION}",
+    "patch": f"PATCH {INTEGRATION}",
+}
 
 
-def nonce(time: str, account: str, key: bytes = KEY) -> str:
-    digest = hmac.new(key, f"{time}:{account}".encode(), hashlib.sha256).digest()
-    return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+def nonce(time: str, account: str) -> str:
+    return proof(KEY, time, account)
 
 
 class Ring:
-    """`faults[call]` holds what the next requests meet: a status, "drop" (cut, nothing done), "cut" (done, no answer)."""
+    """`spoil(call, …)`: what the next requests meet: a status (nothing is done), or "cut" (done, and no answer)."""
 
-    def __init__(self) -> None:
-        self.url = ""
-        self.codes: dict[str, str] = {}
-        self.access: dict[str, str] = {}
-        self.refresh: dict[str, str] = {}
-        self.status: dict[str, str] = {}
-        self.used: set[str] = set()
-        self.faults: dict[str, deque[int | str]] = defaultdict(deque)
-        self.seen: list[tuple[str, str]] = []
-        self.made: list[str] = []
-        self.headers: list[dict[str, str]] = []
+    def __init__(self, inner: Simulated, clock: Callable[[], float]) -> None:
+        self.inner, self._clock = inner, clock
+        self.url, self.world, self.ledger = inner.url, inner.world, inner.ledger
         self.retry_after = "1"
-        self._count = 0
+        self.taps: list[tuple[str, str]] = []
 
     def allow(self, code: str, account: str) -> None:
-        self.codes[code] = account
-        self.status.setdefault(account, "pending")
+        """Let the user confirm in the Ring app, and this be the code that goes out."""
+        known = self.world.accounts.setdefault(account, Account(account, [doorbell()]))
+        known.integration = Integration()
+        self.world.codes[code] = Code(account, self._clock())
+        for tap in self.taps:
+            self._tapped(*tap)
+
+    def redirected(self, given: str, time: str) -> None:
+        """Remember a tap on Sign In of whichever account made this nonce."""
+        self.taps.append((given, time))
+        self._tapped(given, time)
+
+    def _tapped(self, given: str, time: str) -> None:
+        for account in self.world.accounts.values():
+            if nonce(time, account.id) == given:
+                account.redirects[given] = int(time) / 1000
+
+    def spoil(self, call: str, *faults: int | str) -> None:
+        for fault in faults:
+            self.inner.faults.next(ENDPOINTS[call], self._fault(fault))
+
+    def _fault(self, fault: int | str) -> Fault:
+        if fault == "cut":
+            return Fault(drop=True)
+        extra = {429: (("Retry-After", self.retry_after),), 307: (("Location", f"{self.url}/elsewhere"),)}
+        return Fault(status=int(fault), headers=extra.get(int(fault), ()))
+
+    def calm(self) -> None:
+        self.inner.faults._waiting.clear()
+
+    def standing(self, account: str) -> str | None:
+        integration = self.world.accounts[account].integration
+        return integration.standing if integration else None
+
+    @property
+    def seen(self) -> list[tuple[str, str]]:
+        """What was called, with the code or nonce."""
+        return [(_name(call), call.secret or call.nonce or "") for call in self.ledger.calls]
+
+    @property
+    def by_account(self) -> dict[str | None, list[tuple[str, str]]]:
+        found: defaultdict[str | None, list[tuple[str, str]]] = defaultdict(list)
+        for call in self.ledger.calls:
+            found[call.account].append((_name(call), call.nonce or ""))
+        return found
+
+    @property
+    def made(self) -> list[str]:
+        """Every token that was ever given out."""
+        return [token for grant in self.world.grants for token in (*grant.access, grant.refresh, *grant.spent) if token]
 
     def count(self, call: str) -> int:
         return sum(name == call for name, _ in self.seen)
 
-    async def token(self, request: web.Request) -> web.StreamResponse:
-        form = {name: str(value) for name, value in (await request.post()).items()}
-        if form["grant_type"] == "refresh_token":
-            return await self._answer(request, "refresh", form["refresh_token"], lambda: self._rotate(form["refresh_token"]))
-        return await self._answer(request, "exchange", form["code"], lambda: self._exchange(form["code"]))
 
-    async def me(self, request: web.Request) -> web.StreamResponse:
-        return await self._answer(request, "identify", "", lambda: self._me(request))
-
-    async def post(self, request: web.Request) -> web.StreamResponse:
-        body = json.loads(await request.read())
-        return await self._answer(request, "post", body["nonce"], lambda: self._post(request, body["nonce"]))
-
-    async def patch(self, request: web.Request) -> web.StreamResponse:
-        assert json.loads(await request.read()) == {"status": "completed"}
-        return await self._answer(request, "patch", "", lambda: self._patch(request))
-
-    async def _answer(
-        self, request: web.Request, call: str, what: str, effect: Callable[[], tuple[int, Any]]
-    ) -> web.StreamResponse:
-        self.seen.append((call, what))
-        self.headers.append(dict(request.headers))
-        fault = self.faults[call].popleft() if self.faults[call] else None
-        if isinstance(fault, int):
-            extra = (
-                {"Retry-After": self.retry_after}
-                if fault == 429
-                else {"Location": f"{self.url}/elsewhere"}
-                if fault == 307
-                else {}
-            )
-            return web.json_response({"errors": [{"status": str(fault), "title": "told to"}]}, status=fault, headers=extra)
-        status, body = (0, None) if fault == "drop" else effect()
-        if fault:
-            assert request.transport is not None
-            request.transport.close()
-        return web.json_response(body, status=status or 500)
-
-    def _exchange(self, code: str) -> tuple[int, Any]:
-        if code not in self.codes:
-            return 400, {"error": "invalid_grant"}
-        return 200, self._pair(self.codes.pop(code))
-
-    def _rotate(self, token: str) -> tuple[int, Any]:
-        if token not in self.refresh:
-            return 400, {"error": "invalid_grant"}
-        return 200, self._pair(self.refresh.pop(token))
-
-    def _pair(self, account: str) -> dict[str, Any]:
-        self._count += 1
-        access, refresh = f"canary-access-{self._count}", f"canary-refresh-{self._count}"
-        self.access[access], self.refresh[refresh] = account, account
-        self.made += [access, refresh]
-        return {"access_token": access, "refresh_token": refresh, "expires_in": 14400, "token_type": "Bearer", "scope": "x"}
-
-    def _account(self, request: web.Request) -> str | None:
-        return self.access.get(request.headers["Authorization"].removeprefix("Bearer "))
-
-    def _me(self, request: web.Request) -> tuple[int, Any]:
-        account = self._account(request)
-        return (200, {"data": {"id": account}}) if account else (403, {"errors": [{"title": "Forbidden"}]})
-
-    def _post(self, request: web.Request, given: str) -> tuple[int, Any]:
-        account = self._account(request)
-        if account is None:
-            return 401, {"errors": [{"title": "Unauthorized"}]}
-        if given in self.used or not self._names(given, account):
-            return 400, {"errors": [{"title": "Invalid Nonce"}]}
-        self.used.add(given)
-        self.status[account] = "awaiting"
-        return 200, {"status": "awaiting"}
-
-    def _names(self, given: str, account: str) -> bool:
-        return any(nonce(time, account) == given for time in self.times)
-
-    times: tuple[str, ...] = ()
-
-    def _patch(self, request: web.Request) -> tuple[int, Any]:
-        account = self._account(request)
-        if account is None:
-            return 401, {"errors": [{"title": "Unauthorized"}]}
-        if self.status[account] != "awaiting":
-            return 400, {"errors": [{"title": "Invalid Status Transition"}]}
-        self.status[account] = "completed"
-        return 200, {"data": {"attributes": {"status": "completed"}}}
+def _name(call: Call) -> str:
+    if call.path == "/oauth/token":
+        return "refresh" if call.grant_type == "refresh_token" else "exchange"
+    return {"GET": "identify", "POST": "post", "PATCH": "patch"}[call.method]
 
 
 @asynccontextmanager
-async def serve() -> AsyncIterator[Ring]:
-    ring = Ring()
-    app = web.Application()
-    app.router.add_post("/oauth/token", ring.token)
-    app.router.add_get("/v1/users/me", ring.me)
-    app.router.add_post("/v1/accounts/me/app-integrations", ring.post)
-    app.router.add_patch("/v1/accounts/me/app-integrations", ring.patch)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    ring.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    try:
-        yield ring
-    finally:
-        await runner.cleanup()
+async def serve(clock: Callable[[], float]) -> AsyncIterator[Ring]:
+    nowhere = Partner("http://127.0.0.1:9/", "http://127.0.0.1:9/", "http://127.0.0.1:9/")
+    async with running(nowhere, Client("client-1", "canary-client-secret", KEY), clock=clock) as inner:
+        inner.books.budget.rate = 1_000_000  # the test's time stands still
+        inner.books.completed = lambda _account: None
+        yield Ring(inner, clock)

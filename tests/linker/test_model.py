@@ -12,8 +12,8 @@ from linker.rows import ENDED, Account, Attempt, Grant
 AT = 1_771_130_906.0
 OUTCOMES = st.sampled_from(
     [
-        *[Done()] * 4,
-        Unclear(words="timeout"),
+        *[Done()] * 3,
+        *[Unclear(words="timeout")] * 2,
         NotSent(words="429", wait=3.0),
         Refused(words="404"),
         Refused(words="400", stale=True),
@@ -68,7 +68,7 @@ class Links(RuleBasedStateMachine):
     def time_passes(self, seconds: float) -> None:
         self.now += seconds
 
-    @rule(steps=st.integers(1, 6))
+    @rule(steps=st.integers(1, 4))
     def all_goes_well_for_a_while(self, steps: int) -> None:
         for _ in range(steps):
             for code_hash in self._due():
@@ -77,8 +77,16 @@ class Links(RuleBasedStateMachine):
                 self._look(self.attempts[name])
             self.now += 0.1
 
+    @rule(user=st.sampled_from(["u1", "u2"]))
+    def a_link_is_claimed(self, user: str) -> None:
+        self.a_code_comes(0.0)
+        self.all_goes_well_for_a_while(2)
+        self.a_user_signs_in(user)
+        for name in self._looking():
+            self._look(self.attempts[name])
+
     @precondition(lambda self: self._due())
-    @rule(data=st.data(), outcome=OUTCOMES, crash=st.sampled_from([None, None, None, "before", "after"]))
+    @rule(data=st.data(), outcome=OUTCOMES, crash=st.sampled_from([None, None, "before", "after"]))
     def a_grant_is_advanced(self, data: st.DataObject, outcome: Outcome, crash: str | None) -> None:
         self._advance(self.grants[data.draw(st.sampled_from(self._due()))], outcome, crash)
 
@@ -196,5 +204,5 @@ class Links(RuleBasedStateMachine):
                 assert self.attempts[grant.attempt or ""].partner_user == grant.partner_user
 
 
-Links.TestCase.settings = settings(max_examples=150, stateful_step_count=60, deadline=None)
+Links.TestCase.settings = settings(max_examples=200, stateful_step_count=80, deadline=None)
 TestLinks = Links.TestCase

@@ -1,0 +1,73 @@
+"""Codes, nonces, tokens and client secrets stand in no log line, no metric, no repr and not in plain in the store's file."""
+
+import logging
+from pathlib import Path
+
+import prometheus_client
+import pytest
+from msgspec.structs import replace
+from structlog.testing import capture_logs
+
+from schemas.errors import Rejected
+from tests.linker.rig import Rig
+from tests.linker.ring import nonce
+
+
+@pytest.fixture
+def store_url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path / 'store.db'}"
+
+
+async def test_no_secret_is_written_down_whatever_fails(
+    rig: Rig, tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    logging.getLogger("aiosqlite").setLevel(logging.INFO)  # at DEBUG it prints every statement
+    shown: list[str] = []
+    with capture_logs() as lines:
+        for call in ("", "exchange", "identify", "post", "patch"):
+            for fault in (500, 401, 400, "cut"):
+                account = f"acct-{call}-{fault}"
+                code = await rig.code(account, f"canary-code-{call}-{fault}")
+                await rig.sign_in(f"t-{account}", nonce(rig.time(), account), rig.time())
+                if call:
+                    rig.ring.spoil(call, fault)
+                linker = rig.linker()
+                async with linker:
+                    for _ in range(12):
+                        await rig.turn_once(linker)
+                shown += [repr(await rig.explain.progress(f"t-{account}")), repr(await rig.explain.describe(account))]
+                shown += [found.reason or "" for found in await rig.grants(code)]
+                rig.ring.calm()
+                rig.now += 700
+    shown += [str(lines), caplog.text, prometheus_client.generate_latest().decode(), "".join(capsys.readouterr())]
+    shown += [repr(rig.vault), repr(rig.api), repr(rig.opener)]
+    written = _written(tmp_path)
+    secrets = {*rig.secrets, *rig.ring.made, "canary-client-secret", "test-hmac-key"}
+    assert len(secrets) > 60
+    for secret in secrets:
+        assert secret not in "\n".join(shown)
+        assert secret.encode() not in written
+    assert b"acct-" in written
+
+
+def _written(folder: Path) -> bytes:
+    return b"".join(path.read_bytes() for path in folder.iterdir())
+
+
+async def test_last_weeks_ciphertext_does_not_open_in_its_row(rig: Rig) -> None:
+    code = await rig.code("acct-1")
+    old = await rig.state(rig.linker(), code, "unclaimed")
+    assert rig.vault.open(old, "access") in rig.ring.made
+    rig.now += 86_400
+    await rig.sign_in("t1", nonce(rig.time(), "acct-1"), rig.time())
+    new = await rig.state(rig.linker(), code, "completed")
+    assert new.writes == old.writes + 1
+    for wrong in (
+        replace(new, access=old.access),
+        replace(new, access=new.refresh),
+        replace(new, code_hash="0" * 64),
+        replace(new, generation=1),
+    ):
+        with pytest.raises(Rejected, match="belong elsewhere"):
+            rig.vault.open(wrong, "access")

@@ -1,0 +1,56 @@
+"""Records become rows once, whatever is repeated; what is no record of ours is buried."""
+
+import msgspec
+import pytest
+
+from schemas.errors import Rejected
+from schemas.records import CodeReceived, LinkRequested
+from tests.linker.rig import Rig, held
+from tests.linker.ring import nonce
+
+
+async def test_a_repeated_batch_changes_nothing(rig: Rig) -> None:
+    code = await rig.code("acct-1")
+    done = await rig.state(rig.linker(), code, "unclaimed")
+    assert await rig.code("acct-1") == code
+    assert await rig.grants(code) == [done]
+    time = rig.time()
+    await rig.sign_in("t1", nonce(time, "acct-1"), time)
+    linked = await rig.state(rig.linker(), code, "completed")
+    await rig.sign_in("t1", nonce(time, "acct-1"), time)
+    assert await rig.grants(code) == [linked]
+    assert rig.ring.count("exchange") == rig.ring.count("post") == 1
+
+
+async def test_a_batch_wakes_advance(rig: Rig) -> None:
+    assert not rig.intake.wake.is_set()
+    await rig.code("acct-1")
+    assert rig.intake.wake.is_set()
+    assert list(rig.intake.stepped) == []
+
+
+@pytest.mark.parametrize("topic", ["code.received", "link.requested"])
+async def test_what_is_no_record_of_ours_is_buried_and_the_rest_taken_in(rig: Rig, topic: str) -> None:
+    bad = msgspec.structs.replace(held(topic, "k", _code(rig)), value=b'{"x":')
+    results = await rig.feed(bad, held("code.received", "good", _code(rig)))
+    assert isinstance(results[0], Rejected)
+    assert results[0].reason == "malformed"
+    assert results[1] == ()
+    assert len(await rig.grants("good")) == 1
+
+
+async def test_a_sign_in_that_cannot_be_opened_or_be_rings_is_buried(rig: Rig) -> None:
+    altered = msgspec.structs.replace(rig.request("t1", nonce("1", "a"), rig.time(), "u1"), secret=b"altered")
+    odd_time = rig.request("t2", nonce("1", "a"), "12", "u1")
+    odd_nonce = rig.request("t3", "short", rig.time(), "u1")
+    results = await rig.feed(*(held("link.requested", _id(asked), asked) for asked in (altered, odd_time, odd_nonce)))
+    assert [type(result) for result in results] == [Rejected] * 3
+
+
+def _id(asked: LinkRequested) -> str:
+    return asked.attempt
+
+
+def _code(rig: Rig) -> CodeReceived:
+    sealed = rig.request("x", nonce("1", "a"), rig.time(), "u1")
+    return CodeReceived(code=sealed.secret, received_at=sealed.requested_at)
