@@ -33,7 +33,6 @@ async def measure(on: Ground, rounds: int) -> list[Figure]:
     return [
         versus(
             "deliver / bare aiohttp client with as many in flight",
-            "events/s",
             0.5,
             ours,
             bare,
