@@ -41,6 +41,11 @@ class Process:
         """The process id while the process lives."""
         return self._popen.pid if self._popen is not None and self._popen.poll() is None else None
 
+    @property
+    def code(self) -> int | None:
+        """How the process ended (minus the signal's number where one ended it); None while it lives or before it began."""
+        return self._popen.poll() if self._popen is not None else None
+
     def run(self, command: Sequence[str], environ: Mapping[str, str] | None = None) -> None:
         """Run a command to its end as the server's user; StartFailed with what it printed if it fails."""
         done = subprocess.run(  # noqa: S603  # our own command line

@@ -1,0 +1,175 @@
+"""The commands as an operator meets them: what they write, say and refuse."""
+
+import asyncio
+import os
+import stat
+import sys
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from deploy.demo.installation import Installation
+from tests.chaos.generator import body, signature
+from tests.chaos.world import Sink, installation
+
+PORTAL = {
+    "RINGHOOK_RING_CLIENT_ID": "client",
+    "RINGHOOK_RING_CLIENT_SECRET": "client-secret",
+    "RINGHOOK_RING_HMAC_KEY": "canary-hmac-key",
+    "RINGHOOK_PUBLIC_URL": "https://ring.example.com",
+}
+
+
+async def ringhook(*words: str, cwd: Path, **environment: str) -> tuple[int, str]:
+    """Run a command to its end; return its exit code and everything it printed."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "deploy.command", *words),
+        cwd=cwd,
+        env={"PATH": os.defpath, **environment},
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    out, _ = await asyncio.wait_for(process.communicate(), 60)
+    return process.returncode or 0, out.decode()
+
+
+@pytest.fixture
+async def sink() -> Sink:
+    made = Sink()
+    made.url = "http://127.0.0.1:9/"
+    return made
+
+
+async def test_what_init_writes_is_complete_but_for_the_portals_values(tmp_path: Path) -> None:
+    code, said = await ringhook("init", str(tmp_path / "ring"), cwd=tmp_path, **PORTAL)
+    assert code == 0
+    assert "https://ring.example.com/ring/token-exchange/" in said
+    assert 'own "Log in with Ring" button only allowlists a tester' in said
+    assert "canary" not in said
+    secrets = tmp_path / "ring" / ".env"
+    assert stat.S_IMODE(secrets.stat().st_mode) == 0o600
+    assert await ringhook("config", "check", cwd=tmp_path / "ring") == (
+        0,
+        "The configuration of up is complete. Destinations: none.\n",
+    )
+
+
+async def test_init_never_overwrites(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("mine\n")
+    code, said = await ringhook("init", cwd=tmp_path)
+    assert code == 2
+    assert "nothing was written" in said
+    assert (tmp_path / ".env").read_text() == "mine\n"
+
+
+async def test_everything_wrong_with_a_configuration_is_one_message_and_exit_code_2(tmp_path: Path) -> None:
+    await ringhook("init", cwd=tmp_path)
+    (tmp_path / "ringhook.toml").write_text(
+        '[signin]\nkind = "oauth"\n\n[[destination]]\nname = "Bad Name"\nurl = "http://127.0.0.1/"\ncolour = "red"\n'
+    )
+    code, said = await ringhook("up", cwd=tmp_path, RINGHOOK_INGRESS_DEADLINE_S="4", RINGHOOK_RING_HMAC_KEY="canary \n")
+    assert code == 2
+    for expected in (
+        "missing: RINGHOOK_RING_CLIENT_ID",
+        "missing: RINGHOOK_PUBLIC_URL",
+        "ringhook.toml:2: kind",
+        "ringhook.toml:7: colour is not known",
+        "RINGHOOK_INGRESS_DEADLINE_S: the ingress deadline must be above 0 and under 4 s",
+        "RINGHOOK_RING_HMAC_KEY: has white space",
+    ):
+        assert expected in said
+    assert "canary" not in said
+    assert "Traceback" not in said
+
+
+async def test_a_second_up_on_the_same_files_is_refused_with_the_first_ones_pid(tmp_path: Path, sink: Sink) -> None:
+    made = installation(tmp_path, sink)
+    async with made.running("up"):
+        code, said = await ringhook("up", "-C", str(tmp_path), cwd=tmp_path, **made.environment, RINGHOOK_INTERNAL_LISTEN=":0")
+        assert code == 2
+        assert str(made.roles["up"].process.pid) in said
+        assert "Traceback" not in said
+
+
+async def test_a_role_on_sqlite_says_what_to_run_instead(tmp_path: Path, sink: Sink) -> None:
+    made = installation(tmp_path, sink)
+    code, said = await ringhook("dispatch", "-C", str(tmp_path), cwd=tmp_path, **made.environment)
+    assert (code, "run `ringhook up`" in said) == (2, True)
+
+
+@pytest.mark.kafka
+@pytest.mark.postgres
+async def test_a_role_names_the_command_that_mends_what_it_misses(
+    tmp_path: Path, sink: Sink, kafka_url: str, postgres_url: str, namespace: str
+) -> None:
+    more = {"RINGHOOK_BUS_URL": kafka_url, "RINGHOOK_STORE_URL": postgres_url, "RINGHOOK_NAMESPACE": namespace}
+    made = installation(tmp_path, sink, **more, RINGHOOK_SINGLE_BROKER="yes")
+    at = {"cwd": tmp_path, **made.environment}
+
+    async def said(*words: str) -> tuple[int, str]:
+        return await ringhook(*words, "-C", str(tmp_path), **at)  # type: ignore[arg-type] # cwd is the path among them
+
+    code, words = await said("dispatch")
+    assert (code, "ringhook migrate" in words) == (2, True)
+    assert (await said("migrate"))[0] == 0
+    code, words = await said("dispatch")
+    assert (code, "ringhook topics apply" in words, f"{namespace}.webhook.received.v1" in words) == (2, True, True)
+    assert (await said("topics", "check"))[0] == 1
+    code, words = await said("topics", "apply")
+    assert (code, f"{namespace}.event.recorded.v1" in words) == (0, True)
+    assert await said("topics", "apply") == (0, "Every topic is there and as it must be: nothing was done.\n")
+    assert (await said("topics", "check"))[0] == 0
+    code, words = await said("topics", "acls")
+    assert (code, f"--topic '{namespace}.webhook.received.v1'" in words) == (0, True)
+    at["RINGHOOK_NAMESPACE"] = "another"
+    code, words = await said("dispatch")
+    assert (code, f"belongs to namespace '{namespace}'" in words) == (2, True)
+
+
+async def test_sigterm_finishes_what_is_in_flight_and_exits_0(tmp_path: Path) -> None:
+    async with Sink().open() as sink:
+        made = installation(tmp_path, sink)
+        async with made.running("up"), aiohttp.ClientSession() as client:
+            role = made.roles["up"]
+            posting = [asyncio.create_task(post(client, made, number)) for number in range(200)]
+            await asyncio.wait(posting, return_when=asyncio.FIRST_COMPLETED)
+            await role.stop()
+            statuses = await asyncio.gather(*posting)
+            assert role.process.code == 0, role.log()
+            assert "Traceback" not in role.log()
+    assert set(statuses) <= {200, 503, None}  # None: it came after the door was closed
+    assert 200 in statuses
+
+
+async def post(client: aiohttp.ClientSession, made: Installation, number: int) -> int | None:
+    raw = body(f"term-{number}", "account", "device", 1_800_000_000 + number)
+    try:
+        async with client.post(f"{made.public}/ring/webhook", data=raw, headers={"X-Signature": signature(raw)}) as answer:
+            return answer.status
+    except aiohttp.ClientError:
+        return None
+
+
+async def test_every_figure_that_operators_watch_is_there(tmp_path: Path, sink: Sink) -> None:
+    made = installation(tmp_path, sink)
+    async with made.running("up"), aiohttp.ClientSession() as client, client.get(f"{made.internal}/metrics") as answer:
+        text = await answer.text()
+    names = {line.split()[2] for line in text.splitlines() if line.startswith("# HELP ringhook_")}
+    assert {
+        "ringhook_requests_total",
+        "ringhook_bus_publish_seconds",
+        "ringhook_requests_in_flight",
+        "ringhook_webhook_verify_failures_total",
+        "ringhook_events_total",
+        "ringhook_lag_records",
+        "ringhook_oldest_unprocessed_seconds",
+        "ringhook_link_steps_total",
+        "ringhook_link_deadline_margin_seconds",
+        "ringhook_delivery_attempts_total",
+        "ringhook_delivery_oldest_undelivered_age_seconds",
+        "ringhook_delivery_dead_letters_total",
+        "ringhook_buried_total",
+        "ringhook_worker_restarts_total",
+    } <= names, sorted(names)
