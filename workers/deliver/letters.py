@@ -5,34 +5,34 @@ from hashlib import sha256
 from typing import Final
 
 import orjson
+from msgspec.structs import replace
 
 from schemas.events import Event
 from schemas.topics import DELIVERY_ATTEMPTED, dead, delivery
 from workers.bus.contract import Held, Record
 from workers.deliver.policy import Attempt, Bury, Tries
+from workers.runtime.dead import letter
 
 Headers = tuple[tuple[str, bytes], ...]
 NEVER_SENT: Final = b"none"
 
 
 def dead_letter(destination: str, held: Held, decision: Bury, tries: Tries | None, now: datetime) -> Record:
-    """Return the record as it was, plus why, when, how often, the last status and the whole history, as headers."""
+    """Return the record as it was, plus why, when, how often and whence, the last outcome and the history, as headers."""
     told = tries.history if tries else ()
+    attempts = tries.made if tries else 0
+    plain = letter(held, decision.reason, at=now, attempts=attempts, topic=dead(delivery(destination)))
     extra: Headers = (
-        ("dead_reason", decision.reason.encode()),
-        ("dead_at", now.isoformat().encode()),
-        ("dead_attempts", str(tries.made if tries else 0).encode()),
         ("dead_status", _outcome(told[-1]).encode() if told else NEVER_SENT),
         ("dead_history", orjson.dumps([_line(attempt) for attempt in told])),
-        ("dead_from", f"{held.topic}/{held.index}/{held.offset}".encode()),
     )
-    return Record(topic=dead(delivery(destination)), key=held.key, value=held.value, headers=(*held.headers, *extra))
+    return replace(plain, headers=(*plain.headers, *extra))
 
 
-def shortened(letter: Record) -> Record:
+def shortened(whole: Record) -> Record:
     """Return a dead letter that did not fit without its body: coordinates and hash lead to it."""
-    digest = sha256(letter.value).hexdigest().encode()
-    return Record(topic=letter.topic, key=letter.key, value=b"", headers=(*letter.headers, ("dead_body_sha256", digest)))
+    digest = sha256(whole.value).hexdigest().encode()
+    return replace(whole, value=b"", headers=(*whole.headers, ("dead_body", b"omitted"), ("dead_body_sha256", digest)))
 
 
 def _outcome(attempt: Attempt) -> str:

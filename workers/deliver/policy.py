@@ -42,7 +42,8 @@ class Tries(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     spent: int = 0
     refused: int = 0
     asked: float | None = None  # the latest answer's Retry-After, seconds
-    answered: bool = False  # the latest attempt brought an HTTP answer about the event: neither silence nor 401, 404, 429 …
+    answered: bool = False  # the latest attempt brought an answer that may be about the event: neither silence nor 401, 404 …
+    limited: bool = False  # it brought 429
     single: bool = False  # an earlier event of its key was buried, and none succeeded since
     history: tuple[Attempt, ...] = ()
 
@@ -90,7 +91,8 @@ def attempted(tries: Tries | None, verdict: Verdict, answer: Answer, began: date
         made=before.made + 1,
         refused=before.refused + (verdict is Verdict.REFUSED),
         asked=answer.asked,
-        answered=answer.status is not None and answer.status >= 400 and answer.status not in _DESTINATION | {429},  # noqa: PLR2004 -- HTTP
+        answered=answer.status is not None and answer.status >= 400 and answer.status not in _DESTINATION,  # noqa: PLR2004 -- HTTP
+        limited=answer.status == 429,  # noqa: PLR2004 -- Too Many Requests
         single=single,
         history=(*before.history, line)[-HISTORY_LIMIT:],
     )
@@ -138,9 +140,10 @@ class Standard(msgspec.Struct, frozen=True, gc=False):
     def _spends(self, tries: Tries, health: Health) -> bool:
         """Say whether the event, not its destination, is to blame for this attempt.
 
-        Silence and 401, 404, 429 … speak of the destination: they count only where it showed life since the attempt before.
+        Silence and 401, 404 … speak of the destination: they count only where it showed life since the attempt before.
+        429 never counts: it speaks of all events alike.
         """
-        if health.failing or health.life is None:
+        if health.failing or health.life is None or tries.limited:
             return False
         return health.life >= (tries.first if tries.answered else tries.previous)
 

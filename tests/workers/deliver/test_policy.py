@@ -53,6 +53,8 @@ def test_every_status_has_the_verdict_of_the_design(status: int | None) -> None:
         (500, {"spent": 8}, UNPROVEN, Again(LATER + seconds(60), spent=False)),
         (None, {"spent": 8}, ALIVE, Bury("exhausted")),
         (None, {"spent": 8}, UNPROVEN, Again(LATER + seconds(60), spent=False)),
+        (429, {"spent": 8}, ALIVE, Again(LATER + seconds(60), spent=False)),
+        (503, {"spent": 8}, ALIVE, Bury("exhausted")),
         (422, {"refused": 1}, ALIVE, Again(LATER + seconds(1))),
         (422, {"refused": 3, "spent": 2}, ALIVE, Bury("refused")),
         (422, {"refused": 3}, UNPROVEN, Again(LATER + seconds(1), spent=False)),
