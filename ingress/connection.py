@@ -37,6 +37,11 @@ class Connection(web.RequestHandler):
         elif self.headers_since is None and self._waiter is not None:
             self.headers_since = self._loop.time()
 
+    def resume_reading(self, resume_parser: bool = True) -> None:  # noqa: FBT001, FBT002 - aiohttp's signature
+        """Resume only what was paused: aiohttp asks for it after each read, and parses nothing once more each time."""
+        if self._reading_paused:
+            super().resume_reading(resume_parser)
+
     def handle_error(
         self,
         request: web.BaseRequest,
