@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 from typing import Final, NamedTuple
 
 from workers.bus.contract import Held, Record
@@ -9,6 +10,7 @@ from workers.bus.sqlite.file import rowid
 from workers.bus.sqlite.times import moment
 
 _ROWS: Final = (256, 128, 64, 32, 16, 8, 4, 2, 1)
+_INSERT: Final = {size: "insert into record values " + ",".join(["(?,?,?,?,?)"] * size) for size in _ROWS}  # noqa: S608  (only question marks)
 
 
 class Row(NamedTuple):
@@ -24,12 +26,19 @@ class Batch:
     """One transaction under way: what its deeds may see and add."""
 
     def __init__(self, link: sqlite3.Connection, ends: Mapping[int, int], now: int) -> None:
-        self.link = link
         self.now = now
+        self._link = link
         self.ends: dict[int, int] = {}  # of the slots that grow
         self._before = ends
         self._unwritten: list[tuple[int, int, bytes, bytes, bytes]] = []
         self._added: list[tuple[int, Row]] = []
+
+    @property
+    def link(self) -> sqlite3.Connection:
+        """The connection, inside the transaction; one that only appends a record needs none, and three statements become one."""
+        if not self._link.in_transaction:
+            self._link.execute("begin immediate")
+        return self._link
 
     def end(self, slot: int) -> int:
         """Return the offset that the slot's next record gets."""
@@ -46,13 +55,23 @@ class Batch:
 
     def flush(self) -> None:
         """Hand the records to SQLite: many per statement, as each statement gives up the interpreter's lock several times."""
-        rows, at = self._unwritten, 0
+        rows, self._unwritten = self._unwritten, []
+        link, at = (self._link if len(rows) in _ROWS else self.link), 0
         for size in _ROWS:
             while len(rows) - at >= size:
-                values = ",".join(["(?,?,?,?,?)"] * size)
-                self.link.execute(f"insert into record values {values}", [field for row in rows[at : at + size] for field in row])  # noqa: S608  (only question marks)
+                link.execute(_INSERT[size], list(chain.from_iterable(rows[at : at + size])))
                 at += size
-        self._unwritten = []
+
+    def commit(self) -> None:
+        """Write what is unwritten and end the transaction."""
+        self.flush()
+        if self._link.in_transaction:
+            self._link.execute("commit")
+
+    def close(self) -> None:
+        """Undo what was not committed."""
+        if self._link.in_transaction:
+            self._link.execute("rollback")
 
     def held(self) -> Iterator[tuple[int, Held]]:
         """Yield what was appended, by slot, as readers get it."""

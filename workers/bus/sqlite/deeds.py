@@ -3,7 +3,7 @@
 import sqlite3
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
@@ -14,6 +14,8 @@ from workers.bus.sqlite.times import micros
 from workers.bus.sqlite.writer import Deed
 from workers.bus.wire import pack
 
+pack_positions: Final = msgspec.msgpack.Encoder().encode
+unpack_positions: Final = msgspec.msgpack.Decoder(dict[int, int]).decode
 Beginning = Literal["first", "end"] | datetime
 
 
@@ -69,8 +71,9 @@ def begin(group: str) -> Deed[Member]:
         query = (
             "insert into member values (?, 1, 0) on conflict do update set session = session + 1, absent = 0 returning session"
         )
-        found = batch.link.execute(query, (group,)).fetchall()
-        return Member(group, int(found[0][0]))
+        session = int(batch.link.execute(query, (group,)).fetchall()[0][0])
+        batch.link.execute("update lane set session = ? where grp = ?", (session, group))
+        return Member(group, session)
 
     return deed
 
@@ -79,48 +82,51 @@ def opening(member: Member, lane: Read, lanes: Sequence[Read], start: Beginning)
     """Answer where the lane starts. Positions that the group lacks are committed by `start`, for all lanes at one moment."""
 
     def deed(batch: Batch) -> Start:
-        _fence(batch, member)
-        held = dict(batch.link.execute("select slot, next from position where grp = ?", (member.group,)).fetchall())
-        for slot in (slot for each in lanes for slot in each.slots.values() if slot not in held):
-            held[slot] = _place(batch, slot, start)
-            _move(batch, member.group, slot, held[slot])
+        if batch.link.execute("select session from member where grp = ?", (member.group,)).fetchall() != [(member.session,)]:
+            raise Revoked
+        held = positions(batch.link, member.group)
+        for each in lanes:
+            if missing := set(each.slots.values()) - set(held):
+                held |= {slot: _place(batch, slot, start) for slot in missing}
+                _begin(batch.link, member, each.index, {slot: held[slot] for slot in each.slots.values()})
         return _start(batch.link, member.group, lane, held)
 
     return deed
 
 
-def commit(member: Member, index: int, positions: Mapping[int, int], note: bytes, outputs: Sequence[Row]) -> Deed[None]:
+def commit(member: Member, index: int, next_: Mapping[int, int], note: bytes, outputs: Sequence[Row]) -> Deed[None]:
     """Write positions (by slot), note and outputs, or refuse: Revoked for a former session, ValueError above the end."""
+    words = "update lane set next = ?, note = ? where grp = ? and idx = ? and session = ?"  # the fence is in the same words
+    values = (pack_positions(next_), note, member.group, index, member.session)
 
     def deed(batch: Batch) -> None:
-        _fence(batch, member)
-        for slot, position in positions.items():
+        for slot, position in next_.items():
             if position > batch.end(slot):
                 raise ValueError(f"position {position} is above the log's end {batch.end(slot)}")
-        for slot, position in positions.items():
-            _move(batch, member.group, slot, position)
-        batch.link.execute(
-            "insert into note values (?, ?, ?) on conflict do update set note = excluded.note", (member.group, index, note)
-        )
+        if not batch.link.execute(words, values).rowcount:
+            raise Revoked
         batch.add(outputs)
 
     return deed
 
 
-def _fence(batch: Batch, member: Member) -> None:
-    if batch.link.execute("select session from member where grp = ?", (member.group,)).fetchall() != [(member.session,)]:
-        raise Revoked
+def positions(link: sqlite3.Connection, group: str) -> dict[int, int]:
+    """Return a group's positions by slot."""
+    held: dict[int, int] = {}
+    for (packed,) in link.execute("select next from lane where grp = ?", (group,)).fetchall():
+        held |= unpack_positions(packed)
+    return held
 
 
-def _move(batch: Batch, group: str, slot: int, position: int) -> None:
-    batch.link.execute(
-        "insert into position values (?, ?, ?) on conflict do update set next = excluded.next", (group, slot, position)
-    )
+def _begin(link: sqlite3.Connection, member: Member, index: int, next_: Mapping[int, int]) -> None:
+    # the conflict: a topic has joined the group
+    words = "insert into lane values (?, ?, ?, ?, x'') on conflict do update set next = excluded.next"
+    link.execute(words, (member.group, index, member.session, pack_positions(next_)))
 
 
 def _start(link: sqlite3.Connection, group: str, lane: Read, held: Mapping[int, int]) -> Start:
     firsts = dict(link.execute("select id, first from slot").fetchall())
-    note = link.execute("select note from note where grp = ? and idx = ?", (group, lane.index)).fetchall()
+    note = link.execute("select note from lane where grp = ? and idx = ?", (group, lane.index)).fetchall()
     return Start(
         next={topic: max(held[slot], firsts[slot]) for topic, slot in lane.slots.items()},
         note=note[0][0] if note else b"",

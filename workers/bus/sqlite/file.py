@@ -27,8 +27,9 @@ create table if not exists record (id integer primary key, -- slot << 40 | offse
 create table if not exists member (grp text primary key, session integer not null,
   absent integer not null default 0 -- seconds that the bus ran without it
   ) without rowid;
-create table if not exists position (grp text, slot integer, next integer not null, primary key (grp, slot)) without rowid;
-create table if not exists note (grp text, idx integer, note blob not null, primary key (grp, idx)) without rowid;
+create table if not exists lane (grp text, idx integer, session integer not null,
+  next blob not null, -- positions by slot
+  note blob not null, primary key (grp, idx)) without rowid;
 create table if not exists holder (name text primary key, epoch integer not null) without rowid;
 """
 

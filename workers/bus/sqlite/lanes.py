@@ -55,7 +55,8 @@ class SqliteLane:
         self.index = lane.index
         self._bus, self._session, self._member, self._lane, self._lanes = bus, session, member, lane, lanes
         self._start, self._atomic = start, atomic
-        self._next: dict[str, int] = {}
+        self._next: dict[str, int] = {}  # to be read, by topic
+        self._committed: dict[int, int] = {}  # by slot
         self._news = asyncio.Event()
         session.wakes(self._news)
 
@@ -64,6 +65,7 @@ class SqliteLane:
         self._session.check()
         begun = await self._ask(deeds.opening(self._member, self._lane, self._lanes, self._start))
         self._next = dict(begun.next)
+        self._committed = {self._lane.slots[topic]: position for topic, position in begun.next.items()}
         if begun.gaps:
             RECORDS_EXPIRED.labels(self._member.group).inc(sum(begun.gaps.values()))
         return begun
@@ -123,10 +125,11 @@ class SqliteLane:
         self._session.check()
         allowed(outputs, atomic=self._atomic)
         size = fits(outputs)
-        positions = {self._lane.slots[topic]: position for topic, position in next.items()}
+        following = self._committed | {self._lane.slots[topic]: position for topic, position in next.items()}
         added = deeds.rows(self._bus.layout, outputs)
         with counted(COMMITS), COMMIT_SECONDS.time():
-            await self._ask(deeds.commit(self._member, self.index, positions, noted(note), added), size)
+            await self._ask(deeds.commit(self._member, self.index, following, noted(note), added), size)
+        self._committed = following
         RECORDS_PUBLISHED.inc(len(outputs))
 
     async def _ask(self, deed: Deed[Answer], size: int = 0) -> Answer:

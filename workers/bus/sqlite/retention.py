@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from workers.bus.sqlite.batch import Batch
-from workers.bus.sqlite.deeds import since
+from workers.bus.sqlite.deeds import since, unpack_positions
 from workers.bus.sqlite.file import coordinates, rowid
 from workers.bus.sqlite.times import micros
 from workers.bus.sqlite.writer import Deed
@@ -53,9 +53,10 @@ def superseded(rows: Sequence[tuple[int, bytes]], below: int) -> list[int]:
 def positions(link: sqlite3.Connection, absent: timedelta) -> dict[int, list[int]]:
     """Return the positions by slot of all groups that were not absent for longer."""
     held: dict[int, list[int]] = {}
-    query = "select slot, next from position join member using (grp) where absent <= ?"
-    for slot, position in link.execute(query, (absent.total_seconds(),)).fetchall():
-        held.setdefault(slot, []).append(position)
+    query = "select next from lane join member using (grp) where absent <= ?"
+    for (packed,) in link.execute(query, (absent.total_seconds(),)).fetchall():
+        for slot, position in unpack_positions(packed).items():
+            held.setdefault(slot, []).append(position)
     return held
 
 

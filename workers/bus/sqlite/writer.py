@@ -141,15 +141,12 @@ class Writer:
     def _transact(self, tickets: Sequence[Ticket], batch: Batch) -> None:
         if self.failure:
             raise self.failure
-        self._link.execute("begin immediate")
         try:
             for ticket in tickets:
                 ticket.run(batch)
-            batch.flush()
-            self._link.execute("commit")
+            batch.commit()
         finally:
-            if self._link.in_transaction:
-                self._link.execute("rollback")
+            batch.close()
 
     def _verdict(self, error: Exception) -> BusUnavailable:
         if isinstance(error, BusUnavailable):
