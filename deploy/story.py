@@ -6,9 +6,9 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from aiohttp import web
-from workers.notice import first_contacts
 
 from schemas.findings.contact import CONNECTED, story
+from workers.notice import first_contacts
 from workers.runtime.database import Database
 
 LOOK: Final = timedelta(seconds=2)
