@@ -21,7 +21,7 @@ from workers.bus.kafka.patience import Patience
 from workers.bus.kafka.session import Feed, Plan, Sessions
 from workers.bus.kafka.transaction import Transactor
 from workers.bus.kafka.url import Address
-from workers.bus.kafka.wire import Wire
+from workers.bus.kafka.wire import Wire, whole
 from workers.bus.metrics import CONSUMERS_REBUILT
 
 POLL_MS: Final = 500
@@ -60,6 +60,7 @@ async def consume(address: Address, plan: Plan) -> None:
             CONSUMERS_REBUILT.labels(reason).inc()
             if member.worked:
                 patience.reset()
+                failing = ""
             if failing != (failing := type(error).__name__):
                 log.warning("consumer.rebuilt", group=plan.group, reason=reason, error=failing, detail=str(error))
             await patience.pause(plan.stop)
@@ -102,7 +103,7 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
         me = Membership(coordinator.group_id, coordinator.member_id, coordinator.generation)
         feed = Feed(self._consumer)
         feed.park()
-        self._assigned = me, feed, whole(assigned, self._topics.values())
+        self._assigned = me, feed, complete(assigned, self._topics.values())
         self._since = asyncio.get_running_loop().time()
         self._changed.set()
 
@@ -111,7 +112,7 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
         for topic, physical in self._topics.items():
             _same_count(physical, self._wire.count(physical), self._plan.names.counts[topic])
         async with asyncio.timeout(ANSWER * 2):
-            await self._consumer.start()
+            await whole(self._consumer.start(), ANSWER)
         self._consumer.subscribe(topics=list(self._topics.values()), listener=self)
 
     async def _serve(self) -> None:
@@ -210,7 +211,7 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
         await self._wire.close()
 
 
-def whole(assigned: Collection[Any], topics: Collection[str]) -> frozenset[int]:
+def complete(assigned: Collection[Any], topics: Collection[str]) -> frozenset[int]:
     """Return the indexes of which every topic's partition is assigned; the others stay closed."""
     by_index: dict[int, set[str]] = {}
     for topic, partition in assigned:

@@ -41,12 +41,13 @@ class Ask:
 
     def __init__(self, struct: Any) -> None:  # noqa: ANN401 (aiokafka ships no types)
         self._struct = struct
+        self.name: str = type(struct).__name__
 
     def prepare(self, versions: Mapping[int, tuple[int, int]]) -> Any:  # noqa: ANN401 (aiokafka ships no types)
         """Return the struct that goes over the wire; called by aiokafka's connection."""
         low, high = versions.get(self._struct.API_KEY, (0, -1))
         if not low <= self._struct.API_VERSION <= high:
-            raise IncompatibleBrokerVersion(f"{type(self._struct).__name__}: brokers ≥ 4.0 are needed")
+            raise IncompatibleBrokerVersion(f"{self.name}: brokers ≥ 4.0 are needed")
         return self._struct
 
 

@@ -1,5 +1,6 @@
 """Topics as they must be: created, mended and checked. What a topic should have is decided by pure functions."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from datetime import timedelta
@@ -14,7 +15,7 @@ from workers.bus.kafka.batch import BATCH_LIMIT
 from workers.bus.kafka.codes import NONE, TOPIC_EXISTS, Refused
 from workers.bus.kafka.eos import alter_configs
 from workers.bus.kafka.url import parse
-from workers.bus.kafka.wire import Wire
+from workers.bus.kafka.wire import PAUSE, Wire
 
 ANSWER: Final = 15.0  # seconds for the controller
 TOPIC: Final = 2  # Kafka's number for that kind of resource
@@ -38,22 +39,19 @@ async def apply(url: str, *, namespace: str, topics: Collection[Topic], single_b
     Partition counts are never changed (keys would move): `check` names them. BusUnavailable, or Refused with Kafka's error.
     """
     async with _admin(url) as wire:
-        found = await _find(wire, [physical(namespace, topic.name) for topic in topics])
-        missing = [topic for topic in topics if physical(namespace, topic.name) not in found]
+        found, names = await _find(wire, namespace, topics), {physical(namespace, topic.name): topic for topic in topics}
+        missing = [topic for name, topic in names.items() if name not in found]
         done = await _create(wire, namespace, missing, single_broker=single_broker)
-        changes = {
-            name: change
-            for topic in topics
-            if (name := physical(namespace, topic.name)) in found
-            and (change := mended(topic, found[name], single_broker=single_broker))
-        }
-        return [*done, *await _alter(wire, changes)]
+        changes = {name: mended(names[name], has, single_broker=single_broker) for name, has in found.items()}
+        done += await _alter(wire, {name: change for name, change in changes.items() if change})
+        await _settled(wire, namespace, topics, single_broker=single_broker)
+        return done
 
 
 async def check(url: str, *, namespace: str, topics: Collection[Topic], single_broker: bool = False) -> Sequence[str]:
     """Return each difference from what ringhook needs, in words; empty if all is well. BusUnavailable if Kafka is not there."""
     async with _admin(url) as wire:
-        found = await _find(wire, [physical(namespace, topic.name) for topic in topics])
+        found = await _find(wire, namespace, topics)
         old = [] if await _modern(wire) else ["the brokers are older than Apache Kafka 4.0"]
     named = [(physical(namespace, topic.name), topic) for topic in topics]
     return old + [
@@ -121,8 +119,8 @@ def _ms(span: timedelta) -> str:
     return str(int(span / timedelta(milliseconds=1)))
 
 
-async def _find(wire: Wire, names: Sequence[str]) -> dict[str, Found]:
-    answer = await wire.ask(wire.anyone(), MetadataRequest(list(names)))
+async def _find(wire: Wire, namespace: str, topics: Collection[Topic]) -> dict[str, Found]:
+    answer = await wire.ask(wire.anyone(), MetadataRequest([physical(namespace, topic.name) for topic in topics]))
     there = {topic: partitions for code, topic, *_, partitions in answer.topics if code == NONE}
     configs = await _configs(wire, list(there))
     return {
@@ -160,7 +158,8 @@ async def _create(wire: Wire, namespace: str, topics: Sequence[Topic], *, single
     for name, code, *_ in answer.topic_errors:
         if code not in (NONE, TOPIC_EXISTS):
             raise Refused(f"CreateTopics of {name}", code)
-    return [f"{row[0]}: created with {row[1]} partitions" for row in rows]
+    made = {name for name, code, *_ in answer.topic_errors if code == NONE}
+    return [f"{row[0]}: created with {row[1]} partitions" for row in rows if row[0] in made]
 
 
 async def _alter(wire: Wire, changes: Mapping[str, Mapping[str, str]]) -> list[str]:
@@ -171,6 +170,20 @@ async def _alter(wire: Wire, changes: Mapping[str, Mapping[str, str]]) -> list[s
         if code != NONE:
             raise Refused(f"IncrementalAlterConfigs of {name}", code)
     return [f"{name}: {key} set to {value}" for name, change in changes.items() for key, value in change.items()]
+
+
+async def _settled(wire: Wire, namespace: str, topics: Collection[Topic], *, single_broker: bool) -> None:
+    """Return once the brokers tell of it all; the controller answers a little before they do."""
+    left = list(topics)
+    async with asyncio.timeout(ANSWER):
+        while left:
+            found = await _find(wire, namespace, left)
+            left = [topic for topic in left if _unsettled(topic, found.get(physical(namespace, topic.name)), single_broker)]
+            await asyncio.sleep(PAUSE if left else 0)
+
+
+def _unsettled(topic: Topic, found: Found | None, single_broker: bool) -> bool:  # noqa: FBT001 (passed on)
+    return found is None or bool(mended(topic, found, single_broker=single_broker))
 
 
 async def _modern(wire: Wire) -> bool:

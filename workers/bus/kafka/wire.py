@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Coroutine
 from typing import Any, Final
 
 from aiokafka.client import AIOKafkaClient, ConnectionGroup, CoordinationType
@@ -35,14 +35,14 @@ class Wire:
     async def open(self, topics: Collection[str] = ()) -> None:
         """Learn where brokers and these topics are, or raise Broken within the patience."""
         async with self._patient("find the cluster"):
-            await self.client.bootstrap()
+            await whole(self.client.bootstrap(), self._patience)
             if topics:
                 await self.client.set_topics(topics)
 
     async def ask(self, node: int, request: object, *, coordination: bool = False) -> Answer:
         """Return a broker's answer, or raise Broken within the patience."""
         group = ConnectionGroup.COORDINATION if coordination else ConnectionGroup.DEFAULT
-        async with self._patient(type(request).__name__):
+        async with self._patient(_name(request)):
             return await self.client.send(node, request, group=group)
 
     async def insist(self, kind: int, key: str, request: object, code: Callable[[Answer], int], *, deadline: float) -> Answer:
@@ -59,7 +59,7 @@ class Wire:
                 self.forget(kind, key)
             pause = MOMENT if said == CONCURRENT_TRANSACTIONS else PAUSE
             if said not in AGAIN or asyncio.get_running_loop().time() + pause > deadline:
-                raise Refused(type(request).__name__, said)
+                raise Refused(_name(request), said)
             await asyncio.sleep(pause)
 
     async def coordinator(self, kind: int, key: str) -> int:
@@ -124,3 +124,18 @@ class Wire:
             raise Misconfigured(str(error)) from error
         except (KafkaError, OSError, TimeoutError, EOFError) as error:
             raise Broken(f"{what}: {type(error).__name__}") from error
+
+
+async def whole(making: Coroutine[Any, Any, object], patience: float) -> None:
+    """Let aiokafka finish what it makes even if nobody waits any more: cut short it leaves a connection open."""
+    task = asyncio.ensure_future(making)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task], timeout=patience)
+        task.cancel()
+        raise
+
+
+def _name(request: object) -> str:
+    return str(getattr(request, "name", type(request).__name__))
