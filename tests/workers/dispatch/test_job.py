@@ -124,17 +124,21 @@ async def recorded(bus: Bus) -> tuple[list[Event], list[tuple[str, str]]]:
 
 
 @pytest.fixture(params=["sqlite", pytest.param("kafka", marks=[pytest.mark.kafka, pytest.mark.postgres])])
-async def house(request: pytest.FixtureRequest, tmp_path: Path, namespace: str) -> AsyncIterator[House]:
+def urls(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, str]:
     if request.param == "kafka":
-        bus_url, store_url = request.getfixturevalue("kafka_url"), request.getfixturevalue("postgres_url")
+        return request.getfixturevalue("kafka_url"), request.getfixturevalue("postgres_url")
+    return f"sqlite:///{tmp_path}/bus.db", f"sqlite:///{tmp_path}/store.db"
+
+
+@pytest.fixture
+async def house(urls: tuple[str, str], namespace: str) -> AsyncIterator[House]:
+    bus_url, store_url = urls
+    if bus_url.startswith("kafka"):
         await kafka.apply(bus_url, namespace=namespace, topics=USED, single_broker=True)
-        engine: Callable[[], AbstractAsyncContextManager[Bus]] = lambda: kafka.connect(bus_url, namespace=namespace, topics=USED)  # noqa: E731
-    else:
-        bus_url, store_url = f"sqlite:///{tmp_path}/bus.db", f"sqlite:///{tmp_path}/store.db"
-        engine = lambda: cast("AbstractAsyncContextManager[Bus]", sqlite.connect(bus_url, namespace=namespace, topics=USED))  # noqa: E731
+    engine = kafka.connect if bus_url.startswith("kafka") else sqlite.connect
     async with connect(store_url) as database:
         await database.create_all()
-        yield House(engine, database)
+        yield House(lambda: cast("AbstractAsyncContextManager[Bus]", engine(bus_url, namespace=namespace, topics=USED)), database)
 
 
 async def test_copies_near_and_far_come_out_once_and_in_order(house: House) -> None:
