@@ -203,12 +203,14 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
             task.result()
 
     async def _leave(self) -> None:
+        """Go politely if that is quick: aiokafka's `stop` may hang, or raise a CancelledError that nobody asked for."""
+        stopping = asyncio.ensure_future(self._consumer.stop())
         try:
-            async with asyncio.timeout(LEAVING):
-                await self._consumer.stop()
-        except (TimeoutError, KafkaError, OSError):
-            await _abandon(self._consumer)
-        await self._wire.close()
+            await asyncio.wait([stopping], timeout=LEAVING)
+        finally:
+            if not _succeeded(stopping):
+                await _abandon(self._consumer, stopping)
+            await self._wire.close()
 
 
 def complete(assigned: Collection[Any], topics: Collection[str]) -> frozenset[int]:
@@ -247,7 +249,11 @@ def _consumer(address: Address, group_id: str) -> Any:  # noqa: ANN401 (aiokafka
     )
 
 
-async def _abandon(consumer: Any) -> None:  # noqa: ANN401 (aiokafka ships no types)
+def _succeeded(task: asyncio.Task[None]) -> bool:
+    return task.done() and not task.cancelled() and task.exception() is None
+
+
+async def _abandon(consumer: Any, stopping: asyncio.Task[None]) -> None:  # noqa: ANN401 (aiokafka ships no types)
     """End what `stop` could not: its tasks first, then its connections."""
     coordinator, fetcher, client = consumer._coordinator, consumer._fetcher, consumer._client  # noqa: SLF001 (stop hangs)
     owned = [
@@ -257,11 +263,11 @@ async def _abandon(consumer: Any) -> None:  # noqa: ANN401 (aiokafka ships no ty
         getattr(fetcher, "_fetch_task", None),
         *getattr(fetcher, "_pending_tasks", ()),
     ]
-    tasks = [task for task in owned if task is not None]
+    tasks = [stopping, *(task for task in owned if task is not None)]
     for task in tasks:
         task.cancel()
-    if tasks:
-        await asyncio.wait(tasks, timeout=1)
+    done, _ = await asyncio.wait(tasks, timeout=1)
+    await asyncio.gather(*done, return_exceptions=True)
     for conn in client._conns.values():  # noqa: SLF001 (a frozen broker would be waited for)
         if conn._writer is not None:  # noqa: SLF001 (same)
             conn._writer.transport.abort()  # noqa: SLF001 (same)
