@@ -381,6 +381,25 @@ class TestCommitting:
             await on_lane(bus, "group", first)
             await on_lane(bus, "group", second)
 
+    async def test_a_commit_that_cannot_be_meant_is_a_bug_and_shows_nothing(self, engine: Engine) -> None:
+        async def scenario(lane: Lane) -> None:
+            start = await lane.open()
+            with pytest.raises(ValueError, match="note"):
+                await lane.commit(start.next, b"x" * (NOTE_LIMIT + 1))
+            with pytest.raises(ValueError, match="every topic"):
+                await lane.commit({"alpha": 0}, b"half")
+            with pytest.raises(TypeError, match="atomic"):
+                await lane.commit(start.next, b"plain", [record(b"out")])
+            assert start.note == b""
+            await lane.commit(start.next, b"whole")
+
+        async def finds_the_last(lane: Lane) -> None:
+            assert (await lane.open()).note == b"whole"
+
+        async with engine.open() as bus:
+            await on_lane(bus, "group", scenario, topics=["alpha", "beta"], atomic=False)
+            await on_lane(bus, "group", finds_the_last, topics=["alpha", "beta"], atomic=False)
+
     async def test_outputs_of_a_commit_are_records_for_other_groups(self, engine: Engine) -> None:
         async def scenario(lane: Lane) -> None:
             await lane.open()

@@ -18,7 +18,7 @@ from schemas.topics import Topic
 from workers.bus.contract import Bus, Held, Lag, Lane, Publisher, Record, Revoked, Start, Stop, Work
 from workers.bus.partition import partition
 from workers.bus.session import Session, serve
-from workers.bus.wire import allowed, fits, noted
+from workers.bus.wire import check_commit, fits
 
 Beginning = Literal["first", "end"] | datetime
 
@@ -208,8 +208,8 @@ class MemoryLane:
     async def commit(self, next: Mapping[str, int], note: bytes, outputs: Sequence[Record] = ()) -> None:  # noqa: A002  (seam)
         """Show positions, note and outputs together, or raise and show nothing."""
         self._session.check()
-        allowed(outputs, atomic=self._atomic)
+        check_commit(next, note, outputs, self._logs, atomic=self._atomic)
         self._bus.check(outputs)
-        self._bus.memory.notes[self._lane] = noted(note)
+        self._bus.memory.notes[self._lane] = note
         self._bus.memory.next[self._lane] |= next
         self._bus.append(outputs)

@@ -1,6 +1,6 @@
 """What every engine checks of a record before anything is written, and how headers are packed."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 
 import msgspec
@@ -28,17 +28,15 @@ def fits(records: Iterable[Record]) -> int:
     return total
 
 
-def noted(note: bytes) -> bytes:
-    """Return the note, or raise ValueError where it is longer than every engine can keep."""
-    if len(note) > NOTE_LIMIT:
-        raise ValueError(f"a note of {len(note)} bytes; it may have {NOTE_LIMIT}")
-    return note
-
-
-def allowed(outputs: Sequence[Record], *, atomic: bool) -> None:
-    """Raise ValueError where a group that is not atomic commits outputs."""
+def check_commit(
+    following: Collection[str], note: bytes, outputs: Sequence[Record], topics: Collection[str], *, atomic: bool
+) -> int:
+    """Return the outputs' bytes; raise what forbids a lane of these topics to commit this: a bug, or TooLarge."""
+    if set(following) != set(topics) or len(note) > NOTE_LIMIT:
+        raise ValueError(f"a commit names every topic of the lane, and its note has at most {NOTE_LIMIT} bytes")
     if outputs and not atomic:
-        raise ValueError("only a group consumed with atomic=True may commit outputs")
+        raise TypeError("outputs need consume(atomic=True)")
+    return fits(outputs)
 
 
 def pack(headers: Headers) -> bytes:

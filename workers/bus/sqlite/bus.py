@@ -1,6 +1,7 @@
 """The bus itself: publish, consume, exclusive, lag, put together from writer, readers and lanes."""
 
 import asyncio
+import sqlite3
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
@@ -23,7 +24,7 @@ from workers.bus.sqlite.file import Layout, connection, ends, prepare, youngest
 from workers.bus.sqlite.keeper import Keeper, policies
 from workers.bus.sqlite.lag import lag
 from workers.bus.sqlite.lanes import SqliteLane
-from workers.bus.sqlite.place import owned, parse
+from workers.bus.sqlite.place import Place, owned, parse
 from workers.bus.sqlite.reader import Reader
 from workers.bus.sqlite.recent import Recent
 from workers.bus.sqlite.writer import WAITING, Answer, Deed, Writer
@@ -44,17 +45,25 @@ async def connect(url: str, *, namespace: str, topics: Collection[Topic], clock:
     """
     place = parse(url)
     with owned(place):
-        link = await asyncio.to_thread(connection, place.path)
+        link = await asyncio.to_thread(_opened, place)
         try:
             layout = prepare(link, namespace, topics)
             writer = Writer(link, ends(link), youngest(link), clock)
             groups: set[str] = set()
             keeper = Keeper(place, writer, policies(layout, topics), groups, clock)
-            bus = SqliteBus(layout, writer, Reader(place.path, "bus-reader"), keeper, groups)
+            bus = SqliteBus(layout, writer, Reader(place.path, "bus-reader", writer.fail), keeper, groups)
             async with _attended(bus):
                 yield bus
         finally:
             link.close()
+
+
+def _opened(place: Place) -> sqlite3.Connection:
+    try:
+        return connection(place.path)
+    except sqlite3.Error as error:
+        remedy = "restore it from a backup, or move it away to begin anew"
+        raise BusBroken(f"{place.path} cannot be opened: {error}; {remedy}") from error
 
 
 @asynccontextmanager

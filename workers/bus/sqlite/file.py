@@ -44,6 +44,20 @@ def coordinates(row: int) -> tuple[int, int]:
     return row >> OFFSET_BITS, row & _OFFSET
 
 
+FULL: Final = 13  # SQLITE_FULL, https://www.sqlite.org/rescode.html
+BUSY: Final = 5
+
+
+def primary(error: Exception) -> int:
+    """Return SQLite's primary result code, 0 for what is not SQLite's."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
+
+
+def temporary(error: Exception) -> bool:
+    """Say whether the file is whole and may work again; after anything else only a new process may look at it."""
+    return primary(error) in (FULL, BUSY)
+
+
 class Layout(msgspec.Struct, frozen=True):
     """Which slot a (topic, index) has; slots are numbered from 1 and never change."""
 

@@ -36,7 +36,7 @@ class Keeper:
     ) -> None:
         self.refusing = ""
         self._place, self._writer, self._policies, self._present, self._clock = place, writer, policies, present, clock
-        self._reader = Reader(place.path, "bus-keeper")
+        self._reader = Reader(place.path, "bus-keeper", writer.fail)
         self._ballast = place.beside(".ballast")
         self._call = asyncio.Event()
         self._written = 0

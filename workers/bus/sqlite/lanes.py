@@ -17,7 +17,7 @@ from workers.bus.sqlite.file import Layout
 from workers.bus.sqlite.reader import Reader, Span, merge, read
 from workers.bus.sqlite.recent import Recent
 from workers.bus.sqlite.writer import Answer, Deed, Writer
-from workers.bus.wire import allowed, fits, noted
+from workers.bus.wire import check_commit
 
 DEADLINE: Final = 10.0  # seconds for a commit; after it the outcome is unknown
 
@@ -56,7 +56,6 @@ class SqliteLane:
         self._bus, self._session, self._member, self._lane, self._lanes = bus, session, member, lane, lanes
         self._start, self._atomic = start, atomic
         self._next: dict[str, int] = {}  # to be read, by topic
-        self._committed: dict[int, int] = {}  # by slot
         self._news = asyncio.Event()
         session.wakes(self._news)
 
@@ -65,7 +64,6 @@ class SqliteLane:
         self._session.check()
         begun = await self._ask(deeds.opening(self._member, self._lane, self._lanes, self._start))
         self._next = dict(begun.next)
-        self._committed = {self._lane.slots[topic]: position for topic, position in begun.next.items()}
         if begun.gaps:
             RECORDS_EXPIRED.labels(self._member.group).inc(sum(begun.gaps.values()))
         return begun
@@ -123,13 +121,11 @@ class SqliteLane:
     async def commit(self, next: Mapping[str, int], note: bytes, outputs: Sequence[Record] = ()) -> None:  # noqa: A002  (seam)
         """Show positions, note and outputs together, or raise and show nothing; Unknown where the disk did not say."""
         self._session.check()
-        allowed(outputs, atomic=self._atomic)
-        size = fits(outputs)
-        following = self._committed | {self._lane.slots[topic]: position for topic, position in next.items()}
+        size = check_commit(next, note, outputs, self._lane.slots, atomic=self._atomic)
+        following = {self._lane.slots[topic]: position for topic, position in next.items()}
         added = deeds.rows(self._bus.layout, outputs)
         with counted(COMMITS), COMMIT_SECONDS.time():
-            await self._ask(deeds.commit(self._member, self.index, following, noted(note), added), size)
-        self._committed = following
+            await self._ask(deeds.commit(self._member, self.index, following, note, added), size)
         RECORDS_PUBLISHED.inc(len(outputs))
 
     async def _ask(self, deed: Deed[Answer], size: int = 0) -> Answer:

@@ -46,14 +46,21 @@ def parse(url: str) -> Place:
 @contextmanager
 def owned(place: Place) -> Iterator[None]:
     """Own the files until the end of the block, or raise Misconfigured, which names the process that does."""
-    place.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    handle = os.open(place.beside(".lock"), os.O_RDWR | os.O_CREAT, 0o600)
+    handle = _opened(place)
     try:
         _lock(handle, place)
-        os.close(os.open(place.path, os.O_RDWR | os.O_CREAT, 0o600))  # WAL and index inherit its mode: bodies are private
         yield
     finally:
         os.close(handle)  # the file stays: removing it would let two processes lock two files of one name
+
+
+def _opened(place: Place) -> int:
+    try:
+        place.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        os.close(os.open(place.path, os.O_RDWR | os.O_CREAT, 0o600))  # WAL and index inherit its mode: bodies are private
+        return os.open(place.beside(".lock"), os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise Misconfigured(f"RINGHOOK_BUS_URL: {place.path} cannot be made or opened: {error}") from error
 
 
 def _lock(handle: int, place: Place) -> None:

@@ -11,8 +11,8 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from workers.bus.contract import BusUnavailable, Held
-from workers.bus.sqlite.file import connection, coordinates, rowid
+from workers.bus.contract import BusBroken, BusUnavailable, Held
+from workers.bus.sqlite.file import connection, coordinates, rowid, temporary
 from workers.bus.sqlite.times import moment
 from workers.bus.wire import unpack
 
@@ -35,17 +35,24 @@ class Span(msgspec.Struct, frozen=True):
 class Reader:
     """One connection and the thread that uses it."""
 
-    def __init__(self, path: Path, name: str) -> None:
+    def __init__(self, path: Path, name: str, broken: Callable[[BusBroken], None]) -> None:
+        self._broken = broken
         self._link = connection(path)
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix=name)
 
     async def run(self, read: Callable[[sqlite3.Connection], T], patience: float = PATIENCE) -> T:
-        """Return what `read` makes of the connection, or raise BusUnavailable after `patience` seconds."""
+        """Return what `read` makes of the connection; BusUnavailable after `patience` seconds, BusBroken where the file is."""
         try:
             async with asyncio.timeout(patience):
                 return await asyncio.get_running_loop().run_in_executor(self._pool, read, self._link)
         except TimeoutError as error:
             raise BusUnavailable(f"the disk did not answer a read within {patience} s") from error
+        except sqlite3.Error as error:
+            if temporary(error):
+                raise BusUnavailable(f"the bus file could not be read: {error}") from error
+            broken = BusBroken(f"the bus file failed: {error!r}")
+            self._broken(broken)
+            raise broken from error
 
     async def close(self) -> None:
         """Wait for the read under way and close the connection."""

@@ -17,13 +17,12 @@ import structlog
 from schemas.errors import RinghookError
 from workers.bus.contract import BusBroken, BusUnavailable
 from workers.bus.sqlite.batch import Batch
+from workers.bus.sqlite.file import FULL, primary, temporary
 
 WAITING: Final = 32 * 2**20  # bytes that may wait when one more publish comes; lanes wait for one commit each
 TICKET: Final = 256  # what a deed without records counts
 TRANSACTION: Final = 32 * 2**10  # what a transaction writes besides its records, roughly
 BATCH: Final = 2_000  # deeds in one transaction
-FULL: Final = 13  # SQLITE_FULL, https://www.sqlite.org/rescode.html
-BUSY: Final = 5
 
 Answer = TypeVar("Answer")
 Answer_co = TypeVar("Answer_co", covariant=True)
@@ -151,14 +150,19 @@ class Writer:
     def _verdict(self, error: Exception) -> BusUnavailable:
         if isinstance(error, BusUnavailable):
             return error
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        if code == FULL:
+        if primary(error) == FULL:
             self._loop.call_soon_threadsafe(self.filled)
-        if code in (FULL, BUSY):
+        if temporary(error):
             return BusUnavailable(f"the bus could not write: {error}")
-        self.failure = BusBroken(f"the bus file failed, nothing was acknowledged: {error!r}")
-        self._loop.call_soon_threadsafe(self.broken.set)
-        return self.failure
+        failure = BusBroken(f"the bus file failed, nothing was acknowledged: {error!r}")
+        self.failure = failure  # at once: the next transaction must not be tried
+        self._loop.call_soon_threadsafe(self.fail, failure)
+        return failure
+
+    def fail(self, failure: BusBroken) -> None:
+        """Write nothing more, and have the process end."""
+        self.failure = self.failure or failure
+        self.broken.set()
 
     def _settle(self, tickets: Sequence[Ticket], batch: Batch) -> None:
         self.ends.update(batch.ends)

@@ -154,3 +154,38 @@ async def test_more_than_can_wait_for_the_disk_is_refused_at_once(opened: Open, 
     refused = [outcome for outcome in outcomes if outcome is not None]
     assert {type(outcome) for outcome in refused} == {BusUnavailable}
     assert len(held(path)) == 200 - len(refused) >= 30
+
+
+def damage(path: Path) -> None:
+    whole = path.read_bytes()
+    path.write_bytes(whole[: 2**15] + b"\xff" * (len(whole) - 2**16) + whole[-(2**15) :])
+
+
+async def test_a_damaged_file_ends_the_block_when_it_is_read(opened: Open, path: Path) -> None:
+    async with opened() as bus:
+        await bus.publish([Record(topic="alpha", key=b"%d" % n, value=b"%d" % n + b" " * 3_000) for n in range(200)])
+    damage(path)
+
+    async def work(lane: Lane, told: Stop) -> None:
+        await lane.open()
+        while not told.is_set():
+            await lane.fetch(100, 1)
+
+    async def block() -> None:
+        async with opened() as bus, asyncio.timeout(30):
+            await bus.consume(["alpha"], "group", work, asyncio.Event(), atomic=True)
+
+    with pytest.raises(BusBroken, match="malformed"):
+        await block()
+
+
+async def test_a_file_locked_by_another_program_is_unavailable_and_then_works_again(opened: Open, path: Path) -> None:
+    record = Record(topic="alpha", key=b"key", value=b"1")
+    async with opened() as bus:
+        with sqlite3.connect(path, isolation_level=None) as stranger:
+            stranger.execute("begin immediate")
+            with pytest.raises(BusUnavailable):
+                await bus.publish([record])
+            stranger.execute("rollback")
+        await bus.publish([record])
+    assert 1 in held(path)

@@ -11,6 +11,7 @@ import pytest
 
 from schemas.errors import Misconfigured
 from schemas.topics import Topic
+from workers.bus.contract import BusBroken
 from workers.bus.sqlite import SqliteBus, connect
 from workers.bus.sqlite.place import GIB, parse
 
@@ -18,6 +19,7 @@ Open = Callable[..., AbstractAsyncContextManager[SqliteBus]]
 
 OWNER = """
 import asyncio, sys
+from workers.bus.contract import BusBroken
 from workers.bus.sqlite import connect
 
 async def main():
@@ -88,6 +90,24 @@ async def test_missing_folders_are_made(path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.chdir(path.parent)
     async with connect("sqlite:///var/deep/bus.db", namespace="test", topics=()):
         assert (path.parent / "var/deep/bus.db").exists()
+
+
+async def test_a_file_that_is_something_else_is_left_alone(opened: Open, notes: Path) -> None:
+    words = notes.read_bytes()
+    with pytest.raises(BusBroken, match="cannot be opened: file is not a database"):
+        await opened().__aenter__()
+    assert notes.read_bytes() == words
+
+
+@pytest.fixture
+def notes(path: Path) -> Path:
+    path.write_bytes(b"somebody's notes " * 1_000)
+    return path
+
+
+async def test_a_folder_that_cannot_be_made_is_a_matter_of_configuration(notes: Path) -> None:
+    with pytest.raises(Misconfigured, match="RINGHOOK_BUS_URL"):
+        await connect(f"sqlite:///{notes}/bus.db", namespace="test", topics=()).__aenter__()
 
 
 async def test_another_namespace_is_refused(opened: Open) -> None:
