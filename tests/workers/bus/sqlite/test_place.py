@@ -17,6 +17,7 @@ from workers.bus.sqlite.place import GIB, parse
 
 Open = Callable[..., AbstractAsyncContextManager[SqliteBus]]
 
+NOTES = b"somebody's notes " * 1_000
 OWNER = """
 import asyncio, sys
 from workers.bus.contract import BusBroken
@@ -93,16 +94,19 @@ async def test_missing_folders_are_made(path: Path, monkeypatch: pytest.MonkeyPa
 
 
 async def test_a_file_that_is_something_else_is_left_alone(opened: Open, notes: Path) -> None:
-    words = notes.read_bytes()
     with pytest.raises(BusBroken, match="cannot be opened: file is not a database"):
         await opened().__aenter__()
-    assert notes.read_bytes() == words
+    assert content(notes) == NOTES
 
 
 @pytest.fixture
 def notes(path: Path) -> Path:
-    path.write_bytes(b"somebody's notes " * 1_000)
+    path.write_bytes(NOTES)
     return path
+
+
+def content(path: Path) -> bytes:
+    return path.read_bytes()
 
 
 async def test_a_folder_that_cannot_be_made_is_a_matter_of_configuration(notes: Path) -> None:
