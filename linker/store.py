@@ -6,7 +6,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 from msgspec.structs import asdict, replace
-from sqlalchemy import ColumnElement, Row, Table, func, select, text, tuple_, update
+from sqlalchemy import ColumnElement, Row, Select, Table, or_, select, text, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from linker import claims, saga, view
@@ -61,12 +61,12 @@ class Store:
             return [_value(Attempt, row) for row in held.rows]
 
     async def next_due(self) -> float | None:
-        """Return when the next row is due, leased ones too."""
+        """Return when the next row that nobody holds is due."""
         async with self.database.read() as connection:
             found = [
-                await connection.scalar(select(func.min(grants.c.due_at)).where(grants.c.queue == 0)),
-                await connection.scalar(select(func.min(grants.c.due_at)).where(grants.c.queue == 1)),
-                await connection.scalar(select(func.min(attempts.c.due_at))),
+                await connection.scalar(_first_due(grants).where(grants.c.queue == 0)),
+                await connection.scalar(_first_due(grants).where(grants.c.queue == 1)),
+                await connection.scalar(_first_due(attempts)),
             ]
         return min((due for due in found if due is not None), default=None)
 
@@ -133,6 +133,11 @@ class Store:
                 mine = update(accounts).where(accounts.c.account == account.account, accounts.c.announced < account.version)
                 still = accounts.c.version > account.version
                 await connection.execute(mine.values(announced=account.version, behind=still))
+
+
+def _first_due(table: Table) -> Select[float]:
+    free = or_(table.c.lease_until.is_(None), table.c.lease_until < lease.store_time())
+    return select(table.c.due_at).where(table.c.due_at.is_not(None), free).order_by(table.c.due_at).limit(1)
 
 
 async def add_grant(connection: AsyncConnection, grant: Grant) -> None:

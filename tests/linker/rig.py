@@ -27,6 +27,7 @@ from workers.runtime.database import Database
 from workers.runtime.jobs import Step
 from workers.runtime.sealing import CodeOpener, CodeSealer, Keyring, generate_code_keys, generate_key
 from workers.runtime.secrets import Secret
+from workers.runtime.storefault import StoreUnavailable
 
 AT = 1_771_130_906.0
 PUBLIC, PRIVATE = generate_code_keys()
@@ -123,7 +124,10 @@ class Rig:
     async def turn(self, linker: Advance, until: Callable[[], Awaitable[bool]], turns: int = 400) -> None:
         """Sweep until it is so; where the linker wants to sleep, move the time on instead."""
         for _ in range(turns):
-            pause = await linker(datetime.fromtimestamp(self.now, UTC))
+            try:
+                pause = await linker(datetime.fromtimestamp(self.now, UTC))
+            except StoreUnavailable:
+                continue  # as the driver of sweeps would
             if linker._running:
                 await asyncio.wait(linker._running, timeout=5)
             elif pause > timedelta(0):
@@ -162,6 +166,19 @@ class Rig:
         return [grant for code_hash in hashes if (grant := await store.grant(code_hash))]
 
     async def let_leases_end(self) -> None:
+        """Let the leases of the dead be over; a store that is busy with burying them is asked again."""
+        async with asyncio.timeout(20):
+            while not await self._end_leases():
+                pass
+
+    async def _end_leases(self) -> bool:
+        try:
+            await self._without_leases()
+        except StoreUnavailable:
+            return False
+        return True
+
+    async def _without_leases(self) -> None:
         async with self.database.begin() as connection:
             await connection.execute(update(grants).values(lease_until=0.0))
             await connection.execute(update(attempts).values(lease_until=0.0))

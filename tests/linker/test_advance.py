@@ -1,9 +1,14 @@
 """Links that complete, or say why: through the records, a real store and a Ring over HTTP."""
 
+import asyncio
+import time
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
+from prometheus_client import REGISTRY
 
+from deploy.demo.ring.faults import Fault
 from linker.budget import Budget
 from tests.linker.rig import Rig
 from tests.linker.ring import nonce
@@ -281,6 +286,41 @@ async def test_the_other_app_keeps_its_own_key(rig: Rig) -> None:
     async with linker:
         await rig.turn(linker, _true)
     assert (await rig.grants(code))[0].state == "unclaimed"
+
+
+async def test_the_worker_is_woken_by_intake_and_ends_when_it_is_told(rig: Rig) -> None:
+    rig.now = time.time()
+    linker, stop = rig.linker(), asyncio.Event()
+    rig.intake = replace(rig.intake, wake=linker.wake)
+    margins = _margins()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(linker.run(stop))
+        code = await rig.code("acct-1")
+        await rig.sign_in("t1", nonce(rig.time(), "acct-1"), rig.time())
+        async with asyncio.timeout(20):
+            while (await rig.grants(code))[0].state != "completed":  # noqa: ASYNC110 - what is awaited is a row
+                await asyncio.sleep(0.02)
+        stop.set()
+    assert [after - before for before, after in zip(margins, _margins(), strict=True)] == [1, 1]
+
+
+def _margins() -> list[float]:
+    name = "ringhook_link_deadline_margin_seconds_count"
+    return [REGISTRY.get_sample_value(name, {"step": step}) or 0.0 for step in ("exchange", "post")]
+
+
+async def test_a_step_that_hangs_holds_up_nobody_else(rig: Rig) -> None:
+    rig.ring.inner.faults.next("POST /oauth/token", Fault(delay=1.5))
+    slow = await rig.code("acct-slow")
+    linker = rig.linker()
+    async with linker:
+        await rig.turn_once(linker)
+        quick = await rig.code("acct-quick")
+        began = asyncio.get_running_loop().time()
+        while (await rig.grants(quick))[0].state != "unclaimed":
+            await rig.turn_once(linker)
+        assert asyncio.get_running_loop().time() - began < 1.2
+        assert (await rig.grants(slow))[0].stage == "exchanging"
 
 
 async def _true() -> bool:

@@ -78,6 +78,7 @@ async def resume(rig: Rig, code: str) -> None:
     """Start a fresh linker once the dead one's leases are over, and let it end the link."""
 
     async def over() -> bool:
+        await rig.let_leases_end()  # also of a step that met a busy store
         [grant] = await rig.grants(code)
         return grant.stage == "rest" and grant.state in {"completed", "lost"}
 
