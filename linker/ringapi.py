@@ -55,12 +55,14 @@ class RingApi:
 
     async def exchange(self, app: App, code: str) -> api.Tokens | Outcome:
         """POST the code: its one and only time."""
-        known = self.apps[app]
+        if (known := self.apps.get(app)) is None:
+            return _unknown(app)
         return await self._tokens("exchange", api.exchange_form(known.client_id, known.client_secret.reveal(), code))
 
     async def refresh(self, app: App, refresh_token: str) -> api.Tokens | Outcome:
         """POST the refresh token, which rotates."""
-        known = self.apps[app]
+        if (known := self.apps.get(app)) is None:
+            return _unknown(app)
         return await self._tokens("refresh", api.refresh_form(known.client_id, known.client_secret.reveal(), refresh_token))
 
     async def identify(self, access_token: str) -> Outcome:
@@ -165,6 +167,10 @@ def _outcome(call: answers.Call, raw: Raw | NotSent | Unclear) -> Outcome:  # no
         case _:
             stale = answer.meaning in {"transition", "invalid_nonce"} or "transition" in words.lower()
             return Refused(words=words, stale=stale)
+
+
+def _unknown(app: App) -> NotSent:
+    return NotSent(words=f"no client id and secret of the {app} app are configured")
 
 
 def _unavailable(call: answers.Call, status: int, words: str, wait: float) -> Outcome:

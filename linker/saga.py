@@ -134,10 +134,12 @@ def withdrawn(grant: Grant, removed_at: float, now: float) -> Move:
 
 
 def rescued(grant: Grant, tokens: Tokens, now: float) -> Move | None:
-    """Take back a grant given up as lost whose answer came after all, late or past a store that was away."""
-    if grant.state != "lost" or grant.account is not None or grant.writes + 1 != tokens.writes:
+    """Keep tokens whose row was moved meanwhile: its code was given up as lost, or its sign-in contested in mid-renewal."""
+    if grant.writes + 1 != tokens.writes:
         return None
-    return _exchanged(replace(grant, stage="exchanging"), Done(tokens=tokens), now)
+    if grant.state == "lost" and grant.account is None:
+        return _exchanged(replace(grant, stage="exchanging"), Done(tokens=tokens), now)
+    return None if grant.state in ENDED else Move(_hold(grant, tokens))
 
 
 def pause(grant: Grant) -> float:

@@ -108,13 +108,17 @@ class Steps:
         backoff, until = Backoff(first=0.05, longest=5.0), steady() + INSISTS
         while True:
             try:
-                return await self._write(held, saga.end(held, outcome, self.clock()), type(outcome).__name__.lower())
-            except Moved:
-                return await self._superseded(held, outcome)
-            except Unavailable:
+                return await self._end(held, outcome)
+            except (Moved, Unavailable):
                 if steady() > until:
                     raise
             await asyncio.sleep(backoff.next())
+
+    async def _end(self, held: Grant, outcome: Outcome) -> None:
+        try:
+            await self._write(held, saga.end(held, outcome, self.clock()), type(outcome).__name__.lower())
+        except Moved:
+            await self._superseded(held, outcome)
 
     async def _superseded(self, held: Grant, outcome: Outcome) -> None:
         """Look what another linker, or our own unanswered commit, made of the row; tokens that came are kept if they can be."""

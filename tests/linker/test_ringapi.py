@@ -122,5 +122,13 @@ async def test_urls_that_are_neither_https_nor_loopback_are_refused(url: str) ->
             pass
 
 
+async def test_an_app_without_credentials_sends_nothing_and_ends_nothing() -> None:
+    url = "http://127.0.0.1:9"
+    async with connect(api_url=url, oauth_url=url, apps={"first": APPS["first"]}) as api:
+        for outcome in (await api.exchange("next", "code"), await api.refresh("next", "token")):
+            assert isinstance(outcome, NotSent)
+            assert "next app" in outcome.words
+
+
 def test_credentials_do_not_show_themselves() -> None:
     assert "canary" not in repr(APPS)

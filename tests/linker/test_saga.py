@@ -227,6 +227,16 @@ def test_tokens_that_come_after_the_code_was_given_up_are_kept() -> None:
     assert saga.rescued(move.grant, TOKENS, AT + 32) is None
 
 
+def test_tokens_renewed_while_the_sign_in_was_contested_are_kept() -> None:
+    grant = saga.begin(after(awaiting(), Unauthorised(words="401")), AT + 5).grant
+    opened = saga.unclaimed(grant, saga.Verdict("contested", "two users"), AT + 6).grant
+    move = saga.rescued(opened, replace(TOKENS, access=b"a2", writes=2), AT + 7)
+    assert move is not None
+    assert (move.grant.state, move.grant.stage, move.grant.access) == ("unclaimed", "wait", b"a2")
+    gone = saga.removed(opened, "gone", AT + 7).grant
+    assert saga.rescued(gone, replace(TOKENS, writes=2), AT + 8) is None
+
+
 def test_a_postponed_call_counts_nothing() -> None:
     grant = replace(claimed(), begun=1)
     move = saga.postponed(grant, 0.2, AT + 5)
