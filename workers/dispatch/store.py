@@ -4,63 +4,82 @@ from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Integer, bindparam, delete, literal, select, text
+from sqlalchemy import Executable, Integer, bindparam, delete, literal, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from workers.dispatch.accounts import Holding, Known, Version
 from workers.dispatch.tables import accounts, claims, devices
 from workers.runtime.database import StoreUnavailable
 from workers.runtime.jobs import Step
-from workers.runtime.rows import among, insert, insert_ignore, listed
+from workers.runtime.rows import among, insert_ignore, into, listed, lists, prepared
 
 FINAL: Final = ("published", "waiting")  # outcomes whose copies are duplicates; anything else may be claimed again
 CHUNK: Final = 5_000  # rows that one pruning statement deletes
+
+
+@prepared
+def _claiming(engine: str) -> Executable:
+    wanted = listed(engine, "request_id", "digest")
+    mine = {name: bindparam(f"my_{name}", type_=claims.c[name].type) for name in ("outcome", "day", "grp", "lane", "n")}
+    rows = select(wanted.c.request_id, wanted.c.digest, *mine.values()).where(text("true"))  # SQLite: WHERE before ON CONFLICT
+    statement = into(engine, claims).from_select(["request_id", "digest", *mine], rows)
+    taken = statement.on_conflict_do_update(
+        index_elements=["request_id"],
+        set_={name: statement.excluded[name] for name in ("digest", *mine)},
+        where=claims.c.outcome.not_in(FINAL),
+    )
+    return taken.returning(claims.c.request_id)
 
 
 async def claim(step: Step, digests: Mapping[str, str], day: int) -> set[str]:
     """Claim ids (id → digest) for this step; return those that were free."""
     if not digests:
         return set()
-    wanted = listed(step.connection, request_id=[*digests], digest=[*digests.values()])
-    mine = {"outcome": "published", "day": day, "grp": step.group, "lane": step.index, "n": step.n}
-    values = [literal(value, claims.c[name].type) for name, value in mine.items()]
-    rows = select(wanted.c.request_id, wanted.c.digest, *values).where(text("true"))  # SQLite needs a WHERE before ON CONFLICT
-    statement = insert(step.connection, claims).from_select(["request_id", "digest", *mine], rows)
-    taken = statement.on_conflict_do_update(
-        index_elements=["request_id"],
-        set_={name: statement.excluded[name] for name in ("digest", *mine)},
-        where=claims.c.outcome.not_in(FINAL),
-    )
-    return {*(await step.connection.scalars(taken.returning(claims.c.request_id)))}
+    mine = {"my_outcome": "published", "my_day": day, "my_grp": step.group, "my_lane": step.index, "my_n": step.n}
+    wanted = lists(step.connection, request_id=[*digests], digest=[*digests.values()])
+    return {*(await step.connection.scalars(_claiming(step.connection), wanted | mine))}
+
+
+@prepared
+def _holders(engine: str) -> Executable:
+    return select(claims.c.request_id, claims.c.digest).where(among(engine, claims.c.request_id, "name"))
 
 
 async def holders(connection: AsyncConnection, ids: Collection[str]) -> dict[str, str]:
     """Return the digest under which each of these claimed ids is held; StoreUnavailable where a claim was undone meanwhile."""
     if not ids:
         return {}
-    found = select(claims.c.request_id, claims.c.digest).where(among(connection, claims.c.request_id, ids))
-    digests = {row.request_id: row.digest for row in await connection.execute(found)}
+    found = await connection.execute(_holders(connection), lists(connection, name=[*ids]))
+    digests = {row.request_id: row.digest for row in found}
     if len(digests) < len(ids):
         raise StoreUnavailable("a claim was undone while it was looked at")
     return digests
+
+
+@prepared
+def _versions(engine: str) -> Executable:
+    columns = [accounts.c[name] for name in Version.__struct_fields__]
+    return select(*columns).where(among(engine, accounts.c.account, "name")).order_by(accounts.c.version)
 
 
 async def versions(connection: AsyncConnection, names: Collection[str]) -> list[Version]:
     """Return what is known of these accounts, older versions first."""
     if not names:
         return []
-    columns = [accounts.c[name] for name in Version.__struct_fields__]
-    found = select(*columns).where(among(connection, accounts.c.account, names)).order_by(accounts.c.version)
-    return [Version(*row) for row in await connection.execute(found)]
+    return [Version(*row) for row in await connection.execute(_versions(connection), lists(connection, name=[*names]))]
+
+
+@prepared
+def _holdings(engine: str) -> Executable:
+    columns = [devices.c[name] for name in Holding.__struct_fields__]
+    return select(*columns).where(among(engine, devices.c.device, "name")).order_by(devices.c.n)
 
 
 async def holdings(connection: AsyncConnection, names: Collection[str]) -> list[Holding]:
     """Return who has, or had, these devices, older rows first."""
     if not names:
         return []
-    columns = [devices.c[name] for name in Holding.__struct_fields__]
-    found = select(*columns).where(among(connection, devices.c.device, names)).order_by(devices.c.n)
-    return [Holding(*row) for row in await connection.execute(found)]
+    return [Holding(*row) for row in await connection.execute(_holdings(connection), lists(connection, name=[*names]))]
 
 
 async def learn(step: Step, known: Known) -> None:

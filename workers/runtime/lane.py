@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
 from typing import Final
 
-from sqlalchemy import BigInteger, Column, ColumnElement, Integer, Table, Text, and_, delete, or_, update
+from sqlalchemy import BigInteger, Column, ColumnElement, Integer, Table, Text, and_, bindparam, delete, or_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from workers.bus.contract import Lane, Revoked, Start
@@ -24,6 +24,12 @@ lanes: Final = Table(
     Column("lane", Integer, primary_key=True, autoincrement=False),
     Column("epoch", BigInteger, nullable=False),  # whose session may write
     Column("n", BigInteger, nullable=False),  # the last step known to be committed on the bus
+)
+
+_CLAIM: Final = (  # built once, as it begins every step
+    update(lanes)
+    .where(lanes.c.grp == bindparam("my_grp"), lanes.c.lane == bindparam("my_lane"), lanes.c.epoch == bindparam("my_epoch"))
+    .values(n=bindparam("my_n"))
 )
 
 
@@ -94,8 +100,8 @@ class Session:
 
     async def _claim(self, connection: AsyncConnection) -> None:
         """Lock the lane's row, which puts this transaction before or after a takeover and never across it."""
-        mine = update(lanes).where(self._mine(lanes), lanes.c.epoch == self._epoch).values(n=self.n)
-        if (await connection.execute(mine)).rowcount != 1:
+        mine = {"my_grp": self.group, "my_lane": self.index, "my_epoch": self._epoch, "my_n": self.n}
+        if (await connection.execute(_CLAIM, mine)).rowcount != 1:
             raise Revoked
 
     def _mine(self, table: Table) -> ColumnElement[bool]:

@@ -1,19 +1,36 @@
-"""Statements that both engines understand: insert once, upsert, compare and swap, any of many values."""
+"""Statements that both engines understand: insert once, upsert, compare and swap, any of many values.
+
+Those of the hot path are built once per engine (`prepared`): building one costs more than running it.
+"""
 
 import json
-from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from typing import Any, TypeVar
 
-from sqlalchemy import ARRAY, ColumnElement, FromClause, Table, Text, and_, bindparam, column, func, select, update
+from sqlalchemy import ARRAY, ColumnElement, FromClause, Table, Text, and_, bindparam, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 Values = Mapping[str, Any]  # column name → value
+Statement = TypeVar("Statement")
+_ROWS = "listed_rows"  # SQLite takes all of a list's columns in one parameter
 
 
 def insert(connection: AsyncConnection, table: Table) -> postgresql.Insert | sqlite.Insert:
     """Return the engine's own INSERT, which knows `on_conflict_do_nothing` and `on_conflict_do_update`."""
-    return postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)
+    return into(connection.dialect.name, table)
+
+
+def into(engine: str, table: Table) -> postgresql.Insert | sqlite.Insert:
+    """Return the same for an engine's name."""
+    return postgresql.insert(table) if engine == "postgresql" else sqlite.insert(table)
+
+
+def prepared(build: Callable[[str], Statement]) -> Callable[[AsyncConnection], Statement]:
+    """Return what gives a connection its statement, built once per engine's name; what changes is bound when it runs."""
+    built = cache(build)
+    return lambda connection: built(connection.dialect.name)
 
 
 async def insert_ignore(connection: AsyncConnection, table: Table, rows: Sequence[Values]) -> None:
@@ -45,24 +62,29 @@ async def compare_and_swap(connection: AsyncConnection, table: Table, expected: 
     return (await connection.execute(update(table).where(where).values(**changes))).rowcount == 1
 
 
-def among(connection: AsyncConnection, wanted: ColumnElement[str], values: Collection[str]) -> ColumnElement[bool]:
-    """Return the condition that a text column has one of these values; one statement text for any number of them."""
-    if connection.dialect.name == "postgresql":
-        return wanted == func.any(bindparam(None, [*values], type_=ARRAY(Text), unique=True))
-    listed = func.json_each(bindparam(None, json.dumps([*values]), type_=Text, unique=True)).table_valued("value")
-    return wanted.in_(select(column("value")).select_from(listed))
-
-
 def _equals(wanted: ColumnElement[Any], value: object) -> ColumnElement[bool]:
     return wanted.is_(None) if value is None else wanted == value
 
 
-def listed(connection: AsyncConnection, **columns: Sequence[str]) -> FromClause:
-    """Return a table of these text columns, all of one length; one statement text for any number of rows."""
-    if connection.dialect.name == "postgresql":
-        arrays = [bindparam(None, [*values], type_=ARRAY(Text), unique=True) for values in columns.values()]
-        return func.unnest(*arrays).table_valued(*columns, name="listed").render_derived()
-    rows = bindparam(None, json.dumps([*zip(*columns.values(), strict=True)]), type_=Text, unique=True)
-    each = func.json_each(rows).table_valued("value", name="listed")
-    fields = [func.json_extract(each.c.value, f"$[{place}]").label(name) for place, name in enumerate(columns)]
+def among(engine: str, wanted: ColumnElement[str], name: str) -> ColumnElement[bool]:
+    """Return the condition that a text column has one of the values of a list of this name, bound by `lists`."""
+    if engine == "postgresql":
+        return wanted == func.any(bindparam(f"listed_{name}", type_=ARRAY(Text)))
+    return wanted.in_(select(listed(engine, name).c[name]))
+
+
+def listed(engine: str, *names: str) -> FromClause:
+    """Return a table of text columns with these names, whose rows are bound by `lists` when the statement runs."""
+    if engine == "postgresql":
+        arrays = [bindparam(f"listed_{name}", type_=ARRAY(Text)) for name in names]
+        return func.unnest(*arrays).table_valued(*names, name="listed").render_derived()
+    each = func.json_each(bindparam(_ROWS, type_=Text)).table_valued("value", name="listed")
+    fields = [func.json_extract(each.c.value, f"$[{place}]").label(name) for place, name in enumerate(names)]
     return select(*fields).subquery()
+
+
+def lists(connection: AsyncConnection, **columns: Sequence[str]) -> dict[str, Any]:
+    """Return the parameters that fill one `listed` or `among`: columns by name, all of one length."""
+    if connection.dialect.name == "postgresql":
+        return {f"listed_{name}": [*values] for name, values in columns.items()}
+    return {_ROWS: json.dumps([*zip(*columns.values(), strict=True)])}

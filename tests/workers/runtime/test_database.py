@@ -107,15 +107,17 @@ async def test_only_the_first_of_two_swaps_from_the_same_state_happens(database:
 async def test_any_number_of_values_can_be_asked_for_at_once(database: Database) -> None:
     async with database.read() as connection:
         for wanted in ([], ["a"], ["a", "b", "it's", '"quoted"', "é"]):
-            found = await connection.scalars(select(thing.c.id).where(rows.among(connection, thing.c.id, wanted)))
+            statement = select(thing.c.id).where(rows.among(connection.dialect.name, thing.c.id, "wanted"))
+            found = await connection.scalars(statement, rows.lists(connection, wanted=wanted))
             assert {*found} == {"a", "b"} & {*wanted}
 
 
 async def test_a_list_of_texts_is_a_table_of_the_same_texts(database: Database) -> None:
     odd = ["x", "it's", '"q" \\ [1]', "é\u2028"]
     async with database.read() as connection:
-        table = rows.listed(connection, left=odd, right=odd[::-1])
-        assert [tuple(row) for row in await connection.execute(select(table))] == [*zip(odd, odd[::-1], strict=True)]
+        table = select(rows.listed(connection.dialect.name, "left", "right"))
+        found = await connection.execute(table, rows.lists(connection, left=odd, right=odd[::-1]))
+        assert [tuple(row) for row in found] == [*zip(odd, odd[::-1], strict=True)]
 
 
 async def test_a_lease_is_given_to_one_owner_at_a_time_and_ends(database: Database) -> None:
