@@ -15,7 +15,7 @@ from typing import Final, TypeVar
 import structlog
 
 from schemas.errors import Rejected, Unavailable
-from workers.bus.contract import Bus, Held, Lane, Record, Revoked, Stop, TooLarge, Unknown
+from workers.bus.contract import Bus, BusBroken, Held, Lane, Record, Revoked, Stop, TooLarge, Unknown
 from workers.runtime import metrics
 from workers.runtime.backoff import Backoff
 from workers.runtime.clock import utc_now
@@ -132,7 +132,7 @@ class _LaneDrive:
         n = self._session.n + 1
         try:
             await self._lane.commit(position, note(n), outputs)
-        except (Revoked, TooLarge, Fatal):
+        except (Revoked, TooLarge, Fatal, BusBroken):
             raise
         except Exception as error:
             log.warning("commit.failed", job=self._job.name, lane=self._lane.index, why=str(error), error=type(error).__name__)
@@ -154,6 +154,7 @@ class _LaneDrive:
         await self._insist(self._empty_step)
         await self._commit(position, [letter(held, reason, at=self._clock(), attempts=max(1, self._suspicion.crashes))])
         metrics.BURIED.labels(job=self._job.name).inc()
+        metrics.RECORDS.labels(job=self._job.name, outcome="buried").inc()
         where = {"topic": held.topic, "lane": held.index, "offset": held.offset}
         log.error("record.buried", job=self._job.name, reason=reason, error=type(error).__name__, **where)
         self._suspicion.passed(position)

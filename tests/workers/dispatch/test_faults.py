@@ -409,7 +409,7 @@ async def ended(store: Database) -> None:
 
 async def test_two_faults_at_random_places_in_turn_harm_nothing(store: Database) -> None:
     dice = random.Random(20_260_213)  # noqa: S311 - dice of a test
-    for _ in range(60):
+    for _ in range(30):
         broker = Broker(STORY)
         for number in (0, 1, 2):
             strike = Strike(dice.randrange(1, 90), dice.choice([kill, fail]))

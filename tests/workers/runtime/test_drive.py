@@ -19,7 +19,7 @@ from workers.runtime.dead import letter
 from workers.runtime.drive import Drive, after, sized
 from workers.runtime.jobs import Step
 from workers.runtime.lag import LagSweep
-from workers.runtime.metrics import BURIED, CRASHES, LAG_RECORDS, LAG_SECONDS
+from workers.runtime.metrics import BURIED, CRASHES, GAPS, LAG_RECORDS, LAG_SECONDS
 from workers.runtime.poison import Suspicion
 from workers.runtime.supervise import Fatal
 
@@ -308,6 +308,37 @@ def test_batches_grow_while_steps_are_swift_and_shrink_when_they_are_slow(
     limit: int, size: int, seconds: float, expected: int
 ) -> None:
     assert sized(limit, size, seconds) == expected
+
+
+def test_the_worker_is_restarted_twice_and_then_the_batch_is_halved_to_its_end() -> None:
+    suspicion = Suspicion()
+    assert [suspicion.crashed({"in": 4}, {"in": 44}, 40) for _ in range(2)] == [False, False]
+    assert not suspicion.crashed({"in": 5}, {"in": 45}, 40)  # another position is another story
+    assert [suspicion.crashed({"in": 4}, {"in": 44}, 40) for _ in range(3)] == [False, False, True]
+    limits = [suspicion.limit]
+    while suspicion.limit > 1:
+        assert suspicion.crashed({"in": 4}, {"in": 4 + suspicion.limit}, suspicion.limit)
+        limits.append(suspicion.limit)
+    assert limits == [20, 10, 5, 2, 1]
+    suspicion.passed({"in": 5})
+    assert suspicion.limit == 2
+    suspicion.passed({"in": 44})
+    assert suspicion == Suspicion()
+
+
+async def test_what_expired_before_it_was_read_is_counted_and_told(
+    bus: memory.MemoryBus, database: Database, logged: list[MutableMapping[str, Any]]
+) -> None:
+    before = GAPS.labels(job="echo")._value.get()
+    for texts in (["a"], ["b", "c", "d"]):
+        await bus.publish([word(text) for text in texts])
+        if "d" in texts:
+            bus.memory.logs["in", 0].expire(3)
+        async with driven(bus, Echo(), database):
+            await until(lambda: out(bus)[-1:] == texts[-1:])  # noqa: B023 - called in this turn only
+    assert out(bus) == ["a", "d"]
+    assert GAPS.labels(job="echo")._value.get() - before == 2
+    assert [(line["event"], line["records"]) for line in logged] == [("lane.gap_found", 2)]
 
 
 def held(value: bytes, offset: int = 4, headers: tuple[tuple[str, bytes], ...] = ()) -> Held:
