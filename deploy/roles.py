@@ -157,7 +157,7 @@ async def add_linker(house: House, vault: Vault) -> None:
         wake=intake.wake,
     )
     house.drive(intake)
-    house.workers += [advance, Sweeping(Announce(store, house.bus))]
+    house.workers += [advance, Sweeping(Announce(store, house.bus), wake=advance.moved)]
 
 
 def add_dispatch(house: House) -> None:

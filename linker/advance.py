@@ -43,6 +43,7 @@ class Advance:
     budget: Budget
     owner: str
     wake: asyncio.Event = field(default_factory=asyncio.Event)
+    moved: asyncio.Event = field(default_factory=asyncio.Event)  # wakes announce: an account may have changed
     parallel: int = PARALLEL
     clock: Callable[[], float] = time.time
     name: str = "linker.advance"
@@ -112,6 +113,7 @@ class Advance:
     def _finished(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
         self.wake.set()
+        self.moved.set()
 
     async def _until_due(self, now: float) -> float:
         """Return the seconds to sleep: until the next row is due, at most IDLE, and a moment where all due rows are held."""
