@@ -75,7 +75,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 Scope = Literal["claim", "broker", "read", "operate", "bodies"]
 
 
-class Token(msgspec.Struct, frozen=True, kw_only=True):
+class Token(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Who may call `/v1`: a name for the log, the SHA-256 of the token in hex, and what it is good for."""
 
     name: str

@@ -6,6 +6,7 @@ import click
 
 from deploy import roles
 from deploy.settings import PARTS
+from deploy.settings.schema import FILE
 
 
 @click.group()
@@ -21,3 +22,9 @@ def check(role: str, directory: Path) -> None:
     chosen = roles.configured(role, directory)
     names = ", ".join(chosen.destinations) or "none"
     click.echo(f"The configuration of {role} is complete. Destinations: {names}.")
+
+
+@config.command()
+def schema() -> None:
+    """Print the JSON Schema of ringhook.toml, for editors that complete and check it."""
+    click.echo(FILE.read_text(), nl=False)

@@ -7,6 +7,7 @@ from typing import Final
 import msgspec
 
 from deploy.settings import parts
+from deploy.settings.schema import RinghookToml
 from deploy.settings.source import Problems, Reader, gather
 from deploy.settings.toml import Document, load, unknown_tables
 from deploy.settings.values import path
@@ -22,7 +23,7 @@ PARTS: Final[Mapping[str, Collection[Part]]] = {
     "admin": ("admin",),
     "up": ("edge", "vault", "dispatch", "services", "admin"),
 }
-TABLES: Final = ("signin", "token", "destination")
+TABLES: Final = RinghookToml.__struct_fields__
 
 
 class Admin(msgspec.Struct, frozen=True, kw_only=True):

@@ -48,7 +48,7 @@ def read_common(reader: Reader) -> Common:
     )
 
 
-class SignIn(msgspec.Struct, frozen=True, kw_only=True):
+class SignIn(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[signin]` of ringhook.toml: how the partner's users prove who they are."""
 
     kind: Literal["handoff", "dev"]

@@ -3,7 +3,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from deploy.settings import toml
+from deploy.settings import schema, toml
 from deploy.settings.source import Problems, Reader, dotenv, gather
 from deploy.settings.values import listen, secret
 from schemas.errors import Misconfigured
@@ -100,3 +100,7 @@ def test_a_file_that_is_no_toml_or_not_there_is_a_problem(tmp_path: Path, conten
 )
 def test_listen_addresses(text: str, expected: tuple[str, int]) -> None:
     assert listen(text) == expected
+
+
+def test_the_json_schema_that_ships_is_the_one_the_structs_make() -> None:
+    assert schema.FILE.read_text() == schema.text()
