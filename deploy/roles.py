@@ -1,5 +1,6 @@
 """THE composition root: which workers a role runs, and what each is handed. Only here is the environment read."""
 
+import gc
 import os
 import socket
 from collections.abc import AsyncIterator, Callable
@@ -84,7 +85,15 @@ async def run(role: str, directory: Path, say: Say) -> None:
     logs.configure(level=chosen.common.log_level)
     with on_signals() as stop:
         async with built(chosen, say) as workers:
+            _calm_collector()
             await supervise(workers, stop)
+
+
+def _calm_collector() -> None:
+    """Spare the cyclic collector what lives as long as the process: it took a fifth of the CPU of `up`, and long pauses."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 50)
 
 
 @asynccontextmanager
