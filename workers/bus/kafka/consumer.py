@@ -26,7 +26,7 @@ from workers.bus.metrics import CONSUMERS_REBUILT
 
 POLL_MS: Final = 500
 LONG_POLL_MS: Final = 200  # a partition that is resumed waits for the poll under way
-FETCH_BYTES: Final = 8 * 1024 * 1024
+FETCH_BYTES: Final = 1024 * 1024  # a poll; its records take five times as much once they are objects
 ANSWER: Final = 5.0  # seconds for a broker
 LEAVING: Final = 3.0  # seconds to leave the group politely
 STALLED: Final = 60.0  # seconds without a fetch although records wait

@@ -4,6 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
+from sys import intern
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -14,9 +15,9 @@ from workers.bus.kafka.eos import Place
 from workers.bus.kafka.group import pack, unpack
 from workers.bus.metrics import RECORDS_EXPIRED
 
-FULL: Final = 1024  # records in the buffer, at which its partitions are paused
-FULL_BYTES: Final = 1024 * 1024
-LOW: Final = 256  # records, at which they go on
+FULL: Final = 512  # records in the buffer, at which its partitions are paused
+FULL_BYTES: Final = 512 * 1024
+LOW: Final = 128  # records, at which they go on
 
 Committed = Mapping[Place, tuple[int, str]]
 
@@ -234,7 +235,7 @@ def _held(topic: str, record: Any) -> Held:  # noqa: ANN401 (aiokafka ships no t
         topic=topic,
         key=record.key or b"",
         value=record.value or b"",
-        headers=tuple((name, value or b"") for name, value in record.headers),
+        headers=tuple((intern(name), value or b"") for name, value in record.headers),  # every record brings its own copies
         index=record.partition,
         offset=record.offset,
         time=datetime.fromtimestamp(record.timestamp / 1000, UTC),

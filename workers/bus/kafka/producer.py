@@ -97,8 +97,8 @@ class Producer:
         while True:
             await self._wanted.wait()
             if self._former is not None:  # its connections are gone before a successor starts
-                former, self._former = self._former, None
-                await former.close(Down())
+                await self._former.close(Down())
+                self._former = None
             if await self._opened():
                 patience.reset()
             else:
