@@ -9,9 +9,9 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from workers.bus.contract import Record
+from workers.bus.contract import BusUnavailable, Record, TooLarge
 from workers.bus.kafka.batch import BATCH_LIMIT, encode
-from workers.bus.kafka.codes import AGAIN, DUPLICATE_SEQUENCE, NONE, Refused
+from workers.bus.kafka.codes import AGAIN, DUPLICATE_SEQUENCE, MESSAGE_TOO_LARGE, NONE, Refused
 from workers.bus.kafka.eos import Place, init_producer_id
 from workers.bus.kafka.produce import produce
 from workers.bus.kafka.wire import PAUSE, Wire
@@ -151,6 +151,8 @@ class Line:
             for place, code in codes.items():
                 if code in (NONE, DUPLICATE_SEQUENCE):
                     self._settle(left.pop(place))
+                elif code == MESSAGE_TOO_LARGE:
+                    self._refuse(left.pop(place))
                 elif code not in AGAIN:
                     raise Refused(f"produce to {place.topic}", code)
             if left:
@@ -164,6 +166,13 @@ class Line:
             waiter.held()
         if sequence >= SEQUENCES:
             raise Refused("sequence numbers used up", NONE)
+
+    def _refuse(self, batch: Batch) -> None:
+        """Fail one batch and go on: the broker took none of it, so its sequence numbers are still free."""
+        words = f"{batch.place.topic} takes less than declared: run `ringhook topics check`"
+        for _, size, waiter in batch.entries:
+            self.bytes -= size
+            waiter.failed(TooLarge(words, reason="too_large") if len(batch.entries) == 1 else BusUnavailable(words))
 
     def _break(self, error: Exception, *, tell: bool = True) -> None:
         if self._error is not None:

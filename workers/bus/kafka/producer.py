@@ -72,6 +72,8 @@ class Producer:
             raise BusUnavailable("too much waits for Kafka") from Full()
         try:
             await line.publish(entries)
+        except TooLarge:
+            raise
         except Exception as error:
             raise BusUnavailable("Kafka did not confirm") from error
 

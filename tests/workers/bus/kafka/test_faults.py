@@ -12,8 +12,11 @@ from schemas.errors import Misconfigured
 from schemas.topics import DAY, Topic, physical
 from tests.workers.bus.kafka.conftest import PARTITIONS, TOPICS, Place, copying, everything, persist, playing, record, until
 from workers.bus import kafka
-from workers.bus.contract import Bus, BusUnavailable, Lane, Stop
+from workers.bus.contract import Bus, BusUnavailable, Lane, Stop, TooLarge
 from workers.bus.kafka.bus import KafkaBus
+from workers.bus.kafka.eos import alter_configs
+from workers.bus.kafka.url import parse
+from workers.bus.kafka.wire import Wire
 
 pytestmark = pytest.mark.kafka
 
@@ -150,6 +153,22 @@ async def test_publishes_that_wait_together_fly_together(place: Place) -> None:
         await asyncio.gather(*(bus.publish([record(b"%d" % n, index=n % PARTITIONS)]) for n in range(1_000)))
         assert len(flights) <= 10
         assert len(await everything(bus, "alpha")) == 1_000
+
+
+async def test_a_topic_that_takes_less_than_declared_refuses_the_large_record_and_no_other(place: Place) -> None:
+    wire = Wire(parse(place.url), patience=10)
+    await wire.open()
+    await wire.ask(wire.anyone(), alter_configs({physical(place.namespace, "alpha"): {"max.message.bytes": "5000"}}))
+    await wire.close()
+    async with place.open() as bus:
+        async with asyncio.timeout(30):
+            while True:
+                try:
+                    await bus.publish([record(b"x" * 9_000)])
+                except TooLarge:
+                    break
+        await bus.publish([record(b"small")])
+        assert bus.available()
 
 
 async def test_more_than_the_buffer_takes_is_refused_at_once(fragile: Place, kafka_server: Kafka) -> None:
