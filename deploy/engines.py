@@ -55,7 +55,7 @@ async def prepare(chosen: Settings) -> None:
 
 @dataclass(frozen=True)
 class Preparing:
-    """A worker that prepares as soon as store and bus answer; Misconfigured then ends the process."""
+    """A worker that prepares once, as soon as store and bus answer; Misconfigured then ends the process."""
 
     chosen: Settings
     name: str = "preparing"
@@ -70,7 +70,7 @@ class Preparing:
                 log.warning("start.delayed", why=str(error))
                 await wait_or_stop(stop, backoff.next())
             else:
-                return
+                await stop.wait()
 
 
 async def _check_topics(common: Common, destinations: Collection[str]) -> None:

@@ -46,22 +46,35 @@ async def supervise(workers: Sequence[Worker], stop: asyncio.Event) -> None:
 
 
 async def _keep(worker: Worker, stop: asyncio.Event) -> None:
-    """Restart one worker for as long as it crashes and nobody asked for the end."""
+    """Restart one worker for as long as it ends by itself and nobody asked for the end."""
     loop, backoff = asyncio.get_running_loop(), Backoff(first=0.2, longest=30.0)
     while not stop.is_set():
         since = loop.time()
-        try:
-            await worker.run(stop)
-        except FATAL:
-            stop.set()
+        crash = await _crash(worker, stop)
+        if stop.is_set() and crash is None:
+            return
+        if loop.time() - since > HEALTHY_AFTER:
+            backoff.reset()
+        pause = backoff.next()
+        WORKER_RESTARTS.labels(worker=worker.name).inc()
+        log.error("worker.crashed", worker=worker.name, crashes=backoff.failures, restart_in_s=round(pause, 2), exc_info=crash)
+        await wait_or_stop(stop, pause)
+
+
+async def _crash(worker: Worker, stop: asyncio.Event) -> BaseException | None:
+    """Run a worker to its end; return what it raised. A cancellation that nobody asked for (a library's own) is a crash too."""
+    try:
+        await worker.run(stop)
+    except FATAL:
+        stop.set()
+        raise
+    except asyncio.CancelledError as error:
+        if (task := asyncio.current_task()) is None or task.cancelling():
             raise
-        except Exception:
-            if loop.time() - since > HEALTHY_AFTER:
-                backoff.reset()
-            pause = backoff.next()
-            WORKER_RESTARTS.labels(worker=worker.name).inc()
-            log.exception("worker.crashed", worker=worker.name, crashes=backoff.failures, restart_in_s=round(pause, 2))
-            await wait_or_stop(stop, pause)
+        return error
+    except Exception as error:  # noqa: BLE001 - whatever it is, this worker alone is restarted
+        return error
+    return None
 
 
 async def wait_or_stop(stop: Stop, seconds: float) -> None:
