@@ -30,8 +30,8 @@ format: .venv/dev ## put the code in its form
 chaos: .venv/dev ## kill and freeze everything at random under load for SECONDS (default 60), then count
 	@RINGHOOK_CHAOS_SECONDS=$(or $(SECONDS),60) $(BIN)/python -m pytest tests/chaos -m chaos $(ARGS)
 
-bench: .venv/dev ## ratios beside honest baselines, three rounds in turn
-	@$(BIN)/python -m tests.bench
+bench: .venv/dev ## ratios beside honest baselines, three rounds in turn (ARGS="--only ingress --write")
+	@$(BIN)/python -m tests.bench $(ARGS)
 
 lock: .venv/dev ## renew the pinned and hashed requirements
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade \

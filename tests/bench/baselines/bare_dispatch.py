@@ -4,11 +4,11 @@ One consumer, one transactional producer, a batch a transaction, claims by one i
 afternoon. It forgets rebalances, unknown outcomes and everything else that makes the real one longer.
 """
 
-import json
 import sys
 import time
 
 import asyncpg
+import orjson
 import uvloop
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
@@ -21,17 +21,17 @@ async def main(kafka: str, source: str, target: str, postgres: str, count: int) 
     consumer = AIOKafkaConsumer(
         source, bootstrap_servers=kafka, group_id=f"bare.{source}", auto_offset_reset="earliest", enable_auto_commit=False
     )
-    producer = AIOKafkaProducer(bootstrap_servers=kafka, transactional_id=f"bare-{time.time()}")
+    producer = AIOKafkaProducer(bootstrap_servers=kafka, transactional_id=f"bare-{time.time()}", max_batch_size=1024 * 1024)
     await consumer.start()
     await producer.start()
     done, started, used = 0, 0.0, 0.0
     while done < count:
-        batches = await consumer.getmany(timeout_ms=500, max_records=500)
+        batches = await consumer.getmany(timeout_ms=500, max_records=1_000)
         records = [record for batch in batches.values() for record in batch]
         if not records:
             continue
         started, used = started or time.perf_counter(), used or time.process_time()
-        events = [(json.loads(record.value)["meta"]["request_id"], record) for record in records]
+        events = [(orjson.loads(record.value)["meta"]["request_id"], record) for record in records]
         async with producer.transaction():
             fresh = {row["id"] for row in await store.fetch(CLAIM, [name for name, _ in events])}
             for name, record in events:
