@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any, TypeVar
 
-from sqlalchemy import ARRAY, ColumnElement, FromClause, Table, Text, and_, bindparam, func, select, update
+from sqlalchemy import ARRAY, ColumnElement, Executable, FromClause, Table, Text, and_, bindparam, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -36,7 +36,12 @@ def prepared(build: Callable[[str], Statement]) -> Callable[[AsyncConnection], S
 async def insert_ignore(connection: AsyncConnection, table: Table, rows: Sequence[Values]) -> None:
     """Insert the rows whose natural key is not there yet; leave the others as they are. All rows name the same columns."""
     if rows:
-        await connection.execute(insert(connection, table).on_conflict_do_nothing(), rows)
+        await connection.execute(_ignoring(connection.dialect.name, table), rows)
+
+
+@cache
+def _ignoring(engine: str, table: Table) -> Executable:
+    return into(engine, table).on_conflict_do_nothing()
 
 
 async def insert_once(connection: AsyncConnection, table: Table, row: Values) -> bool:
