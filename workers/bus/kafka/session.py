@@ -199,7 +199,12 @@ class Sessions:
     async def _until_ended(self, works: Collection[asyncio.Task[None]]) -> None:
         watched = {asyncio.ensure_future(self._ended.wait()), asyncio.ensure_future(self._plan.stop.wait())}
         try:
-            await asyncio.wait({*watched, *works}, return_when=asyncio.FIRST_COMPLETED)
+            working = set(works)  # one that returns early is done; the others go on
+            while not any(map(_failed, works)) and (working or not works):
+                done, _ = await asyncio.wait({*watched, *working}, return_when=asyncio.FIRST_COMPLETED)
+                if done & watched:
+                    return
+                working -= done
         finally:
             for each in watched:
                 each.cancel()

@@ -186,11 +186,13 @@ async def test_a_commit_whose_answer_is_lost_is_unknown_and_the_next_session_see
     arrives: bool,  # noqa: FBT001
 ) -> None:
     monkeypatch.setattr(transaction, "END", 0.3)
-    stop, notes = asyncio.Event(), list[bytes]()
+    stop, notes, opened = asyncio.Event(), list[bytes](), list[int]()
 
     async def work(lane: Lane, told: Stop) -> None:
         start = await lane.open()
+        opened.append(lane.index)
         if lane.index == 0:
+            await until(lambda: len(opened) >= PARTITIONS)  # their first positions go in transactions of their own
             notes.append(start.note)
             if len(notes) == 1:
                 lose_ends(lane, arrives=arrives)
@@ -216,7 +218,8 @@ def lose_ends(lane: Lane, *, arrives: bool) -> None:
     async def losing(node: int, request: object, *, coordination: bool = False) -> object:
         if type(request).__name__ == "EndTxnRequest":
             if arrives:
-                await ask(node, request, coordination=coordination)
+                while code := (await ask(node, request, coordination=coordination)).error_code:
+                    assert code in codes.AGAIN
             raise codes.Broken("lost")
         if getattr(request, "name", "") == "InitProducerIdRequest":  # the next epoch
             wire.ask = ask
