@@ -2,15 +2,10 @@
 
 from aiohttp import web
 
+from ingress.link.pages import page
+from ingress.link.words import HOME
 from ingress.route import Handler
 from ingress.settings import Settings
-
-PAGE = """<!doctype html>
-<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Ring connection</title>
-<p>This service connects Ring to our app. To start, open the Ring app, go to the Ring Appstore, and choose our app there.</p>
-</html>
-"""
 
 
 def home(settings: Settings) -> Handler:
@@ -19,6 +14,6 @@ def home(settings: Settings) -> Handler:
     async def show(_request: web.Request) -> web.Response:
         if settings.homepage_url:
             return web.Response(status=303, headers={"Location": settings.homepage_url})
-        return web.Response(text=PAGE, content_type="text/html")
+        return page("message.html", title="Ring connection", words=HOME)
 
     return show

@@ -11,7 +11,7 @@ from aiohttp import web
 from ingress.link.attempt import Attempt
 from ingress.link.cookie import Cookie
 from ingress.link.pages import HEADERS, page
-from ingress.link.words import STATES, TRY_LATER
+from ingress.link.words import STATES, STEPS, TRY_LATER
 from schemas.errors import Unavailable
 
 
@@ -90,5 +90,5 @@ def _page(facts: dict[str, object], status: int) -> web.Response:
         words=words,
         live=not final,
         finding=facts["finding"],
-        steps=[step | {"clock": step["at"][11:19]} for step in steps],
+        steps=[step | {"words": STEPS.get(step["name"], step["name"]), "clock": step["at"][11:19]} for step in steps],
     )

@@ -22,6 +22,16 @@ TITLES: Final = {
     413: "Too large",
     503: "One moment",
 }
+# what the live page calls each step that it lists; others as they are
+STEPS: Final = {
+    "received": "Ring told us that you connect",
+    "exchanged": "Ring let us in",
+    "unclaimed": "Ring told us which account it is",
+    "signed in": "You signed in and confirmed",
+    "claimed": "We found your account",
+    "awaiting": "We told Ring that it is you",
+    "completed": "Ring confirmed the connection",
+}
 # by state: what the live page says, and whether anything more will come
 STATES: Final = {
     "started": ("Not confirmed yet", "You have not confirmed the connection.", True),
@@ -42,3 +52,6 @@ STATES: Final = {
     "contested": ("Not connected", f"Two people confirmed the same sign-in, so neither was connected. {AGAIN}", True),
     "removed": ("Disconnected", "The app was removed in Ring. Add it again there to connect.", True),
 }
+HOME: Final = (
+    "This service connects Ring to our app. To start, open the Ring app, go to the Ring Appstore, and choose our app there."
+)
