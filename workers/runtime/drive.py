@@ -112,14 +112,18 @@ class _LaneDrive:
         return len(batch)
 
     async def _store(self, batch: Sequence[Held]) -> Sequence[Record]:
-        """Run the job in a transaction; return what it wants published, dead letters included."""
+        """Run the job in a transaction; return what it wants published, dead letters included.
+
+        All of the job's answer is read before the commit: a bug found after it would leave rows for a later step to make true.
+        """
         now = self._clock()
         async with self._session.step() as step:
             results = await self._job(batch, step, now)
             if len(results) != len(batch):
                 raise AssertionError(f"{self._job.name} returned {len(results)} results for {len(batch)} records")
+            outputs = [record for held, result in zip(batch, results, strict=True) for record in self._outcome(held, result, now)]
         self._rejected = sum(isinstance(result, Rejected) for result in results)
-        return [record for held, result in zip(batch, results, strict=True) for record in self._outcome(held, result, now)]
+        return outputs
 
     def _outcome(self, held: Held, result: Sequence[Record] | Rejected, now: datetime) -> Sequence[Record]:
         if not isinstance(result, Rejected):

@@ -133,7 +133,7 @@ async def until(met: Callable[[], bool]) -> None:
 
 
 @asynccontextmanager
-async def driven(bus: Bus, job: Echo, database: Database) -> AsyncIterator[Drive]:
+async def driven(bus: Bus, job: Echo, database: Database, bugs: type[Exception] = ZeroDivisionError) -> AsyncIterator[Drive]:
     """Run the job as the supervisor does: a worker that crashes is run again."""
     stop, drive = asyncio.Event(), Drive(bus, job, database, clock=lambda: NOW)
 
@@ -141,7 +141,7 @@ async def driven(bus: Bus, job: Echo, database: Database) -> AsyncIterator[Drive
         while not stop.is_set():
             try:
                 await drive.run(stop)
-            except ZeroDivisionError:
+            except bugs:
                 await asyncio.sleep(0)
 
     async with asyncio.TaskGroup() as tasks:
@@ -152,6 +152,10 @@ async def driven(bus: Bus, job: Echo, database: Database) -> AsyncIterator[Drive
 
 def crash() -> Answer:
     raise ZeroDivisionError
+
+
+def nonsense() -> Answer:
+    return 7  # type: ignore[return-value] # a job's bug that shows only when its answer is read
 
 
 def away() -> Answer:
@@ -236,6 +240,17 @@ async def test_after_three_crashes_the_poison_alone_is_buried(
     assert CRASHES.labels(job="echo")._value.get() - crashes < 3 + 8 * len(poison)
     assert drive.suspicions[0] == Suspicion()
     assert len([line for line in logged if line["event"] == "record.buried" and line["log_level"] == "error"]) == len(poison)
+
+
+async def test_a_bug_that_shows_in_a_jobs_answer_leaves_no_rows_that_a_later_step_makes_true(
+    bus: memory.MemoryBus, database: Database
+) -> None:
+    job = Echo({"b": [nonsense] * 1000})
+    await bus.publish([word("a"), word("b"), word("c")])
+    async with driven(bus, job, database, bugs=TypeError):
+        await until(lambda: len(out(bus)) + len(out(bus, "in.dead")) == 3)
+    assert (out(bus), out(bus, "in.dead")) == (["a", "c"], ["b"])
+    assert await rows(database) == {"a", "c"}
 
 
 async def test_an_output_that_no_topic_takes_buries_its_record_and_undoes_its_rows(
