@@ -622,6 +622,27 @@ class TestSessions:
             await consume(bus, "group", work, stop)
             await on_lane(bus, "group", finds_it)
 
+    async def test_stop_ends_the_wait_for_records(self, engine: Engine) -> None:
+        stop, waiting, batches = asyncio.Event(), asyncio.Event(), list[Sequence[Held]]()
+
+        async def work(lane: Lane, told: Stop) -> None:
+            if lane.index:
+                await told.wait()
+                return
+            await lane.open()
+            waiting.set()
+            batches.append(await lane.fetch(10, PATIENCE))
+
+        async def tell() -> None:
+            await waiting.wait()
+            await asyncio.sleep(0.1)  # into the wait; a stop that comes before it does the same
+            stop.set()
+
+        async with engine.open() as bus, asyncio.timeout(PATIENCE / 2), asyncio.TaskGroup() as tasks:
+            tasks.create_task(tell())
+            await consume(bus, "group", work, stop)
+        assert [list(batch) for batch in batches] == [[]]
+
     async def test_a_work_that_ignores_stop_is_waited_for_five_seconds(self, engine: Engine) -> None:
         stop, cut = asyncio.Event(), list[float]()
         clock = asyncio.get_running_loop().time

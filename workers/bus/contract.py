@@ -100,7 +100,10 @@ class Lane(Protocol):
         ...
 
     async def fetch(self, limit: int, wait: float) -> Sequence[Held]:
-        """Return the next records, at most `limit`, none after `wait` seconds. Not calling it is the pause. Raises Revoked."""
+        """Return the next records, at most `limit`, none after `wait` seconds or once it is time to stop. Raises Revoked.
+
+        Not calling it is the pause.
+        """
         ...
 
     async def commit(self, next: Mapping[str, int], note: bytes, outputs: Sequence[Record] = ()) -> None:  # noqa: A002

@@ -183,11 +183,11 @@ class MemoryLane:
         return Start(next=dict(self._next), note=self._bus.memory.notes[self._lane], gaps=gaps)
 
     async def fetch(self, limit: int, wait: float) -> Sequence[Held]:
-        """Return the next records by time, none after `wait` seconds."""
+        """Return the next records by time, none after `wait` seconds or once it is time to stop."""
         self._bus.sleepers.add(self._news)
         try:
             async with asyncio.timeout(wait):
-                while not (batch := self._ready(limit)):
+                while not (batch := self._ready(limit)) and not self._session.is_set():
                     await self._news.wait()
         except TimeoutError:
             self._session.check()

@@ -33,8 +33,9 @@ class Session:
         return await self._stop.wait()
 
     def ask(self) -> None:
-        """Ask the works to end; their calls still hold."""
+        """Ask the works to end; their calls still hold, and nobody waits for news any longer."""
         self._stop.set()
+        self._wake()
 
     def end(self, reason: str, failure: Exception | None = None) -> None:
         """End the session: from now on every call of its lanes raises Revoked, sleeping ones too; the first reason stands."""
@@ -42,8 +43,7 @@ class Session:
         self.failure = self.failure or failure
         self._stop.set()
         self._ended.set()
-        for sleeper in self._sleepers:
-            sleeper.set()
+        self._wake()
 
     def check(self) -> None:
         """Raise Revoked once the session has ended."""
@@ -51,8 +51,12 @@ class Session:
             raise Revoked
 
     def wakes(self, sleeper: asyncio.Event) -> None:
-        """Have `sleeper` set when the session ends."""
+        """Have `sleeper` set when the works shall end, and when the session does."""
         self._sleepers.append(sleeper)
+
+    def _wake(self) -> None:
+        for sleeper in self._sleepers:
+            sleeper.set()
 
     async def ended(self) -> None:
         """Return once the session has ended."""

@@ -69,7 +69,7 @@ class SqliteLane:
         return begun
 
     async def fetch(self, limit: int, wait: float) -> Sequence[Held]:
-        """Return the next records in order of time, none after `wait` seconds."""
+        """Return the next records in order of time, none after `wait` seconds or once it is time to stop."""
         slots = tuple(self._lane.slots.values())
         self._bus.bells.hang(slots, self._news)
         try:
@@ -84,7 +84,7 @@ class SqliteLane:
             if spans := self._behind():
                 if batch := await self._read(spans, limit):
                     return batch
-            elif not await self._told(deadline):
+            elif self._session.is_set() or not await self._told(deadline):
                 self._session.check()
                 return ()
 
