@@ -59,7 +59,8 @@ def kafka_url(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="session")
 def postgres_of_this_run() -> Iterator[Postgres]:
-    postgres = Postgres()
+    # No test takes the power away, and what a process wrote outlives its kill -9 in the system's memory.
+    postgres = Postgres(settings={"fsync": "off"})
     try:
         now(postgres.start())
         yield postgres

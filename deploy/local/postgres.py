@@ -4,7 +4,7 @@ import os
 import pwd
 import secrets
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -21,11 +21,12 @@ START_S = 60
 class Postgres:
     """A server that survives everything but `remove`: started, stopped, killed, frozen, restarted on the same port."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, settings: Mapping[str, str] | None = None) -> None:
         (self.port,) = ports.free()
         self._password = secrets.token_urlsafe(18)
         self._process = Process("postgres", user=ordinary_user(), orphaned=signal.SIGQUIT)
         self._initialised = False
+        self._settings = {"max_connections": "300", **(settings or {})}
 
     @property
     def url(self) -> str:
@@ -42,7 +43,8 @@ class Postgres:
         if not self._initialised:
             self._initialise()
         folder = self._process.folder
-        places = ["-k", str(folder), "-h", "127.0.0.1", "-p", str(self.port), "-c", "max_connections=300"]
+        places = ["-k", str(folder), "-h", "127.0.0.1", "-p", str(self.port)]
+        places += [f"--{name}={value}" for name, value in self._settings.items()]
         self._process.launch([str(_bin() / "postgres"), "-D", str(folder / "data"), *places])
         await self._process.ready(self._answers, within=START_S)
 
