@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from hashlib import sha256
+from itertools import count
 from pathlib import Path
 
 from aiohttp import web
@@ -14,11 +15,16 @@ from deploy.demo.installation import Installation
 from schemas import topics
 from tests.chaos.generator import KEY
 from workers.bus import kafka, sqlite
-from workers.bus.contract import Lane, Stop
+from workers.bus.contract import Held, Lane, Record, Stop
+from workers.bus.partition import partition
 from workers.runtime.sealing import generate_code_keys, generate_key
 
 SECRET = "whsec_" + base64.b64encode(b"chaos-destination-secret-32bytes").decode()
 TOKEN = "chaos-token"
+END = b"the end"
+KEYS = [
+    next(key for n in count() if partition(key := b"%d" % n, topics.PARTITIONS) == index) for index in range(topics.PARTITIONS)
+]
 
 
 class Sink:
@@ -87,31 +93,25 @@ def installation(directory: Path, sink: Sink, **more: str) -> Installation:
 
 
 async def recorded(made: Installation) -> list[str]:
-    """Return the ids on event.recorded, as a read_committed consumer of a new group sees them, lane by lane."""
+    """Return the ids on event.recorded, as a read_committed consumer of a new group sees them, lane by lane, up to now."""
     url, namespace = made.environment["RINGHOOK_BUS_URL"], made.environment.get("RINGHOOK_NAMESPACE", "ringhook")
     engine = kafka if url.startswith("kafka") else sqlite
-    found: list[str] = []
-    quiet = asyncio.Event()
+    found, ends, read = list[str](), list[Held](), asyncio.Event()
 
     async def work(lane: Lane, stop: Stop) -> None:
         await lane.open()
         while not stop.is_set():
-            found.extend([(held.header("ce_id") or b"").decode() for held in await lane.fetch(500, 1.0)])
+            batch = await lane.fetch(500, 5.0)
+            found.extend([(held.header("ce_id") or b"").decode() for held in batch if held.value != END])
+            ends.extend(held for held in batch if held.value == END)
+            if len(ends) == topics.PARTITIONS:
+                read.set()
 
     async with engine.connect(url, namespace=namespace, topics=topics.declared(["sink"])) as bus:
-        reading = asyncio.create_task(bus.consume(["event.recorded"], f"judge-{id(found)}", work, quiet, atomic=False))
-        await _settled(found)
-        quiet.set()
-        await reading
+        await bus.publish([Record(topic="event.recorded", key=key, value=END) for key in KEYS])
+        async with asyncio.timeout(60):
+            await bus.consume(["event.recorded"], f"judge-{id(found)}", work, read, atomic=False)
     return found
-
-
-async def _settled(found: list[str], still: float = 4.0) -> None:
-    """Return when nothing more came for some seconds."""
-    before = -1
-    while before != len(found):
-        before = len(found)
-        await asyncio.sleep(still)
 
 
 async def until(holds: Callable[[], bool], seconds: float) -> bool:

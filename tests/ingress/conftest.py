@@ -28,8 +28,8 @@ NOW = datetime(2026, 2, 15, 4, 48, 30, tzinfo=UTC)
 
 
 async def until(check: Callable[[], Awaitable[bool]]) -> None:
-    """Ask again until it is so, at most ten seconds."""
-    async with asyncio.timeout(10):
+    """Ask again until it is so, at most forty seconds."""
+    async with asyncio.timeout(40):
         while not await check():  # noqa: ASYNC110 - what is waited for happens in sockets, and sets no event
             await asyncio.sleep(0.01)
 

@@ -135,7 +135,7 @@ async def test_a_linker_killed_at_any_await_is_resumed_by_the_next(rig: Rig, fau
 
 
 def news(unharmed: Fuse, faults: str) -> int:
-    """Return the place of the first point that the smooth way has not: up to the spoiled call a kill leaves what it left there."""
+    """Return the place of the first point that the smooth way has not: up to the spoiled call both are one way."""
     return 0 if faults == "smooth" else unharmed.passed.index((f"before {SPOILED[faults]}", 1))
 
 

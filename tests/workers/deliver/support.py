@@ -103,7 +103,7 @@ async def delivering(bus: Bus, target: Destination, *, policy: Policy = QUICK) -
             await task
 
 
-async def until(condition: Callable[[], object], seconds: float = 10.0) -> None:
+async def until(condition: Callable[[], object], seconds: float = 40.0) -> None:
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110 -- the other side has no event to set
             await asyncio.sleep(0.01)

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapp
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import cast
@@ -25,6 +26,7 @@ from schemas.ring.envelope import parse
 from schemas.ring.peek import peek
 from workers.bus import kafka, sqlite
 from workers.bus.contract import Bus, Held, Lane, Record, Start, Stop, Work
+from workers.bus.partition import partition
 from workers.dispatch.job import Dispatch, Prune
 from workers.dispatch.normalise import digest
 from workers.dispatch.tables import STEPPED, accounts, claims
@@ -36,6 +38,10 @@ from workers.runtime.metrics import RECORDS
 SAMPLES = Path(__file__).parents[2] / "samples"
 NOW = datetime(2026, 2, 13, 14, tzinfo=UTC)
 READ = (topics.WEBHOOK_RECEIVED, topics.ACCOUNT_CHANGED)
+END = b"end"
+KEYS = [
+    next(key for n in count() if partition(key := b"%d" % n, topics.PARTITIONS) == index) for index in range(topics.PARTITIONS)
+]
 USED = (*READ, topics.EVENT_RECORDED, *(topic.dead for topic in READ))
 Event3 = tuple[str, str, str]  # request id, account, type
 Steps = list[tuple[list[Event3], bool]]  # batches, and whether each stands
@@ -98,22 +104,20 @@ async def dispatched(bus: Bus, goal: float) -> None:
 
 
 async def everything(bus: Bus, name: str) -> list[Held]:
-    """Return what a topic holds, read by a group of the test's own to the end of each lane."""
-    stop, found, done = asyncio.Event(), list[Held](), set[int]()
+    """Return what a topic holds, read by a group of the test's own to an end that it publishes on each lane."""
+    stop, found, done = asyncio.Event(), list[Held](), list[Held]()
+    await bus.publish([Record(topic=name, key=key, value=END) for key in KEYS])
 
     async def work(lane: Lane, told: Stop) -> None:
-        positions = dict((await lane.open()).next)
+        await lane.open()
         while not told.is_set():
-            batch = await lane.fetch(1000, 0.3)
-            positions |= {held.topic: held.offset + 1 for held in batch}
-            found.extend(batch)
-            if not batch:
-                done.add(lane.index)
+            for held in await lane.fetch(1000, 5):
+                (done if held.value == END else found).append(held)
             if len(done) == topics.PARTITIONS:
                 stop.set()
 
-    group = f"reader.{name}.{len(asyncio.all_tasks())}.{id(stop)}"
-    await bus.consume([name], group, work, stop, atomic=False)
+    async with asyncio.timeout(60):
+        await bus.consume([name], f"reader.{name}.{id(stop)}", work, stop, atomic=False)
     return sorted(found, key=lambda held: (held.index, held.offset))
 
 
@@ -233,12 +237,20 @@ class StruckLane(Lane):
 
 
 class StruckBus:
-    def __init__(self, bus: Bus, strike: Callable[[str], Awaitable[None]]) -> None:
-        self._bus, self._strike = bus, strike
+    """The bus of a process whose every lane ends where it is once `dead` is set."""
+
+    def __init__(self, bus: Bus, strike: Callable[[str], Awaitable[None]], dead: asyncio.Event) -> None:
+        self._bus, self._strike, self._dead = bus, strike, dead
 
     async def consume(self, topics: Collection[str], group: str, work: Work, stop: Stop, *, atomic: bool) -> None:
         async def struck(lane: Lane, told: Stop) -> None:
-            await work(StruckLane(lane, self._strike), told)
+            alive = [asyncio.ensure_future(work(StruckLane(lane, self._strike), told)), asyncio.ensure_future(self._dead.wait())]
+            await asyncio.wait(alive, return_when=asyncio.FIRST_COMPLETED)
+            for each in alive:
+                each.cancel()
+            await asyncio.gather(*alive, return_exceptions=True)
+            if not self._dead.is_set():
+                await alive[0]
 
         await self._bus.consume(topics, group, struck, stop, atomic=atomic)
 
@@ -255,7 +267,7 @@ async def killed(house: House, moment: str, times: int) -> None:
             await asyncio.Event().wait()  # nothing after this line runs
 
     async with house.open() as bus:
-        drive = Drive(cast("Bus", StruckBus(bus, strike)), Dispatch(), house.database, clock=lambda: NOW)
+        drive = Drive(cast("Bus", StruckBus(bus, strike, dead)), Dispatch(), house.database, clock=lambda: NOW)
         task = asyncio.create_task(drive.run(asyncio.Event()))
         async with asyncio.timeout(60):
             await dead.wait()

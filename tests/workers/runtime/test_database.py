@@ -11,6 +11,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.errors import Misconfigured, Rejected
+from workers.runtime import database as database_module
 from workers.runtime import lease, rows
 from workers.runtime.database import Database, OutcomeUnknown, StoreBroken, StoreUnavailable, connect
 from workers.runtime.storefault import translated
@@ -186,7 +187,10 @@ async def test_a_damaged_file_is_the_end_of_the_process(tmp_path: Path) -> None:
             await database.create_all()
 
 
-async def test_a_file_that_another_process_writes_to_is_unavailable_not_broken(tmp_path: Path) -> None:
+async def test_a_file_that_another_process_writes_to_is_unavailable_not_broken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database_module, "PATIENCE", 0.3)
     url = f"sqlite:///{tmp_path}/store.db"
     async with connect(url) as database:
         await database.create_all()

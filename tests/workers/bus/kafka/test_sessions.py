@@ -154,7 +154,10 @@ async def test_a_read_waits_until_no_transaction_can_change_it_any_more(place: P
     await pending._wire.close()
 
 
-async def test_a_dead_members_open_transaction_delays_the_next_session_and_is_undone(place: Place) -> None:
+async def test_a_dead_members_open_transaction_delays_the_next_session_and_is_undone(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transaction, "TIMEOUT_MS", 2_000)  # the broker looks every second
     stop, dead = asyncio.Event(), await transactor(place)
     opened: list[int] = []
 

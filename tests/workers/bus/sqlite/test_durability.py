@@ -182,6 +182,8 @@ async def test_a_damaged_file_ends_the_block_when_it_is_read(opened: Open, path:
 async def test_a_file_locked_by_another_program_is_unavailable_and_then_works_again(opened: Open, path: Path) -> None:
     record = Record(topic="alpha", key=b"key", value=b"1")
     async with opened() as bus:
+        assert bus.writer.pragma("busy_timeout") == 5_000
+        bus.writer.pragma("busy_timeout = 300")
         with sqlite3.connect(path, isolation_level=None) as stranger:
             stranger.execute("begin immediate")
             with pytest.raises(BusUnavailable):
