@@ -1,6 +1,7 @@
 """What every bus promises (workers/bus/contract.py, correctness.md), asked of each engine through the same door."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime, timedelta
@@ -642,6 +643,22 @@ class TestSessions:
             tasks.create_task(tell())
             await consume(bus, "group", work, stop)
         assert [list(batch) for batch in batches] == [[]]
+
+    async def test_a_work_that_a_stray_cancellation_ends_gets_a_new_session(self, engine: Engine) -> None:
+        stop, sessions = asyncio.Event(), Counter[int]()
+
+        async def work(lane: Lane, told: Stop) -> None:
+            await lane.open()
+            sessions[lane.index] += 1
+            if lane.index == 0 and sessions[0] == 1:
+                raise asyncio.CancelledError  # a library's own, that nobody asked for
+            if sessions[0] == 2:
+                stop.set()
+            await told.wait()
+
+        async with engine.open() as bus, asyncio.timeout(PATIENCE / 2):
+            await consume(bus, "group", work, stop)
+        assert sessions[0] == 2
 
     async def test_a_work_that_ignores_stop_is_waited_for_five_seconds(self, engine: Engine) -> None:
         stop, cut = asyncio.Event(), list[float]()

@@ -122,6 +122,16 @@ async def _guarded(work: Work, lane: Lane, session: Session) -> None:
         session.end("revoked")
     except Exception as failure:  # noqa: BLE001  (whatever it is leaves `consume`)
         session.end("failed", failure)
+    except asyncio.CancelledError:
+        if stray():
+            session.end("broken")
+        raise
+
+
+def stray() -> bool:
+    """Say whether a CancelledError in this task is one that nobody asked for: libraries let theirs escape now and then."""
+    task = asyncio.current_task()
+    return task is not None and not task.cancelling()
 
 
 async def _cut(tasks: Sequence["asyncio.Task[object]"]) -> None:

@@ -144,7 +144,7 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
         try:
             await self._sessions.run()
             self.worked = True
-            return self._sessions.reason
+            return _outcome(self._sessions)
         finally:
             self._sessions = None
 
@@ -211,6 +211,11 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
             if not _succeeded(stopping):
                 await _abandon(self._consumer, stopping)
             await self._wire.close()
+
+
+def _outcome(sessions: Sessions) -> str:
+    """Return why they ended; a commit that could still come through within this generation outweighs what ended them first."""
+    return "unknown" if sessions.doubtful and sessions.reason not in ("rebalance", "stop") else sessions.reason
 
 
 def complete(assigned: Collection[Any], topics: Collection[str]) -> frozenset[int]:

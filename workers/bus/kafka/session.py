@@ -19,6 +19,7 @@ from workers.bus.kafka.names import Names
 from workers.bus.kafka.transaction import Transactor
 from workers.bus.kafka.wire import Wire
 from workers.bus.metrics import COMMIT_SECONDS, COMMITS, SESSIONS_ENDED
+from workers.bus.session import stray
 
 GRACE: Final = 5.0  # seconds that a `work` may take to return once its session has ended
 Begin = Literal["first", "end"] | datetime
@@ -90,6 +91,7 @@ class Sessions:
         self.me = me
         self.lanes = {index: KafkaLane(self, index, plan.physical()) for index in sorted(indexes)}
         self.reason = ""
+        self.doubtful = False  # a plain commit was sent whose answer is missing
         self._plan = plan
         self._feed = feed
         self._wire = wire
@@ -179,7 +181,10 @@ class Sessions:
         except Refused as error:
             self.end("refused", str(error))
             raise Revoked(str(error)) from error
-        except Broken as error:
+        except (Broken, asyncio.CancelledError) as error:
+            self.doubtful = True
+            if isinstance(error, asyncio.CancelledError):
+                raise
             self.end("unknown", str(error))
             raise Unknown(str(error)) from error
 
@@ -195,6 +200,10 @@ class Sessions:
             await self._plan.work(lane, lane.stop)
         except Revoked:
             self.end("revoked")
+        except asyncio.CancelledError:
+            if stray():
+                self.end("broken", "a work was cancelled, and nobody asked for it")
+            raise
 
     async def _until_ended(self, works: Collection[asyncio.Task[None]]) -> None:
         watched = {asyncio.ensure_future(self._ended.wait()), asyncio.ensure_future(self._plan.stop.wait())}

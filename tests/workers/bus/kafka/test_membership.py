@@ -1,0 +1,97 @@
+"""A session of one who is no member any more reads nothing; a plain group's doubtful commit costs its member the membership."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from tests.workers.bus.kafka.conftest import Place, playing
+from workers.bus.contract import Lane, Revoked, Stop
+from workers.bus.kafka.codes import Broken
+from workers.bus.kafka.group import Membership
+
+pytestmark = pytest.mark.kafka
+
+
+def named(request: object) -> str:
+    return str(getattr(request, "name", type(request).__name__)).partition("Request")[0]
+
+
+def asked_of(lane: Lane) -> list[str]:
+    """Have the names of all requests of this member noted from now on."""
+    wire: Any = lane._session._wire  # type: ignore[attr-defined]
+    ask, asked = wire.ask, list[str]()
+
+    async def noting(node: int, request: object, *, coordination: bool = False) -> object:
+        asked.append(named(request))
+        return await ask(node, request, coordination=coordination)
+
+    wire.ask = noting
+    return asked
+
+
+@pytest.mark.parametrize("atomic", [True, False])
+async def test_an_opening_proves_its_membership_before_it_reads(place: Place, atomic: bool) -> None:  # noqa: FBT001
+    stop, sessions = asyncio.Event(), 0
+
+    async def work(lane: Lane, told: Stop) -> None:
+        nonlocal sessions
+        if lane.index:
+            await told.wait()
+            return
+        sessions += 1
+        if sessions == 1:
+            await lane.commit((await lane.open()).next, b"note")
+            raise Revoked
+        session: Any = lane._session  # type: ignore[attr-defined]
+        if sessions == 2:  # as one that slept while others came
+            session.me = Membership(session.me.group, session.me.member_id, session.me.generation - 1)
+            asked = asked_of(lane)
+            with pytest.raises(Revoked):
+                await lane.open()
+            assert "OffsetFetch" not in asked
+            raise Revoked
+        asked = asked_of(lane)
+        assert (await lane.open()).note == b"note"
+        assert asked.index("Heartbeat") < asked.index("OffsetFetch")
+        stop.set()
+
+    async with place.open() as bus:
+        await playing(bus, work, stop, atomic=atomic)
+    assert sessions == 3
+
+
+async def test_a_plain_commit_that_may_come_late_ends_the_membership_whatever_ended_the_sessions_first(place: Place) -> None:
+    stop, under_way, members = asyncio.Event(), asyncio.Event(), list[str]()
+
+    async def work(lane: Lane, told: Stop) -> None:
+        start = await lane.open()
+        me: Membership = lane._session.me  # type: ignore[attr-defined]
+        if lane.index == 0:
+            members.append(me.member_id)
+            if len(members) == 2:
+                stop.set()
+                return
+            await under_way.wait()
+            raise Revoked  # the first reason for the end: not the commit of the other lane
+        if lane.index == 1 and len(members) < 2 and not under_way.is_set():
+            wire: Any = lane._session._wire  # type: ignore[attr-defined]
+            ask = wire.ask
+
+            async def losing(node: int, request: object, *, coordination: bool = False) -> object:
+                if not named(request).startswith("OffsetCommit"):
+                    return await ask(node, request, coordination=coordination)
+                wire.ask = ask
+                under_way.set()
+                await told.wait()
+                raise Broken("no answer")
+
+            wire.ask = losing
+            with pytest.raises(Revoked):
+                await lane.commit(start.next, b"late")
+            raise Revoked
+        await told.wait()
+
+    async with place.open() as bus:
+        await playing(bus, work, stop, atomic=False)
+    assert members[0] != members[1]
