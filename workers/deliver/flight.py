@@ -97,6 +97,9 @@ class Flight:
 
     async def _work(self, lane: Channel, item: Item[Parcel]) -> None:
         """Send one event after the other for as long as there are any: a task for each would cost more than its settling."""
+        if lane.closing():  # the session ended between the picking and this task's first turn
+            self.health = self.health.cut()
+            return
         picked: tuple[Channel, Item[Parcel]] | None = (lane, item)
         while picked:
             await self._attempt(*picked)

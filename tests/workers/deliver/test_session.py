@@ -91,3 +91,16 @@ async def test_nothing_starts_on_an_old_proof_of_membership(bus: Bus, sink: Sink
         assert sink.ids == []
         failing["on"] = False
         await until(lambda: sink.ids == ["e1"])
+
+
+async def test_what_was_picked_but_not_begun_when_the_session_ended_is_not_sent_by_it(bus: Bus, sink: Sink) -> None:
+    commits = iter(range(10_000))
+    taking = TakingBus(bus, lambda: Revoked() if next(commits) == 0 else None)
+    async with delivering(taking, destination(sink.url)):
+        await until(lambda: taking.lanes)
+        await asyncio.sleep(2 * session.PACE_S)  # so that the first event's turn commits at once
+        await bus.publish([event("e1")])
+        await until(lambda: any(lane.over for lane in taking.lanes) and sink.ids)
+        await bus.publish([event("e2")])
+        await until(lambda: "e2" in sink.ids)
+    assert sink.ids == ["e1", "e2"]
