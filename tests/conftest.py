@@ -29,7 +29,7 @@ def now(work: Coroutine[Any, Any, Result]) -> Result:
 
 @pytest.fixture(scope="session")
 def kafka_of_this_run() -> Iterator[Kafka]:
-    kafka = Kafka()
+    kafka = Kafka(java=("-XX:TieredStopAtLevel=1",))  # it lives for minutes: compiling better costs more than it brings
     try:
         now(kafka.start())
         yield kafka

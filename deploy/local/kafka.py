@@ -1,7 +1,7 @@
 """One real Apache Kafka broker: KRaft, one node, a folder and two loopback ports of its own, kept over restarts."""
 
 import signal
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 from deploy.local import jars, packages, ports
@@ -34,9 +34,13 @@ SETTINGS: Mapping[str, str] = {
 
 
 class Kafka:
-    """A broker that survives everything but `remove`: started, stopped, killed, frozen, restarted on the same ports."""
+    """A broker that survives everything but `remove`: started, stopped, killed, frozen, restarted on the same ports.
 
-    def __init__(self, *, settings: Mapping[str, str] | None = None) -> None:
+    `settings` go over those below, `java` are further options of the machine it runs on.
+    """
+
+    def __init__(self, *, settings: Mapping[str, str] | None = None, java: Sequence[str] = ()) -> None:
+        self._java = ("-Xmx512m", f"-Dlog4j2.configurationFile={LOGGING}", *java)
         self.port, self._controller = ports.free(2)
         self._process = Process("kafka")
         self._settings = {**SETTINGS, **self._places(), **(settings or {})}
@@ -62,7 +66,7 @@ class Kafka:
         if not self._formatted:
             self._format()
         begin = self._process.log.stat().st_size if self._process.log.exists() else 0
-        self._process.launch(_java("-Xmx512m", f"-Dlog4j2.configurationFile={LOGGING}", "kafka.Kafka", CONFIG))
+        self._process.launch(_java(*self._java, "kafka.Kafka", CONFIG))
 
         async def serves() -> bool:
             return READY in self._process.log.read_bytes()[begin:]

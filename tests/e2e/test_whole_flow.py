@@ -13,11 +13,10 @@ async def test_a_home_is_linked_and_every_kind_of_webhook_arrives(scene: Scene) 
     story = "\n".join(said)
     assert "No call from Ring yet" in story
     assert "Ring's signed webhooks arrive" in story
+    it_carries_the_partners_own_user_and_rings_payload_untouched(scene)
 
 
-async def test_events_carry_the_partners_own_user_and_rings_payload_untouched(scene: Scene) -> None:
-    walk = Walk(scene, lambda _: None)
-    await walk.run()
+def it_carries_the_partners_own_user_and_rings_payload_untouched(scene: Scene) -> None:
     event = next(event for event in scene.alerts.events if event["type"] == "com.ring.button_press")
     assert (event["partneruserid"], event["linked"], event["specversion"]) == ("u-ada", True, "1.0")
     data = event["data"]
