@@ -12,7 +12,9 @@ import pytest
 
 from schemas.errors import Rejected
 from schemas.topics import MESSAGE_LIMIT
+from workers.bus import session as local_session
 from workers.bus.contract import NOTE_LIMIT, Bus, Held, Lane, Record, Revoked, Stop, TooLarge
+from workers.bus.kafka import session as kafka_session
 from workers.bus.partition import partition
 
 PATIENCE = 60.0  # seconds for what takes an engine a group's join; a loaded machine is slow, a lost record never comes
@@ -660,7 +662,12 @@ class TestSessions:
             await consume(bus, "group", work, stop)
         assert sessions[0] == 2
 
-    async def test_a_work_that_ignores_stop_is_waited_for_five_seconds(self, engine: Engine) -> None:
+    async def test_a_work_that_ignores_stop_is_waited_for_five_seconds(
+        self, engine: Engine, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        assert local_session.POLITE == kafka_session.GRACE == 5
+        monkeypatch.setattr(local_session, "POLITE", 1.0)
+        monkeypatch.setattr(kafka_session, "GRACE", 1.0)
         stop, cut = asyncio.Event(), list[float]()
         clock = asyncio.get_running_loop().time
 
@@ -677,7 +684,7 @@ class TestSessions:
 
         async with engine.open() as bus:
             await consume(bus, "group", work, stop)
-        assert 4.5 < cut[0] < 8
+        assert 0.9 < cut[0] < 20
 
     async def test_a_stop_set_before_consume_ends_it(self, engine: Engine) -> None:
         stop = asyncio.Event()
@@ -690,7 +697,8 @@ class TestSessions:
         async with engine.open() as bus:
             await consume(bus, "group", work, stop)
 
-    async def test_cancelling_consume_cancels_the_works(self, engine: Engine) -> None:
+    async def test_cancelling_consume_cancels_the_works(self, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(kafka_session, "GRACE", 0.5)
         started, cancelled = asyncio.Event(), list[int]()
 
         async def work(lane: Lane, told: Stop) -> None:
