@@ -3,9 +3,11 @@
 from typing import Final
 
 from sqlalchemy import Column, String, Table, select
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.errors import Misconfigured
 from workers.runtime.database import Database, metadata
+from workers.runtime.rows import insert_once
 
 installation: Final = Table(
     "installation", metadata, Column("name", String, primary_key=True), Column("value", String, nullable=False)
@@ -15,12 +17,18 @@ installation: Final = Table(
 async def check(database: Database, namespace: str) -> None:
     """Record the namespace in a new store; Misconfigured where the store belongs to another."""
     async with database.begin() as connection:
-        query = select(installation.c.value).where(installation.c.name == "namespace")
-        found = (await connection.execute(query)).scalar_one_or_none()
-        if found is None:
-            await connection.execute(installation.insert().values(name="namespace", value=namespace))
-        elif found != namespace:
+        found = await _recorded(connection)
+        if found is None:  # roles start together: the first one's word stands
+            await insert_once(connection, installation, {"name": "namespace", "value": namespace})
+            found = await _recorded(connection)
+        if found != namespace:
             raise Misconfigured(
                 f"this store belongs to namespace {found!r}, but RINGHOOK_NAMESPACE is {namespace!r}: "
                 "set it back, or give the other namespace a store of its own (RINGHOOK_STORE_URL)"
             )
+
+
+async def _recorded(connection: AsyncConnection) -> str | None:
+    query = select(installation.c.value).where(installation.c.name == "namespace")
+    found: str | None = await connection.scalar(query)
+    return found
