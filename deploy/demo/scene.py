@@ -64,15 +64,15 @@ def secret() -> str:
 
 
 @asynccontextmanager
-async def opened(directory: Path, *, roles: Sequence[str] = ("up",), **more: str) -> AsyncIterator[Scene]:
-    """Start all of them, ringhook as these roles and with `more` in its environment; everything ends with the block."""
+async def opened(directory: Path, *, roles: Sequence[str] = ("up",), toml: str = TOML, **more: str) -> AsyncIterator[Scene]:
+    """Start all of them, ringhook as these roles and with `more` in its environment, and `toml` as its ringhook.toml; all ends with the block."""
     alerts, archive = Service(secret(), failures=FAILURES), Service(secret())
     login = Login("", secrets.token_urlsafe(16), dict([USER]))
     client = Client("demo-client", secrets.token_hex(16), secrets.token_hex(32))
     async with AsyncExitStack() as stack:
         pages = [partner.application(service) for service in (alerts, archive)] + [partner.application(login=login)]
         urls = await asyncio.gather(*(stack.enter_async_context(partner.serve(page)) for page in pages))
-        toml = TOML.format(alerts=urls[0], archive=urls[1], login=urls[2], token=sha256(login.token.encode()).hexdigest())
+        toml = toml.format(alerts=urls[0], archive=urls[1], login=urls[2], token=sha256(login.token.encode()).hexdigest())
         exchange = secrets.token_urlsafe(24)
         made = Installation(directory, environment(client, exchange, alerts, archive) | more, toml)
         judge = await stack.enter_async_context(running(_partner(made.public, exchange), client, lapse=20))

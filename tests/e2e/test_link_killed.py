@@ -14,6 +14,7 @@ from deploy.demo.ring.faults import Fault
 from deploy.demo.ring.state import Account, doorbell
 from deploy.demo.scene import USER, Scene
 from tests.chaos.world import until
+from tests.e2e.links import linked_event
 
 TOKEN = "POST /oauth/token"
 ME = "GET /v1/users/me"
@@ -81,18 +82,6 @@ async def follow_until(homes: list[Home], ends: Callable[[str], bool]) -> None:
     async with asyncio.timeout(PATIENCE_S):
         while not all([ends(await home.follow()) for home in homes]):  # noqa: ASYNC110 - pages of others: there is no event
             await asyncio.sleep(0.2)
-
-
-async def linked_event(scene: Scene, account: Account) -> dict[str, object]:
-    """Send webhooks until one comes out that knows of the link: the news travels on a topic of its own."""
-    async with asyncio.timeout(PATIENCE_S):
-        while True:
-            webhook = scene.ring.make("button_press", account)
-            assert await scene.ring.sender.deliver(webhook) == "delivered"
-            assert await until(lambda name=webhook.request_id: name in scene.archive.ids, PATIENCE_S)  # type: ignore[misc] # bound now
-            event = next(event for event in scene.archive.events if event["id"] == webhook.request_id)
-            if event["linked"]:
-                return event
 
 
 def judge(scene: Scene, home: Home) -> None:
