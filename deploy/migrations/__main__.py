@@ -10,11 +10,12 @@ from alembic import command
 from sqlalchemy import Connection
 
 from deploy import migrations
+from deploy.migrations import scripts
 from workers.runtime.database import connect
 
 
 async def draft(message: str) -> None:
-    """Write a new file under `versions/`, to be read and mended by hand."""
+    """Write a new file under `versions/`, to be read and mended by hand; `migrations.HEAD` then names it."""
     with TemporaryDirectory() as scratch:
         url = f"sqlite:///{Path(scratch)}/store.db"
         await migrations.upgrade(url)
@@ -23,8 +24,8 @@ async def draft(message: str) -> None:
 
 
 def _draft(message: str, connection: Connection) -> None:
-    number = sum(1 for _ in migrations.script().walk_revisions()) + 1
-    command.revision(migrations.config(connection), message, autogenerate=True, rev_id=f"{number:04}")
+    number = sum(1 for _ in scripts.script().walk_revisions()) + 1
+    command.revision(scripts.config(connection), message, autogenerate=True, rev_id=f"{number:04}")
 
 
 asyncio.run(draft(" ".join(sys.argv[1:])))

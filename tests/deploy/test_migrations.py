@@ -1,10 +1,13 @@
 import asyncio
+import subprocess
+import sys
 
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, inspect
 
 from deploy import migrations
+from deploy.migrations import scripts
 from deploy.migrations.tables import metadata
 from workers.runtime.database import connect
 
@@ -34,4 +37,9 @@ async def test_migrating_again_and_by_several_at_once_changes_nothing(store_url:
 
 
 async def test_every_migration_follows_the_one_before_it() -> None:
-    assert len(migrations.script().get_heads()) == 1
+    assert scripts.script().get_heads() == [migrations.HEAD]
+
+
+def test_a_role_whose_store_is_there_does_without_alembic() -> None:
+    script = "import sys, deploy.roles; sys.exit('alembic' in sys.modules)"
+    subprocess.run([sys.executable, "-c", script], check=True)
