@@ -1,7 +1,8 @@
 """One incarnation of the idempotent producer: its producer id, its connections, its sequence numbers.
 
 Group commit: while a partition's batch is in flight the next one fills. Kafka answers the requests of one connection one
-after the other, so the batches of all partitions that a broker leads fly together.
+after the other, so the batches of all partitions that a broker leads fly together. A request costs broker and client far
+more than a record, so under load the next flight waits a moment for the senders whom the last one has just answered.
 """
 
 import asyncio
@@ -17,6 +18,8 @@ from workers.bus.kafka.produce import produce
 from workers.bus.kafka.wire import PAUSE, Wire
 
 SEQUENCES: Final = 2**30  # a sequence number wraps at 2**31; long before that a new producer id begins at 0
+BUSY: Final = 4  # records of a flight; after one that carried more, the next waits
+GATHER: Final = 0.001  # seconds: so long
 NEVER: Final = 2**31 - 1  # transaction timeout of a producer without transactions
 
 
@@ -134,6 +137,8 @@ class Line:
                 oldest = min(entry[2].since for batch in batches for entry in batch.entries)
                 async with asyncio.timeout_at(oldest + self._deadline):
                     await self._deliver(batches)
+                if sum(len(batch.entries) for batch in batches) > BUSY:
+                    await asyncio.sleep(GATHER)
             crew.task = None
         except Exception as error:  # noqa: BLE001 (whatever it is, everybody who waits must hear of it)
             self._break(error)
