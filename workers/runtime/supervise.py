@@ -51,6 +51,9 @@ async def _keep(worker: Worker, stop: asyncio.Event) -> None:
     while not stop.is_set():
         since = loop.time()
         crash = await _crash(worker, stop)
+        if fatal := _fatal(crash):
+            stop.set()
+            raise fatal
         if stop.is_set() and crash is None:
             return
         if loop.time() - since > HEALTHY_AFTER:
@@ -65,16 +68,20 @@ async def _crash(worker: Worker, stop: asyncio.Event) -> BaseException | None:
     """Run a worker to its end; return what it raised. A cancellation that nobody asked for (a library's own) is a crash too."""
     try:
         await worker.run(stop)
-    except FATAL:
-        stop.set()
-        raise
     except asyncio.CancelledError as error:
         if (task := asyncio.current_task()) is None or task.cancelling():
             raise
         return error
-    except Exception as error:  # noqa: BLE001 - whatever it is, this worker alone is restarted
+    except Exception as error:  # noqa: BLE001 - whether it is more than this worker's own, the caller decides
         return error
     return None
+
+
+def _fatal(error: BaseException | None) -> BaseException | None:
+    """Return what forbids to go on: the error itself, or one that a task group has wrapped."""
+    if isinstance(error, BaseExceptionGroup):
+        return next((found for each in error.exceptions if (found := _fatal(each))), None)
+    return error if isinstance(error, FATAL) else None
 
 
 async def wait_or_stop(stop: Stop, seconds: float) -> None:

@@ -37,10 +37,11 @@ async def test_a_worker_that_ends_unasked_is_restarted_alone_and_after_a_pause(e
         await running
 
 
-async def test_a_worker_that_must_not_go_on_ends_all_of_them() -> None:
-    stop, broken, healthy = asyncio.Event(), Flaky(Fatal("disk"), 1), Flaky(RuntimeError("never"), 0)
+@pytest.mark.parametrize("end", [Fatal("disk"), ExceptionGroup("steps", [ValueError(), ExceptionGroup("", [Fatal("disk")])])])
+async def test_a_worker_that_must_not_go_on_ends_all_of_them(end: Exception) -> None:
+    stop, broken, healthy = asyncio.Event(), Flaky(end, 1), Flaky(RuntimeError("never"), 0)
     with pytest.raises(Fatal, match="disk"):
-        await asyncio.wait_for(supervise([healthy, broken], stop), 10)
+        await asyncio.wait_for(supervise([healthy, broken], stop), 40)
     assert stop.is_set()
     assert healthy.well.is_set()
 
