@@ -5,8 +5,9 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Literal
 
-from tests.workers.deliver.support import Sink, delivering, destination, event, until
-from workers.bus.contract import Bus, Held, Lane, Record, Revoked, Start, Stop, Unknown, Work
+from schemas.topics import delivery_dead
+from tests.workers.deliver.support import Sink, dead_letters, delivering, destination, event, header, until
+from workers.bus.contract import Bus, BusUnavailable, Held, Lane, Record, Revoked, Start, Stop, Unknown, Work
 from workers.deliver import session
 
 
@@ -104,3 +105,24 @@ async def test_what_was_picked_but_not_begun_when_the_session_ended_is_not_sent_
         await bus.publish([event("e2")])
         await until(lambda: "e2" in sink.ids)
     assert sink.ids == ["e1", "e2"]
+
+
+async def test_what_is_to_be_buried_is_not_finished_before_its_letter_is_held(bus: Bus, sink: Sink) -> None:
+    sink.answer = lambda identity, _number: 422 if identity == "bad" else 200
+    away, tried = TakingBus(bus, lambda: None), asyncio.Event()
+
+    async def publish(records: Sequence[Record]) -> None:
+        if any(record.topic == delivery_dead("alerts").name for record in records):
+            tried.set()
+            raise BusUnavailable
+        await bus.publish(records)
+
+    away.publish = publish
+    await bus.publish([event("good", device="d0"), event("bad")])
+    async with delivering(away, destination(sink.url)):
+        await asyncio.wait_for(tried.wait(), 10)
+        await asyncio.sleep(3 * session.PACE_S)  # what is finished would be committed by now
+    async with delivering(bus, destination(sink.url)):
+        (letter,) = await dead_letters(bus, 1)
+    assert header(letter, "ce_id") == "bad"
+    assert sink.seen("good") == 1
