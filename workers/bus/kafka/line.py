@@ -12,7 +12,7 @@ from typing import Final
 
 from workers.bus.contract import BusUnavailable, Record, TooLarge
 from workers.bus.kafka.batch import BATCH_LIMIT, encode
-from workers.bus.kafka.codes import AGAIN, DUPLICATE_SEQUENCE, MESSAGE_TOO_LARGE, NONE, Refused
+from workers.bus.kafka.codes import AGAIN, DUPLICATE_SEQUENCE, MESSAGE_TOO_LARGE, NONE, Broken, Refused
 from workers.bus.kafka.eos import Place, init_producer_id
 from workers.bus.kafka.produce import produce
 from workers.bus.kafka.wire import PAUSE, Wire
@@ -140,6 +140,9 @@ class Line:
                 if sum(len(batch.entries) for batch in batches) > BUSY:
                     await asyncio.sleep(GATHER)
             crew.task = None
+        except asyncio.CancelledError:
+            self._break(Broken("a flight was cut"))  # by `close`, which has told already, or by nobody: a library's own
+            raise
         except Exception as error:  # noqa: BLE001 (whatever it is, everybody who waits must hear of it)
             self._break(error)
 

@@ -1,4 +1,4 @@
-"""Sequence numbers are used up long before they wrap: a new producer id, or epoch, goes on without a loss or a double."""
+"""A producer id, an epoch or a flight at its end: the next goes on without a loss or a double."""
 
 import asyncio
 from collections import Counter
@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 
 from tests.workers.bus.kafka.conftest import PARTITIONS, Place, copying, everything, persist, playing, record, until
-from workers.bus.contract import Lane, Stop
+from workers.bus.contract import BusUnavailable, Lane, Stop
 from workers.bus.kafka import consumer, line, transaction
 from workers.bus.kafka.bus import KafkaBus
 
@@ -47,3 +47,20 @@ async def test_lanes_whose_sequence_numbers_are_used_up_get_a_new_epoch(place: P
     async with place.open() as bus:
         assert Counter(held.value for held in await everything(bus, "beta")) == Counter(b"%d" % n for n in range(200))
     assert len(epochs) > 2
+
+
+async def test_a_stray_cancellation_of_a_flight_fails_its_publishes_and_no_later_ones(place: Place) -> None:
+    async with place.open() as bus:
+        assert isinstance(bus, KafkaBus)
+        broken = bus._producer._line
+        assert broken is not None
+
+        async def ask(*_: object) -> object:
+            raise asyncio.CancelledError  # as if a library had let its own escape
+
+        broken._wire.ask = ask  # type: ignore[method-assign]
+        async with asyncio.timeout(10):
+            with pytest.raises(BusUnavailable):
+                await bus.publish([record(b"cut")])
+            await persist(bus, [record(b"later")])
+        assert [held.value for held in await everything(bus, "alpha")] == [b"later"]
