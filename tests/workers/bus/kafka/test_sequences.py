@@ -58,7 +58,7 @@ async def test_a_stray_cancellation_of_a_flight_fails_its_publishes_and_no_later
         async def ask(*_: object) -> object:
             raise asyncio.CancelledError  # as if a library had let its own escape
 
-        broken._wire.ask = ask  # type: ignore[method-assign]
+        broken._wire.ask = ask  # type: ignore[assignment, method-assign]
         async with asyncio.timeout(10):
             with pytest.raises(BusUnavailable):
                 await bus.publish([record(b"cut")])
