@@ -65,7 +65,7 @@ def secret() -> str:
 
 @asynccontextmanager
 async def opened(directory: Path, *, roles: Sequence[str] = ("up",), toml: str = TOML, **more: str) -> AsyncIterator[Scene]:
-    """Start all of them, ringhook as these roles, with `more` in its environment and `toml` as its file; they end with the block."""
+    """Start all of them, ringhook as these roles, with `more` in its environment and `toml` as its file, for a block."""
     alerts, archive = Service(secret(), failures=FAILURES), Service(secret())
     login = Login("", secrets.token_urlsafe(16), dict([USER]))
     client = Client("demo-client", secrets.token_hex(16), secrets.token_hex(32))

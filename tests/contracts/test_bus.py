@@ -213,7 +213,7 @@ class TestReading:
             await lane.open()
             began = asyncio.get_running_loop().time()
             assert list(await lane.fetch(10, 0.3)) == []
-            assert 0.25 < asyncio.get_running_loop().time() - began < 3
+            assert 0.25 < asyncio.get_running_loop().time() - began < 20
 
         async with engine.open() as bus:
             await on_lane(bus, "group", scenario)

@@ -143,7 +143,7 @@ async def running(**changes: object) -> AsyncIterator[Edge]:
         server = Server(application, "127.0.0.1", 0, settings.limits, listening=listening)
         stop = asyncio.Event()
         task, telling = asyncio.create_task(server.run(stop)), asyncio.create_task(notices.run(stop))
-        port = await asyncio.wait_for(listening, 5)
+        port = await asyncio.wait_for(listening, 30)
         client = await stack.enter_async_context(
             aiohttp.ClientSession(f"http://127.0.0.1:{port}", cookie_jar=aiohttp.CookieJar(unsafe=True))
         )
@@ -166,7 +166,7 @@ async def running(**changes: object) -> AsyncIterator[Edge]:
         finally:
             bus.gate.set()
             stop.set()
-            await asyncio.wait_for(asyncio.gather(task, telling), 20)
+            await asyncio.wait_for(asyncio.gather(task, telling), 40)
 
 
 @pytest.fixture

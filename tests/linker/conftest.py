@@ -26,7 +26,7 @@ async def ring(clock: Clock) -> AsyncIterator[Ring]:
 async def rig(store_url: str, ring: Ring, clock: Clock) -> AsyncIterator[Rig]:
     async with (
         connect(store_url) as database,
-        connect_ring(api_url=ring.url, oauth_url=ring.url, apps=APPS, timeout=2.0) as api,
+        connect_ring(api_url=ring.url, oauth_url=ring.url, apps=APPS, timeout=8.0) as api,
     ):
         await database.create_all()
         yield Rig(database, ring, api, Store(database), clock)

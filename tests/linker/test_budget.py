@@ -1,7 +1,6 @@
 """The budget: never more than the rate, the urgent first, strangers last."""
 
 import asyncio
-import time
 
 from linker.budget import Bucket, Budget
 
@@ -47,10 +46,9 @@ async def test_the_urgent_go_first() -> None:
 async def test_whoever_waits_too_long_is_told_so_and_takes_nothing() -> None:
     budget = Budget(5)
     assert await budget.spend("link", 0.0)
-    began = time.monotonic()
-    assert not await budget.spend("link", 0.05)
-    assert time.monotonic() - began < 1
-    assert await budget.spend("link", 2.0)
+    async with asyncio.timeout(10):
+        assert not await budget.spend("link", 0.05)
+    assert await budget.spend("link", 10.0)
 
 
 def test_strangers_get_ten_a_second_and_never_over_a_fifth() -> None:

@@ -88,7 +88,7 @@ async def test_whatever_a_service_does_is_bounded_and_classed(talk: Talk, status
     async with speaking(talk) as (url, _connections):
         began = time.monotonic()
         answer = await attempt(url)
-        assert time.monotonic() - began < 2.5
+        assert time.monotonic() - began < 20
     assert answer.failure in failures
     assert answer.status == status or (answer.failure is None and answer.status == 200)
 

@@ -74,7 +74,7 @@ async def test_a_cancelled_block_leaves_no_trace_and_the_next_one_works(database
 
 
 async def test_readers_do_not_wait_for_a_writer_and_do_not_see_what_it_has_not_committed(database: Database) -> None:
-    async with asyncio.timeout(3), database.begin() as connection:
+    async with asyncio.timeout(4.5), database.begin() as connection:
         await rows.upsert(connection, thing, [{"id": "a", "value": 9}])
         assert (await values(database))["a"] == 1
 

@@ -192,7 +192,7 @@ async def test_while_something_is_unavailable_the_same_batch_comes_again(bus: me
 async def test_a_worker_ends_soon_after_its_stop_although_the_store_is_away(bus: memory.MemoryBus, database: Database) -> None:
     job = Echo({"a": [away] * 1000})
     await bus.publish([word("a")])
-    async with asyncio.timeout(4), driven(bus, job, database):
+    async with asyncio.timeout(20), driven(bus, job, database):
         await until(lambda: len(job.batches) > 1)
     assert out(bus) == []
 

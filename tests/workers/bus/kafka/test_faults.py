@@ -30,12 +30,12 @@ async def test_a_frozen_broker_fails_publishes_within_their_deadline_and_then_at
         began = time.monotonic()
         failed = await asyncio.gather(*(bus.publish([record(b"during", index=n % 3)]) for n in range(50)), return_exceptions=True)
         assert all(isinstance(error, BusUnavailable) for error in failed)
-        assert time.monotonic() - began < 4
+        assert time.monotonic() - began < 12  # 2 s, and what the machine adds; without a deadline it would be until the thaw
         assert not bus.available()
         began = time.monotonic()
         with pytest.raises(BusUnavailable):
             await bus.publish([record(b"while down")])
-        assert time.monotonic() - began < 0.5
+        assert time.monotonic() - began < 1.5  # the deadline is 2
         await kafka_server.thaw()
         await until(bus.available)
         await persist(bus, [record(b"after")])
@@ -179,7 +179,7 @@ async def test_more_than_the_buffer_takes_is_refused_at_once(fragile: Place, kaf
         began = time.monotonic()
         with pytest.raises(BusUnavailable, match="too much"):
             await bus.publish([record(b"x" * 9_000)])
-        assert time.monotonic() - began < 0.5
+        assert time.monotonic() - began < 1.5  # the deadline is 2
         await asyncio.gather(waiting, return_exceptions=True)
         await kafka_server.thaw()
 
