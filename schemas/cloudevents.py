@@ -16,6 +16,7 @@ SPECVERSION: Final = "1.0"
 CONTENT_TYPE: Final = "application/cloudevents+json"  # of the structured body
 DATA_CONTENT_TYPE: Final = "application/json"
 _TEXTS: Final = ("id", "type", "source", "subject", "accountid", "partneruserid")
+_HEADERS: Final = tuple((f"ce_{name}", name) for name in _TEXTS)
 _FLAGS: Final = {b"true": True, b"false": False}
 _DATA: Final = msgspec.json.Decoder(EventData)
 _ENCODER: Final = msgspec.json.Encoder()
@@ -48,14 +49,14 @@ def binary(event: Event) -> tuple[Headers, bytes]:
 
 def read(headers: Iterable[tuple[str, bytes]], value: bytes) -> Event:
     """Return the event of a record that `binary` made, or raise Rejected (`not_an_event`). Unknown attributes are ignored."""
-    said = {name[3:]: text for name, text in headers if name.startswith("ce_")}
+    said = dict(headers)
     try:
-        texts: dict[str, Any] = {name: said[name].decode() for name in _TEXTS if name in said}
+        texts: dict[str, Any] = {name: said[header].decode() for header, name in _HEADERS if header in said}
         return Event(
             **texts,
-            time=datetime.fromisoformat(said["time"].decode()),
-            linked=_FLAGS[said["linked"]],
-            recovered=_FLAGS[said.get("recovered", b"false")],
+            time=datetime.fromisoformat(said["ce_time"].decode()),
+            linked=_FLAGS[said["ce_linked"]],
+            recovered=_FLAGS[said.get("ce_recovered", b"false")],
             data=_DATA.decode(value),
         )
     except (KeyError, TypeError, ValueError, RecursionError) as error:
@@ -67,9 +68,18 @@ def structured(event: Event, sequence: str) -> bytes:
     return _ENCODER.encode(
         _Structured(
             specversion=SPECVERSION,
+            id=event.id,
+            type=event.type,
+            source=event.source,
+            subject=event.subject,
+            time=event.time,
+            accountid=event.accountid,
+            partneruserid=event.partneruserid,
+            linked=event.linked,
+            recovered=event.recovered,
             sequence=sequence,
             datacontenttype=DATA_CONTENT_TYPE,
-            **{name: getattr(event, name) for name in event.__struct_fields__},
+            data=event.data,
         )
     )
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from datetime import datetime
 from typing import Final
 
 import structlog
@@ -80,8 +81,10 @@ class Session:
 
     async def _turn(self) -> None:
         if limit := self._wanted():
-            for held in await self._lane.fetch(limit, PACE_S if self.window.open else IDLE_WAIT_S):
-                self._admit(held)
+            batch = await self._lane.fetch(limit, PACE_S if self.window.open else IDLE_WAIT_S)
+            now = self._flight.now()
+            for held in batch:
+                self._admit(held, now)
         else:
             await self._wait()
         self._flight.pump()
@@ -100,14 +103,14 @@ class Session:
             return 0
         return min(self.window.free, self._enough)
 
-    def _admit(self, held: Held) -> None:
+    def _admit(self, held: Held, now: datetime) -> None:
         destination = self._flight.destination
         parcel = packed(held)
         if parcel.event and not parcel.event.linked and not destination.deliver_unlinked:
             self.window.skip(held.offset)
             metrics.SKIPPED.labels(destination=destination.name).inc()
             return
-        self.window.admit(held.offset, parcel.key(destination.key), parcel, self._flight.now(), len(held.value))
+        self.window.admit(held.offset, parcel.key(destination.key), parcel, now, len(held.value))
 
     async def _wait(self) -> None:
         """Wait until something was settled, or a moment."""
