@@ -8,6 +8,7 @@ import os
 import uuid
 from collections.abc import Coroutine, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 import pytest
@@ -16,6 +17,7 @@ from deploy.local.kafka import Kafka
 from deploy.local.postgres import Postgres, create_database, drop_database
 
 Result = TypeVar("Result")
+MEMORY = "/dev/shm"  # noqa: S108 - TemporaryDirectory makes a folder of its own there
 
 
 def now(work: Coroutine[Any, Any, Result]) -> Result:
@@ -97,9 +99,10 @@ def postgres_url(postgres_base: str) -> Iterator[str]:
 
 
 @pytest.fixture
-def sqlite_url(tmp_path: Path) -> str:
-    """`sqlite:////…` of a file that does not exist yet."""
-    return f"sqlite:///{tmp_path / 'store.db'}"
+def sqlite_url(tmp_path: Path) -> Iterator[str]:
+    """`sqlite:////…` of a file that does not exist yet; in memory where the system has such a place, as with PostgreSQL above."""
+    with TemporaryDirectory(dir=MEMORY if os.access(MEMORY, os.W_OK) else tmp_path) as folder:
+        yield f"sqlite:///{folder}/store.db"
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
