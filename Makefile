@@ -3,6 +3,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --require-hashes --only-binary :all:
 
+UNITS := tests/schemas tests/deploy/test_settings.py tests/linker/test_saga.py tests/linker/test_claims.py \
+  tests/workers/deliver/test_policy.py tests/workers/deliver/test_window.py tests/workers/dispatch/test_normalise.py
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test check format lock chaos bench clean
 
@@ -17,11 +20,13 @@ test: .venv/dev ## everything, against a real Apache Kafka and a real PostgreSQL
 	@$(MAKE) --no-print-directory check
 	@$(BIN)/python -m pytest $(ARGS)
 
-check: .venv/dev ## what each commit passes: lint, types, arrows between packages
+check: .venv/dev ## what each commit passes: lint, types, arrows between packages, unit tests
+	@mkdir -p build
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/mypy
-	@$(BIN)/lint-imports --no-cache | tail -n 2
+	@$(BIN)/lint-imports --no-cache > build/arrows 2>&1 || { cat build/arrows; exit 1; }
+	@$(BIN)/python -m pytest --quiet --quiet $(UNITS)
 
 format: .venv/dev ## put the code in its form
 	@$(BIN)/ruff check --fix --quiet . || true
