@@ -1,0 +1,73 @@
+"""What the README tells partners to copy must work as it stands there."""
+
+import json
+import re
+import shutil
+import subprocess
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from standardwebhooks import Webhook
+
+from deploy.local import packages
+
+README = Path(__file__).parents[2].joinpath("README.md").read_text()
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+BODY = '{"a":1}'
+JAVA = "public class V {{ {snippet} public static void main(String[] a) throws Exception {{ {main} }} }}"
+ASKED = "System.out.println(verify(a[0], a[1], a[2], a[3], a[4].getBytes()));"
+
+
+def snippet(language: str) -> str:
+    """Return the README's snippet in that language that verifies a delivery."""
+    found = re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+    return next(text for text in found if "verify(" in text)
+
+
+def signed(at: datetime | None = None) -> dict[str, str]:
+    now = at or datetime.now(UTC)
+    given = "v1,b3RoZXI= " + Webhook(SECRET).sign("m1", now, BODY)
+    return {"webhook-id": "m1", "webhook-timestamp": str(int(now.timestamp())), "webhook-signature": given}
+
+
+CASES = [(BODY, None, True), ('{"a":2}', None, False), (BODY, datetime(2026, 1, 1, tzinfo=UTC), False)]
+
+
+@pytest.mark.parametrize(("body", "at", "expected"), CASES)
+def test_the_python_snippet_accepts_what_is_genuine_and_nothing_else(body: str, at: datetime | None, expected: bool) -> None:  # noqa: FBT001
+    space: dict[str, object] = {}
+    exec(snippet("python"), space)  # noqa: S102 - our own README
+    verify = space["verify"]
+    assert callable(verify)
+    assert verify(SECRET, signed(at), body.encode()) is expected
+
+
+@pytest.mark.parametrize(("body", "at", "expected"), CASES)
+def test_the_java_snippet_does_the_same(body: str, at: datetime | None, expected: bool, tmp_path: Path) -> None:  # noqa: FBT001
+    (tmp_path / "V.java").write_text(JAVA.format(snippet=snippet("java"), main=ASKED))
+    java = packages.java()
+    assert java is not None
+    done = subprocess.run(
+        [java, "V.java", SECRET, *signed(at).values(), body], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout.strip() == str(expected).lower()
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="Node.js is not on this machine; nothing else of ringhook needs it")
+@pytest.mark.parametrize(("body", "at", "expected"), CASES)
+def test_the_node_snippet_does_the_same(body: str, at: datetime | None, expected: bool, tmp_path: Path) -> None:  # noqa: FBT001
+    (tmp_path / "verify.mjs").write_text(snippet("js"))
+    given = ", ".join(json.dumps(value) for value in (SECRET, signed(at)))
+    asked = f'import {{ verify }} from "./verify.mjs"; console.log(verify({given}, Buffer.from({json.dumps(body)})));'
+    (tmp_path / "ask.mjs").write_text(asked)
+    done = subprocess.run(["node", "ask.mjs"], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.strip() == str(expected).lower()
+
+
+def test_the_json_example_has_the_fields_of_a_real_event() -> None:
+    example = next(text for text in re.findall(r"```json\n(.*?)```", README, re.DOTALL) if "specversion" in text)
+    sample = Path(__file__).parents[1] / "samples" / "events" / "motion_detected.json"
+    real, shown = json.loads(sample.read_text()), json.loads(example)
+    assert shown.keys() == real.keys()
+    assert shown["data"].keys() == real["data"].keys()
