@@ -37,6 +37,17 @@ class Connection(web.RequestHandler):
         elif self.headers_since is None and self._waiter is not None:
             self.headers_since = self._loop.time()
 
+    def finish(self) -> bool:
+        """Close once nothing is asked for that has not come whole; say whether a body, or an answer, must still be waited for.
+
+        aiohttp reads nothing more from a connection that it has begun to close: a body on its way would never arrive.
+        """
+        request, waiter = self._current_request, self._waiter
+        idle = waiter is not None and not waiter.done()
+        if idle or (request is not None and request.content.is_eof()):
+            self.close()
+        return not self._close
+
     def resume_reading(self, resume_parser: bool = True) -> None:  # noqa: FBT001, FBT002 - aiohttp's signature
         """Resume only what was paused: aiohttp asks for it after each read, and parses nothing once more each time."""
         if self._reading_paused:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -19,6 +20,7 @@ from workers.runtime.supervise import Fatal, wait_or_stop
 
 log = structlog.get_logger()
 SWEEP_S: Final = 0.5  # how often slow headers are looked for
+FINISH_S: Final = 0.02  # how often, at the stop, it is looked whether bodies have come
 BACKLOG: Final = 1024
 READ_CHUNK: Final = 16 * 1024  # bytes a connection buffers before its body is read: twice this at most
 
@@ -67,6 +69,7 @@ class Server:
         finally:
             self._open = False
             listener.close()
+        await self._finish(server)
 
     async def _listen(self, server: web.Server) -> asyncio.Server:
         loop = asyncio.get_running_loop()
@@ -110,6 +113,13 @@ class Server:
                 CONNECTIONS_CUT.labels(why="slow_headers").inc()
                 connection.force_close()
 
+    async def _finish(self, server: web.Server) -> None:
+        """Return once every request whose headers were read has its body (its own deadline runs on), or after the grace."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self.limits.grace_s):
+                while sum(connection.finish() for connection in connections(server)):  # noqa: ASYNC110 - bytes set no event
+                    await asyncio.sleep(FINISH_S)
+
 
 class Refused(asyncio.Protocol):
     """A connection over the bound: closed as it comes."""
@@ -123,9 +133,14 @@ def overdue(server: web.Server, before: float) -> list[Connection]:
     """Return the connections that have been in the middle of a request's headers since before that moment."""
     return [
         connection
-        for connection in server.connections
-        if isinstance(connection, Connection) and connection.headers_since is not None and connection.headers_since < before
+        for connection in connections(server)
+        if connection.headers_since is not None and connection.headers_since < before
     ]
+
+
+def connections(server: web.Server) -> list[Connection]:
+    """Return the open connections."""
+    return [connection for connection in server.connections if isinstance(connection, Connection)]
 
 
 def dispatch(application: Callable[[web.Request], Awaitable[web.StreamResponse]], hot: Mapping[str, Handler]) -> Handler:

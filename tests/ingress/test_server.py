@@ -206,6 +206,32 @@ async def test_the_stop_finishes_what_is_in_flight_and_accepts_no_more(edge: Edg
     assert edge.bus.of(topics.WEBHOOK_RECEIVED)[0].value == BODY
 
 
+async def test_the_stop_waits_for_a_body_that_is_still_on_its_way(edge: Edge) -> None:
+    whole = request(b"code=c0de", path="/ring/token-exchange")
+    async with connected(edge) as (reader, writer):
+        writer.write(whole[:-4])
+
+        await asyncio.sleep(0.2)  # until its headers have been read
+        edge.stop.set()
+        await asyncio.sleep(0.4)  # as long as a slow sender takes
+        assert not edge.running.done()
+        writer.write(whole[-4:])
+        assert status(await head(reader)) == 200
+        async with asyncio.timeout(30):
+            assert await reader.read() == b""
+    await asyncio.wait_for(edge.running, 30)
+    assert len(edge.bus.of(topics.CODE_RECEIVED)) == 1
+
+
+async def test_after_the_stop_a_body_that_never_comes_ends_at_its_deadline_as_ever(serve: Start) -> None:
+    async with serve(limits=Limits(deadline_s=0.5, linger_s=0.2)) as edge, connected(edge) as (reader, writer):
+        writer.write(request(length=len(BODY) + 1))
+        await asyncio.sleep(0.1)
+        edge.stop.set()
+        assert status(await head(reader)) == 503
+        await asyncio.wait_for(edge.running, 5)
+
+
 async def test_the_stop_closes_connections_that_ask_for_nothing(edge: Edge) -> None:
     async with connected(edge) as (reader, writer):
         writer.write(request())
