@@ -30,6 +30,7 @@ from linker.advance import Advance
 from linker.announce import Announce
 from linker.budget import Budget
 from linker.intake import Intake
+from linker.notices import FirstProofs
 from linker.progress import Explain
 from linker.ringapi import Credentials
 from linker.store import Store
@@ -154,7 +155,7 @@ async def add_linker(house: House, vault: Vault) -> None:
         api_url=vault.api_url, oauth_url=vault.oauth_url, apps=apps
     )
     ring = await house.stack.enter_async_context(client)
-    store, intake = Store(house.database), Intake(vault.opener)
+    store, intake, proofs = Store(house.database), Intake(vault.opener), FirstProofs(house.bus)
     advance = Advance(
         store=store,
         ring=ring,
@@ -163,10 +164,11 @@ async def add_linker(house: House, vault: Vault) -> None:
         keys=vault.hmac_keys,
         budget=Budget(vault.rate),
         owner=f"{socket.gethostname()}.{os.getpid()}.{uuid4().hex[:8]}",
+        notices=proofs,
         wake=intake.wake,
     )
     house.drive(intake)
-    house.workers += [advance, Sweeping(Announce(store, house.bus), wake=advance.moved)]
+    house.workers += [advance, Sweeping(Announce(store, house.bus), wake=advance.moved), Sweeping(proofs, wake=proofs.wake)]
 
 
 def add_dispatch(house: House) -> None:

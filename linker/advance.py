@@ -13,7 +13,7 @@ from linker.budget import Budget
 from linker.matching import Matching
 from linker.ringapi import RingApi
 from linker.rows import Grant
-from linker.steps import MARGIN_OF_LEASE, Steps
+from linker.steps import MARGIN_OF_LEASE, Notices, Steps
 from linker.store import Moved, Store
 from linker.vault import Vault
 from schemas.errors import Unavailable
@@ -42,6 +42,7 @@ class Advance:
     keys: Mapping[App, Secret]
     budget: Budget
     owner: str
+    notices: Notices
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     moved: asyncio.Event = field(default_factory=asyncio.Event)  # wakes announce: an account may have changed
     parallel: int = PARALLEL
@@ -49,8 +50,8 @@ class Advance:
     name: str = "linker.advance"
 
     def __post_init__(self) -> None:
-        self._steps = Steps(self.store, self.ring, self.vault, self.opener, self.budget, self.clock)
-        self._match = Matching(self.store, self.opener, self.keys, self.clock)
+        self._steps = Steps(self.store, self.ring, self.vault, self.opener, self.budget, self.notices, self.clock)
+        self._match = Matching(self.store, self.opener, self.keys, self.notices, self.clock)
         self._length = self.ring.timeout + MARGIN_OF_LEASE + SPARE
         self._running: set[asyncio.Task[None]] = set()
 

@@ -11,6 +11,7 @@ from linker import claims
 from linker.metrics import MATCH_SECONDS, STEPS
 from linker.rows import Attempt, Grant
 from linker.saga import Verdict
+from linker.steps import Notices
 from linker.store import Pooled, Store
 from schemas.errors import Rejected
 from schemas.records import App, LinkSecret
@@ -29,6 +30,7 @@ class Matching:
     store: Store
     opener: CodeOpener
     keys: Mapping[App, Secret]
+    notices: Notices
     clock: Callable[[], float]
 
     async def __call__(self, attempt: Attempt) -> None:
@@ -51,6 +53,7 @@ class Matching:
             grant = await self._find(attempt, secret.nonce)
         if grant is None:
             return claims.unmatched(attempt, looked_at, self.clock())
+        self.notices.proven("redirect")
         after, move = claims.matched(attempt, grant, self.clock())
         if move is None:
             return after

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 import structlog
@@ -20,7 +20,7 @@ from linker.saga import Call, Move
 from linker.store import Moved, Store
 from linker.vault import Vault
 from schemas.errors import Rejected, Unavailable
-from schemas.records import LinkSecret
+from schemas.records import LinkSecret, Notice
 from schemas.ring import api
 from workers.runtime.backoff import Backoff
 from workers.runtime.lease import steady
@@ -34,6 +34,14 @@ MARGIN_OF_LEASE: Final = 2.0  # seconds of the lease that no call may use: what 
 INSISTS: Final = 600.0  # seconds an outcome is tried to be written: it may hold the only copy of tokens
 
 
+class Notices(Protocol):
+    """Where a proof of Ring's first contact is told."""
+
+    def proven(self, kind: Notice) -> None:
+        """Take note of it, at once and without fail."""
+        ...
+
+
 @dataclass(frozen=True)
 class Steps:
     """Moves one grant by one step."""
@@ -43,6 +51,7 @@ class Steps:
     vault: Vault
     opener: CodeOpener
     budget: Budget
+    notices: Notices
     clock: Callable[[], float]
 
     async def __call__(self, grant: Grant, lease_ends: float) -> None:
@@ -62,6 +71,8 @@ class Steps:
             return
         _measure(call, grant, self.clock())
         outcome = await self._ask(call, held)
+        if call == "exchange" and isinstance(outcome, Done):
+            self.notices.proven("code")
         if isinstance(outcome, NotSent) and outcome.limited:
             self.budget.rest(outcome.wait)
         await self._record(held, outcome)

@@ -57,7 +57,7 @@ ACCOUNT_CHANGED: Final = Topic(
     readers=("dispatch", "admin"),
     compacted=True,
 )
-EDGE_NOTICED: Final = Topic(name="edge.noticed", key="kind", retention=7 * DAY, writers=("ingress",), readers=("admin",))
+EDGE_NOTICED: Final = Topic(name="edge.noticed", key="kind", retention=7 * DAY, writers=("ingress", "linker"), readers=("admin",))
 DELIVERY_ATTEMPTED: Final = Topic(
     name="delivery.attempted", key="account id", retention=3 * DAY, writers=("deliver",), readers=("admin",)
 )

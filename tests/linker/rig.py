@@ -20,7 +20,7 @@ from linker.store import Store
 from linker.tables import attempts, grants
 from linker.vault import Vault
 from schemas.errors import Rejected
-from schemas.records import App, CodeReceived, LinkRequested, LinkSecret
+from schemas.records import App, CodeReceived, LinkRequested, LinkSecret, Notice
 from tests.linker.ring import Ring
 from workers.bus.contract import Held
 from workers.runtime.database import Database
@@ -48,6 +48,16 @@ class Clock:
         return self.now
 
 
+class Noted:
+    """What the linker took as proven, as often as it did."""
+
+    def __init__(self) -> None:
+        self.kinds: list[Notice] = []
+
+    def proven(self, kind: Notice) -> None:
+        self.kinds.append(kind)
+
+
 @dataclass
 class Rig:
     database: Database
@@ -57,6 +67,7 @@ class Rig:
     clock: Clock
     owners: int = 0
     secrets: list[str] = field(default_factory=list)
+    noted: Noted = field(default_factory=Noted)
 
     def __post_init__(self) -> None:
         self.sealer, self.opener = CodeSealer(PUBLIC), CodeOpener(PRIVATE)
@@ -82,6 +93,7 @@ class Rig:
             keys={app: known.hmac_key for app, known in APPS.items()},
             budget=budget or Budget(10_000),
             owner=f"linker-{self.owners}",
+            notices=self.noted,
             parallel=parallel,
             clock=self.clock,
         )
