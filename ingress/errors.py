@@ -1,4 +1,7 @@
-"""The one table from what went wrong to what is answered. Everything on our side is 503 with Retry-After: never 408, 429, 500."""
+"""The one table from what went wrong to what is answered. Everything on our side is 503 with Retry-After: never 408, 500.
+
+429 is for people at a form only: Ring would take it for good.
+"""
 
 from typing import Final
 
@@ -53,6 +56,10 @@ class WrongMediaType(Rejected):
     """Only JSON is read here."""
 
 
+class TooManyTries(Rejected):
+    """Too much was guessed in a short time."""
+
+
 class Unprocessable(Rejected):
     """It was understood, and cannot be taken as it is."""
 
@@ -68,6 +75,7 @@ TABLE: Final[dict[type[BaseException], Answer]] = {
     WrongMediaType: Answer(415, "JSON only."),
     Misdirected: Answer(421, "Not served here."),
     Unprocessable: Answer(422, "Cannot be taken as it is."),
+    TooManyTries: Answer(429, "Too many tries."),
     Rejected: Answer(400, "Cannot be read."),
     web.RequestPayloadError: Answer(400, "The body's framing is broken.", close=True),
     TooLarge: Answer(503, "Cannot be held just now."),  # our topics are too small: ours to mend, Ring's to try again

@@ -10,6 +10,7 @@ ANOTHER_BROWSER: Final = f"This sign-in was not begun in this browser, or was be
 TOO_LATE: Final = f"That took too long. {AGAIN}"
 FROM_ELSEWHERE: Final = f"This request came from another site. {AGAIN}"
 WRONG_PASSCODE: Final = "That is not the passcode."
+TOO_MANY_TRIES: Final = "There were too many wrong passcodes. Wait a minute, go back, and try again."
 TRY_LATER: Final = "We cannot look just now. This page tries again by itself."
 BROKEN: Final = "Something on our side does not work just now. Please try again in a minute."
 ONLY_IF: Final = "Continue only if you just tapped Sign In in your own Ring app."
@@ -20,6 +21,7 @@ TITLES: Final = {
     404: "There is nothing here",
     410: "Too late",
     413: "Too large",
+    429: "Too many tries",
     503: "One moment",
 }
 # what the live page calls each step that it lists; others as they are

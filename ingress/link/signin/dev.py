@@ -8,7 +8,8 @@ from typing import Final
 
 from aiohttp import web
 
-from ingress.bounds import Full, Room
+from ingress.bounds import Room
+from ingress.errors import TooManyTries
 from ingress.link.attempt import Seals
 from ingress.link.confirmation import confirmation
 from ingress.link.cookie import Cookie
@@ -16,7 +17,7 @@ from ingress.link.form import posted
 from ingress.link.pages import page
 from ingress.link.site import demand_same_site
 from ingress.link.start import demand_fresh
-from ingress.link.words import WRONG_PASSCODE
+from ingress.link.words import TOO_MANY_TRIES, WRONG_PASSCODE
 from ingress.settings import Dev
 
 PATH: Final = "/ring/account-link/dev"
@@ -30,10 +31,10 @@ class Tries:
     wrong: list[datetime] = field(default_factory=list)
 
     def demand_few(self, now: datetime) -> None:
-        """Raise Full where too many were wrong lately."""
+        """Raise TooManyTries where too many were wrong lately."""
         self.wrong = [at for at in self.wrong if now - at < timedelta(minutes=1)]
         if len(self.wrong) >= WRONG_PER_MINUTE:
-            raise Full
+            raise TooManyTries(TOO_MANY_TRIES, reason="passcode_tries")
 
     def note(self, now: datetime) -> None:
         """Note one that was wrong."""
@@ -58,7 +59,7 @@ class Passcode:
         return _asked("")
 
     async def check(self, request: web.Request) -> web.Response:
-        """Raise Forbidden (site, cookie), Stale, Full; a wrong passcode asks again."""
+        """Raise Forbidden (site, cookie), Stale, TooManyTries; a wrong passcode asks again."""
         demand_same_site(request, self.public_url)
         attempt, now = self.cookie.read(request), self.clock()
         demand_fresh(attempt.time, now)
