@@ -11,13 +11,16 @@ FREE: Final = 8 * 1024  # any event of Ring fits in it; takes no room, so that b
 
 
 class BodyTooLarge(Rejected):
-    """The body is larger than anything Ring sends here."""
+    """The body is larger than what is read here."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"The body is larger than the {most // 1024} KiB that are read here.", reason="body_too_large")
 
 
 async def read(request: web.Request, most: int, room: Room) -> bytes:
     """Return the body as it came, or raise BodyTooLarge (a declared length over `most` is refused unread) or Full."""
     if (request.content_length or 0) > most:
-        raise BodyTooLarge(reason="body_too_large")
+        raise BodyTooLarge(most)
     body = await request.content.readany()
     if request.content.at_eof() and len(body) <= FREE:
         return body
@@ -30,7 +33,7 @@ async def _rest(request: web.Request, begun: bytes, most: int, room: Room) -> by
     try:
         while True:
             if len(body) > most:
-                raise BodyTooLarge(reason="body_too_large")
+                raise BodyTooLarge(most)
             if (more := max(0, len(body) - FREE) - taken) > 0:
                 room.take(more)
                 taken += more

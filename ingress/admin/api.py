@@ -11,7 +11,7 @@ from ingress.admin.gate import Gate
 from ingress.body import read
 from ingress.bounds import Room
 from ingress.errors import Answer, NotFound, WrongMediaType
-from ingress.link.progress import Attempts, shown, told_steps
+from ingress.link.progress import Attempts, moment, shown, told_steps
 from ingress.link.signin.handoff import Handoff
 from ingress.route import Handler, guarded
 from ingress.settings import Scope
@@ -34,7 +34,10 @@ class Accounts(Protocol):
     """Knows the accounts; the linker's store does."""
 
     async def describe(self, account: str) -> object | None:
-        """Return what is known of an account, without secrets, or None; `steps` in it are (what happened, epoch seconds)."""
+        """Return what is known of an account, without secrets, or None.
+
+        `steps` in it are (what happened, epoch seconds), and `…_at` are epoch seconds.
+        """
         ...
 
 
@@ -100,10 +103,16 @@ def add_reading(api: Api, accounts: Accounts, attempts: Attempts) -> None:
 
 
 def timed(value: object) -> object:
-    """Return builtins with every `steps` told as names and ISO times, at whatever depth they stand."""
+    """Return builtins with every time in ISO 8601, at whatever depth: `steps` as names and times, and what is named `…_at`."""
     if isinstance(value, dict):
-        return {name: told_steps(inner) if name == "steps" else timed(inner) for name, inner in value.items()}
+        return {name: _told(name, inner) for name, inner in value.items()}
     return [timed(inner) for inner in value] if isinstance(value, list | tuple) else value
+
+
+def _told(name: str, value: object) -> object:
+    if name == "steps" and isinstance(value, list | tuple):
+        return told_steps(value)
+    return moment(value) if name.endswith("_at") and isinstance(value, float) else timed(value)
 
 
 def found(value: T | None) -> T:

@@ -77,7 +77,12 @@ def shown(progress: Progress) -> dict[str, object]:
 
 def told_steps(steps: Sequence[tuple[str, float]]) -> list[dict[str, str]]:
     """Return steps with names and ISO times."""
-    return [{"name": name, "at": datetime.fromtimestamp(at, UTC).isoformat()} for name, at in steps]
+    return [{"name": name, "at": moment(at)} for name, at in steps]
+
+
+def moment(at: float) -> str:
+    """Return epoch seconds in ISO 8601."""
+    return datetime.fromtimestamp(at, UTC).isoformat()
 
 
 def _page(facts: dict[str, object], status: int) -> web.Response:

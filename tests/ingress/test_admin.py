@@ -28,7 +28,8 @@ BODY = {"partner_user": "u-42", "account_identifier": "u***r@example.com"}
 class Accounts:
     async def describe(self, account: str) -> object | None:
         steps = (("completed", 0.0),)
-        seen = {"account": account, "state": "completed", "steps": steps, "grants": [{"generation": 7, "steps": steps}]}
+        grants = [{"generation": 7, "steps": steps}]
+        seen = {"account": account, "state": "completed", "changed_at": 60.0, "steps": steps, "grants": grants}
         return seen if account == "a1" else None
 
 
@@ -115,7 +116,8 @@ async def test_accounts_and_attempts_are_shown_or_404(admin: Admin) -> None:
     known = await (await admin.client.get("/v1/accounts/a1", headers=bearer("read"))).json()
     steps = [{"name": "completed", "at": "1970-01-01T00:00:00+00:00"}]
     grants = [{"generation": 7, "steps": steps}]
-    assert known == {"account": "a1", "state": "completed", "steps": steps, "grants": grants}
+    changed = "1970-01-01T00:01:00+00:00"
+    assert known == {"account": "a1", "state": "completed", "changed_at": changed, "steps": steps, "grants": grants}
     assert (await admin.client.get("/v1/accounts/a2", headers=bearer("read"))).status == 404
     seen = await (await admin.client.get("/v1/attempts/known", headers=bearer("read"))).json()
     assert seen == {
@@ -164,6 +166,14 @@ async def test_a_configured_host_is_ours(admin: Admin) -> None:
 )
 async def test_pages_of_other_sites_may_not_call(admin: Admin, headers: dict[str, str]) -> None:
     assert await error(await admin.client.post(CLAIM, json=BODY, headers=bearer("claim") | headers)) == (403, "forbidden")
+
+
+async def test_a_body_that_is_too_large_is_told_what_this_door_reads(admin: Admin) -> None:
+    response = await admin.client.post(CLAIM, json={"partner_user": "u" * 65 * 1024}, headers=bearer("claim"))
+    assert (response.status, (await response.json())["error"]["message"]) == (
+        413,
+        "The body is larger than the 64 KiB that are read here.",
+    )
 
 
 async def test_only_json_is_read(admin: Admin) -> None:
