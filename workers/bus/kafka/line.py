@@ -1,8 +1,8 @@
 """One incarnation of the idempotent producer: its producer id, its connections, its sequence numbers.
 
 Group commit: while a partition's batch is in flight the next one fills. Kafka answers the requests of one connection one
-after the other, so the batches of all partitions that a broker leads fly together. A request costs broker and client far
-more than a record, so under load the next flight waits a moment for the senders whom the last one has just answered.
+after the other, so the batches of all partitions that a broker leads fly together. A request costs the broker
+far more than a record, so the loop turns once before the next flight leaves; it waits for nobody.
 """
 
 import asyncio
@@ -18,8 +18,6 @@ from workers.bus.kafka.produce import produce
 from workers.bus.kafka.wire import PAUSE, Wire
 
 SEQUENCES: Final = 2**30  # a sequence number wraps at 2**31; long before that a new producer id begins at 0
-BUSY: Final = 4  # records of a flight; after one that carried more, the next waits
-GATHER: Final = 0.001  # seconds: so long
 NEVER: Final = 2**31 - 1  # transaction timeout of a producer without transactions
 
 
@@ -137,8 +135,7 @@ class Line:
                 oldest = min(entry[2].since for batch in batches for entry in batch.entries)
                 async with asyncio.timeout_at(oldest + self._deadline):
                     await self._deliver(batches)
-                if sum(len(batch.entries) for batch in batches) > BUSY:
-                    await asyncio.sleep(GATHER)
+                await asyncio.sleep(0)  # a turn of the loop, in which more can come aboard
             crew.task = None
         except asyncio.CancelledError:
             self._break(Broken("a flight was cut"))  # by `close`, which has told already, or by nobody: a library's own
