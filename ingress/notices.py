@@ -99,5 +99,5 @@ def described(request: web.Request) -> dict[str, str]:
         "method": request.method,
         "media_type": media_type if _MEDIA_TYPE.fullmatch(media_type) else (_SKIPPED if media_type else "none"),
         "user_agent": request.headers.get("User-Agent", "").encode("ascii", "replace").decode(),
-        "length": str(request.content_length),
+        "length": "" if request.content_length is None else str(request.content_length),
     }

@@ -60,7 +60,15 @@ class AccountChanged(msgspec.Struct, frozen=True, kw_only=True):
 
 
 Notice = Literal[
-    "code", "code.form_unknown", "redirect", "redirect.stale", "redirect.malformed", "webhook", "webhook.refused", "probe"
+    "code",
+    "code.form_unknown",
+    "code.wrong_secret",
+    "redirect",
+    "redirect.stale",
+    "redirect.malformed",
+    "webhook",
+    "webhook.refused",
+    "probe",
 ]
 
 

@@ -60,12 +60,20 @@ class Code:
 
     async def __call__(self, request: web.Request) -> web.StreamResponse:
         """Raise NotFound, NoCode, BodyTooLarge, Full, BusUnavailable."""
-        app = self.lane.app(request.match_info.get("secret", ""))
+        app = self._app(request)
         posted = self._parsed(request, await read(request, BODY_LIMIT, self.room))
         with self.lane.bound:
             await self.publisher.publish((self._record(posted, app),))
         self.notices.first("code", lambda: _fields(request, posted), proven=False)
         return held(request)
+
+    def _app(self, request: web.Request) -> App:
+        try:
+            return self.lane.app(request.match_info.get("secret", ""))
+        except NotFound as error:
+            reason = error.reason
+            self.notices.sample("code.wrong_secret", lambda: described(request) | {"reason": reason})
+            raise
 
     def _parsed(self, request: web.Request, body: bytes) -> Posted:
         try:

@@ -7,20 +7,27 @@ import msgspec
 
 from schemas.records import Notice
 
-NO_CALL: Final = (
-    'No call from Ring yet: the portal\'s "Log in with Ring" button only allowlists a tester, it calls none of your URLs. Next: '
+_NEXT: Final = (
+    'the portal\'s "Log in with Ring" button only allowlists a tester, it calls none of your URLs. Next: '
     "in the Ring app, signed in to the allowlisted account, open the Ring Appstore, choose your app, select devices, confirm. "
     "Needed for it: a device at a US address and an active paid Ring Protect plan."
 )
+NO_CALL: Final = f"No call from Ring yet: {_NEXT}"
 CODE_ONLY: Final = (
     "Ring sent an authorization code. Next: Ring sends the user's browser to the Account Link URL, and the user signs in."
 )
 REDIRECT: Final = "A browser came to the Account Link URL. Next: the user signs in and confirms."
 CONNECTED: Final = "Ring's signed webhooks arrive."
-UNPROVEN: Final = (
-    "Calls came to {urls}, but none that proves to be Ring's own. If they were Ring's: is RINGHOOK_RING_HMAC_KEY the key that "
-    "the portal showed, as it stood there?"
+NONE_PROVEN: Final = "No call has proved yet to be Ring's own."
+WRONG_URL: Final = (
+    "Calls came to the Token Exchange URL with another secret than RINGHOOK_EXCHANGE_SECRET: copy the URL again from "
+    "`ringhook init`'s words."
 )
+UNPROVEN: Final = (
+    "Calls came to {urls}, where anybody can call. If they were Ring's: is RINGHOOK_RING_HMAC_KEY the key that the portal "
+    "showed, as it stood there?"
+)
+ONLY_STRANGERS: Final = f"If they were strangers': {_NEXT}"
 _URLS: Final = {
     "code": "the Token Exchange URL",
     "code.form_unknown": "the Token Exchange URL",
@@ -47,5 +54,10 @@ def story(contacts: Collection[Contact]) -> str:
         return REDIRECT
     if "code" in proven:
         return CODE_ONLY
-    seen = sorted({_URLS[contact.kind] for contact in contacts if contact.kind in _URLS})
-    return UNPROVEN.format(urls=" and ".join(seen)) + " " + NO_CALL if seen else NO_CALL
+    return _unproven({contact.kind for contact in contacts})
+
+
+def _unproven(seen: Collection[Notice]) -> str:
+    urls = " and ".join(sorted({_URLS[kind] for kind in seen if kind in _URLS}))
+    calls = [*([WRONG_URL] if "code.wrong_secret" in seen else []), *([UNPROVEN.format(urls=urls)] if urls else [])]
+    return " ".join([NONE_PROVEN, *calls, ONLY_STRANGERS]) if calls else NO_CALL

@@ -1,11 +1,12 @@
 import hashlib
+from collections.abc import AsyncIterator
 
 import msgspec
 import pytest
 from aiohttp import ClientResponse
 
 from schemas import topics
-from schemas.records import CodeReceived
+from schemas.records import CodeReceived, EdgeNoticed
 from tests.ingress.conftest import NOW, Edge
 
 PLAIN, SECRET = "/ring/token-exchange", "/ring/token-exchange/s3cret-path"
@@ -51,6 +52,20 @@ async def test_a_wrong_secret_is_404_and_holds_nothing(edge: Edge) -> None:
     for secret in ("wrong", "s3cret-pat", "s3cret-pathx", "%00", "%ff%fe", "é"):
         assert (await post(edge, b"code=a", f"{PLAIN}/{secret}")).status == 404
     assert not came(edge)
+
+
+async def test_a_wrong_secret_is_noticed_without_being_told_and_so_is_a_length_that_was_not_said(edge: Edge) -> None:
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b"code=c0de"
+
+    async with edge.client.post(f"{PLAIN}/wr0ng", data=pieces()) as response:
+        assert response.status == 404
+    edge.stop.set()
+    await edge.running
+    (notice,) = [msgspec.json.decode(record.value, type=EdgeNoticed) for record in edge.bus.of(topics.EDGE_NOTICED)]
+    assert (notice.kind, notice.proven, notice.detail["reason"]) == ("code.wrong_secret", False, "exchange_secret")
+    assert "length" not in notice.detail
+    assert not {"wr0ng", "c0de", "None"} & set(str(notice.detail.values()).split("'"))
 
 
 async def test_the_same_code_again_is_the_same_200_under_the_same_key(edge: Edge) -> None:

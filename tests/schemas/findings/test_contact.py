@@ -1,6 +1,16 @@
 import pytest
 
-from schemas.findings.contact import CODE_ONLY, CONNECTED, NO_CALL, REDIRECT, Contact, story
+from schemas.findings.contact import (
+    CODE_ONLY,
+    CONNECTED,
+    NO_CALL,
+    NONE_PROVEN,
+    ONLY_STRANGERS,
+    REDIRECT,
+    WRONG_URL,
+    Contact,
+    story,
+)
 
 
 @pytest.mark.parametrize(
@@ -17,8 +27,13 @@ def test_what_is_proven_decides_what_is_said(contacts: list[Contact], words: str
     assert story(contacts) == words
 
 
-def test_a_stranger_at_the_door_is_no_call_from_ring() -> None:
+def test_strangers_at_the_door_are_no_call_from_ring_and_the_words_are_one_story() -> None:
     told = story([Contact("webhook.refused", proven=False), Contact("code", proven=False)])
-    assert "the Token Exchange URL and the Webhook URL" in told
-    assert "none that proves to be Ring's" in told
-    assert NO_CALL in told
+    assert told.startswith(f"{NONE_PROVEN} Calls came to the Token Exchange URL and the Webhook URL, where anybody can call.")
+    assert told.endswith(ONLY_STRANGERS)
+    assert "No call from Ring yet" not in told  # perhaps there was one
+
+
+def test_a_url_copied_wrong_into_the_portal_is_told() -> None:
+    assert story([Contact("code.wrong_secret", proven=False)]) == f"{NONE_PROVEN} {WRONG_URL} {ONLY_STRANGERS}"
+    assert story([Contact("code.wrong_secret", proven=False), Contact("code", proven=True)]) == CODE_ONLY
