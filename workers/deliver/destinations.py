@@ -8,7 +8,7 @@ from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 
-from workers.deliver.guard import Network, permitted
+from workers.deliver.guard import Network, misspelt, permitted
 
 MARGIN_S: Final = 5.0  # a request and this much more end before a silent member is put out of its group
 SESSION_S: Final = 20.0  # the bus's session and rebalance timeouts, as it has them by default
@@ -40,7 +40,7 @@ class Destination(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 def problems(destination: Destination, *, session_s: float = SESSION_S) -> Sequence[str]:
-    """Return everything that is wrong with a destination, a sentence each; `session_s` is the bus's session timeout."""
+    """Return everything that is wrong with a destination, each as `key: words` or `key, key: words`; `session_s` is the bus's session timeout."""
     return [*_names(destination), *_url(destination), *_networks(destination), *_numbers(destination, session_s)]
 
 
@@ -50,7 +50,7 @@ def _names(destination: Destination) -> Iterator[str]:
     if destination.secret_env and destination.secret_file:
         yield "secret_env, secret_file: say one of them"
     if not (destination.secret_env or destination.secret_file):
-        yield "secret_env: name the variable that holds the signing secret (or secret_file its file)"
+        yield "secret_env, secret_file: name the variable that holds the signing secret (or secret_file its file)"
     if destination.secret_env_next and destination.secret_file_next:
         yield "secret_env_next, secret_file_next: say one of them"
     if destination.filter is not None:
@@ -69,7 +69,9 @@ def _url(destination: Destination) -> Iterator[str]:
         yield "url: holds a user or password; deliveries are signed instead"
     if url.fragment:
         yield "url: has a #fragment, which is never sent"
-    if not _permitted(url.hostname, destination):
+    if misspelt(url.hostname):
+        yield "url: holds an address that is not written as four numbers (127.0.0.1): write it so, or use a name"
+    elif not _permitted(url.hostname, destination):
         yield "url: is an address inside a network; allow_networks names those that may be reached"
 
 

@@ -5,6 +5,7 @@ Checked where the socket is made, so that literal addresses and names that flip 
 
 from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from socket import inet_aton
 from typing import Final
 
 Address = IPv4Address | IPv6Address
@@ -41,6 +42,21 @@ def unwrapped(address: Address) -> Address:
             if address in network and int(address) > 1:  # :: and ::1 mean themselves
                 return IPv4Address(int(address) >> right & 0xFFFFFFFF)
     return address
+
+
+def misspelt(host: str) -> bool:
+    """Say whether a host is an IPv4 address in a notation that only some take for one: `127.1`, `0x7f.1`, `2130706433`."""
+    try:
+        IPv4Address(host)
+    except ValueError:
+        pass
+    else:
+        return False
+    try:
+        inet_aton(host.removesuffix("."))
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def permitted(text: str, allowed: Sequence[Network]) -> bool:

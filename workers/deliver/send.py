@@ -106,6 +106,8 @@ def failure(error: BaseException) -> Failure:
         return "dns"
     if isinstance(error, aiohttp.ClientSSLError | ssl.SSLError):
         return "tls"
+    if isinstance(error, aiohttp.InvalidURL):  # the URL was checked at the start: the client refuses the notation of its address
+        return "guard"
     if isinstance(error, aiohttp.ClientConnectorError):
         return "guard" if isinstance(error.os_error, Guarded) else "connect"
     return "connect" if isinstance(error, OSError) else "protocol"
