@@ -15,7 +15,8 @@ from aiohttp import web
 
 from deploy import engines, settings
 from deploy.settings import Admin, Settings
-from deploy.settings.parts import Edge, Service, Vault
+from deploy.settings.lists import Service
+from deploy.settings.parts import Edge, Vault
 from deploy.story import Story, add_story
 from ingress.admin.api import Api, add_claims, add_reading
 from ingress.admin.gate import Gate

@@ -6,9 +6,10 @@ from typing import Final
 
 import msgspec
 
-from deploy.settings import parts
+from deploy.settings import cross, lists, names, parts
+from deploy.settings.problems import Problems
 from deploy.settings.schema import RinghookToml
-from deploy.settings.source import Problems, Reader, gather
+from deploy.settings.source import Reader, gather
 from deploy.settings.toml import Document, load, unknown_tables
 from deploy.settings.values import path
 from ingress.settings import Token
@@ -43,19 +44,22 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     edge: parts.Edge | None = None
     vault: parts.Vault | None = None
     dispatch: bool = False
-    services: tuple[parts.Service, ...] | None = None
+    services: tuple[lists.Service, ...] | None = None
     admin: Admin | None = None
 
 
 def read(role: str, environment: Mapping[str, str], directory: Path) -> Settings:
     """Return what the role needs, or raise Misconfigured with every problem, each with its place."""
     problems = Problems()
-    reader = Reader(gather(environment, directory), directory, problems)
+    values = gather(environment, directory, problems)
+    reader = Reader(values, directory, problems)
     document = load(directory / reader.default("RINGHOOK_CONFIG", path, "ringhook.toml"), problems)
     unknown_tables(document, TABLES, problems)
-    settings = _read(role, reader, document)
+    names.unknown(values, document, problems)
+    found = _read(role, reader, document)
+    cross.check(reader, found.common, found.edge, found.vault)
     problems.end()
-    return settings
+    return found
 
 
 def _read(role: str, reader: Reader, document: Document) -> Settings:
@@ -63,18 +67,18 @@ def _read(role: str, reader: Reader, document: Document) -> Settings:
     return Settings(
         role=role,
         common=parts.read_common(reader),
-        destinations=parts.destination_names(document),
-        edge=parts.read_edge(reader, document) if "edge" in wanted else None,
+        destinations=tuple(destination.name for destination, _ in lists.read_destinations(document, reader.problems)),
+        edge=parts.read_edge(reader, lists.read_signin(reader, document)) if "edge" in wanted else None,
         vault=parts.read_vault(reader) if "vault" in wanted else None,
         dispatch="dispatch" in wanted,
-        services=parts.read_services(reader, document) if "services" in wanted else None,
+        services=lists.read_services(reader, document) if "services" in wanted else None,
         admin=_read_admin(reader, document) if "admin" in wanted else None,
     )
 
 
 def _read_admin(reader: Reader, document: Document) -> Admin:
     return Admin(
-        tokens=parts.read_tokens(document, reader.problems),
+        tokens=lists.read_tokens(document, reader.problems),
         cookies=parts.read_cookies(reader),
         public_url=parts.read_public_url(reader),
     )

@@ -1,64 +1,29 @@
 """Named values from the environment, from `.env` and from mounted files, with the place where each was found."""
 
-import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import TypeVar
 
-import msgspec
-
-from deploy.settings.values import secret
+from deploy.settings.problems import Problems
+from deploy.settings.text import Value, dotenv, read
 from schemas.errors import Misconfigured
-from workers.runtime.secrets import Secret
 
 T = TypeVar("T")
-_LINE: Final = re.compile(r"^\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*?)\s*$")
 
 
-class Value(msgspec.Struct, frozen=True):
-    """A text and where it stands, for error messages (`.env:7`, `environment`)."""
-
-    text: str
-    where: str
-
-
-class Problems:
-    """Everything wrong with a configuration, told together."""
-
-    def __init__(self) -> None:
-        self.found: list[str] = []
-
-    def add(self, where: str, what: str) -> None:
-        """Note one problem, once. `what` must not quote a secret."""
-        if (problem := f"{where}: {what}") not in self.found:
-            self.found.append(problem)
-
-    def end(self) -> None:
-        """Raise Misconfigured with all of them, if there are any."""
-        if self.found:
-            count = "1 problem" if len(self.found) == 1 else f"{len(self.found)} problems"
-            raise Misconfigured("\n".join([f"The configuration has {count}:", *(f"  {line}" for line in self.found)]))
-
-
-def dotenv(text: str, name: str) -> dict[str, Value]:
-    """Return the `NAME=value` lines of a `.env` file; quotes around a value are taken off, an empty value is none."""
-    values = {}
-    for number, line in enumerate(text.splitlines(), start=1):
-        if (found := _LINE.match(line)) and not line.lstrip().startswith("#") and found[2] not in ("", '""', "''"):
-            values[found[1]] = Value(_unquoted(found[2]), f"{name}:{number}")
-    return values
-
-
-def _unquoted(text: str) -> str:
-    quoted = len(text) > 1 and text[0] == text[-1] and text[0] in "'\""
-    return text[1:-1] if quoted else text
-
-
-def gather(environment: Mapping[str, str], directory: Path) -> dict[str, Value]:
+def gather(environment: Mapping[str, str], directory: Path, problems: Problems) -> dict[str, Value]:
     """Return all named values of a directory: its `.env` below, the real environment above."""
-    file = directory / ".env"
-    values = dotenv(file.read_text(), ".env") if file.is_file() else {}
-    return values | {name: Value(text, "environment") for name, text in environment.items() if text}
+    return _file(directory / ".env", problems) | {name: Value(text, "environment") for name, text in environment.items() if text}
+
+
+def _file(path: Path, problems: Problems) -> dict[str, Value]:
+    try:
+        return dotenv(read(path), path.name, problems)
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        problems.add(path.name, str(error))
+        return {}
 
 
 class Reader:
@@ -67,20 +32,37 @@ class Reader:
     def __init__(self, values: Mapping[str, Value], directory: Path, problems: Problems) -> None:
         self._values = values
         self._directory = directory
+        self._unsound: set[str] = set()
         self.problems = problems
 
     def raw(self, name: str) -> Value | None:
         """Return the value of `name`, or the content of the file that `name_FILE` names."""
-        if (value := self._values.get(name)) is not None:
+        value, file = self._values.get(name), self._values.get(f"{name}_FILE")
+        if value is not None and file is not None:
+            self.problems.add(file.where, f"{name}_FILE is set, and {name} too ({value.where}): keep one")
+        if value is not None or file is None:
             return value
-        if (file := self._values.get(f"{name}_FILE")) is None:
-            return None
-        path = self._directory / file.text
         try:
-            return Value(path.read_text().rstrip("\r\n"), str(path))
-        except OSError as error:
-            self.problems.add(file.where, f"{name}_FILE names a file that cannot be read: {error.strerror}")
+            return Value(self.content(file.text), str(self._directory / file.text))
+        except ValueError as error:
+            self._note(name, file.where, f"{name}_FILE names a file that {error}")
             return None
+
+    def content(self, path: str) -> str:
+        """Return the text of a mounted file without its line end, or raise ValueError in words that show nothing of it."""
+        try:
+            return read(self._directory / path).rstrip("\r\n")
+        except FileNotFoundError as error:
+            raise ValueError("cannot be read: No such file or directory") from error
+
+    def sound(self, *names: str) -> bool:
+        """Say whether none of these was a problem when it was taken."""
+        return not self._unsound.intersection(names)
+
+    def place(self, *names: str) -> str:
+        """Return where the first of these that is set stands."""
+        found = (self._values.get(name) or self._values.get(f"{name}_FILE") for name in names)
+        return next((value.where for value in found if value is not None), "missing")
 
     def optional(self, name: str, parse: Callable[[str], T]) -> T | None:
         """Return the parsed value, or None where it is not set."""
@@ -89,7 +71,7 @@ class Reader:
         try:
             return parse(value.text)
         except (ValueError, Misconfigured) as error:
-            self.problems.add(value.where, f"{name}: {error}")
+            self._note(name, value.where, f"{name}: {error}")
             return None
 
     def default(self, name: str, parse: Callable[[str], T], default: T) -> T:
@@ -99,23 +81,14 @@ class Reader:
 
     def required(self, name: str, parse: Callable[[str], T], placeholder: T, *, hint: str) -> T:
         """Return the parsed value; its absence is a problem, told with the hint."""
-        if self.raw(name) is None and f"{name}_FILE" not in self._values:
-            self.problems.add("missing", f"{name} ({hint})")
+        if not self.has(name):
+            self._note(name, "missing", f"{name} ({hint})")
         return self.default(name, parse, placeholder)
 
-    def secret_from(self, variable: str | None, file: str | None, where: str) -> Secret | None:
-        """Return the secret that a line of the file (at `where`) names by variable or by path; a missing one is a problem."""
-        if file is not None:
-            return self._from_file(file, where)
-        if variable is None:
-            return None
-        if self.raw(variable) is None:
-            self.problems.add(where, f"{variable}, named here, is neither in the environment nor in .env")
-        return self.optional(variable, secret)
+    def has(self, name: str) -> bool:
+        """Say whether a value is given, by the name or by a file."""
+        return name in self._values or f"{name}_FILE" in self._values
 
-    def _from_file(self, file: str, where: str) -> Secret | None:
-        try:
-            return secret((self._directory / file).read_text().rstrip("\r\n"))
-        except (OSError, ValueError) as error:
-            self.problems.add(where, f"{file}: {getattr(error, 'strerror', None) or error}")
-            return None
+    def _note(self, name: str, where: str, what: str) -> None:
+        self._unsound.add(name)
+        self.problems.add(where, what)

@@ -1,19 +1,21 @@
-"""`ringhook.toml` into structs: every unknown key, missing key and wrong type at once, each with its line."""
+"""`ringhook.toml` into structs: every unknown key, missing key, wrong type and senseless value at once, each with its line."""
 
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Generic, Literal, TypeVar, get_args, get_origin
 
 import msgspec
-from msgspec.structs import FieldInfo, fields
+from msgspec.structs import fields
 
-from deploy.settings.source import Problems
+from deploy.settings.problems import Problems
+from deploy.settings.text import read
 
 S = TypeVar("S", bound=msgspec.Struct)
 _HEADER: Final = re.compile(r"^\s*\[(\[?)\s*([A-Za-z0-9_.\-]+)\s*\]")
 _KEY: Final = re.compile(r"^\s*([A-Za-z0-9_\-]+)\s*=")
+_AT: Final = re.compile(r" \(at line (\d+), column \d+\)$")
 
 
 class Document:
@@ -48,31 +50,59 @@ def _positions(text: str) -> dict[tuple[str, int, str | None], int]:
 def load(path: Path, problems: Problems) -> Document:
     """Read the file; one that is not there, or no TOML, is a problem and counts as empty."""
     try:
-        return Document(path.read_text(), path.name)
+        return Document(read(path), path.name)
     except FileNotFoundError:
         problems.add(path.name, "is not there; `ringhook init` writes one")
-    except OSError as error:
-        problems.add(path.name, f"cannot be read: {error.strerror}")
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        problems.add(path.name, f"is not TOML: {error}")
+    except tomllib.TOMLDecodeError as error:
+        line = _AT.search(str(error))
+        problems.add(f"{path.name}:{line[1]}" if line else path.name, f"is not TOML: {error}")
+    except ValueError as error:
+        problems.add(path.name, str(error))
     return Document("", path.name)
 
 
-def tables(document: Document, name: str, struct: type[S], problems: Problems) -> list[tuple[S, str]]:
-    """Return every `[[name]]` as a struct with the place where it stands."""
-    found = document.data.get(name, [])
-    if not isinstance(found, list):
+def _nothing(_value: object) -> Iterable[str]:
+    return ()
+
+
+class Kind(msgspec.Struct, Generic[S], frozen=True):
+    """What a table may hold: the struct, and what else is wrong with one, each as `key: words` or `key, key: words`.
+
+    `stand_in` holds sound values of the required keys: with those of a table that are wrong, the others are judged all the same.
+    """
+
+    struct: type[S]
+    judge: Callable[[S], Iterable[str]] = _nothing
+    stand_in: Mapping[str, Any] = {}
+
+
+def tables(document: Document, name: str, kind: Kind[S], problems: Problems) -> list[tuple[S, "Table"]]:
+    """Return every `[[name]]` that is whole as a struct, with the table that it was."""
+    if not isinstance(document.data.get(name, []), list):
         problems.add(document.where(name), f"write [[{name}]], with two brackets: there may be several")
-        return []
-    each = [Table(document, name, index, data) for index, data in enumerate(found)]
-    built = ((one.build(struct, problems), one.where()) for one in each)
-    return [(value, where) for value, where in built if value is not None]
+    built = ((entry.build(kind, problems), entry) for entry in entries(document, name))
+    return [(value, entry) for value, entry in built if value is not None]
 
 
-def table(document: Document, name: str, struct: type[S], problems: Problems) -> S | None:
-    """Return `[name]` as a struct, or None where it is missing or wrong."""
-    found = document.data.get(name)
-    return None if found is None else Table(document, name, 0, found).build(struct, problems)
+def entries(document: Document, name: str) -> list["Table"]:
+    """Return every `[[name]]`, not yet checked."""
+    found = document.data.get(name, [])
+    return [Table(document, name, index, data) for index, data in enumerate(found)] if isinstance(found, list) else []
+
+
+def table(document: Document, name: str, kind: Kind[S], problems: Problems) -> tuple[S | None, "Table"]:
+    """Return `[name]` as a struct, None where it is missing or wrong, and the table itself."""
+    entry = Table(document, name, 0, document.data.get(name, {}))
+    return entry.build(kind, problems) if name in document.data else None, entry
+
+
+def unlike(document: Document, name: str, key: str, problems: Problems) -> None:
+    """Note every `[[name]]` whose `key` has the value of another before it."""
+    seen: dict[str, Table] = {}
+    for entry in entries(document, name):
+        value = entry.text(key)
+        if value is not None and (first := seen.setdefault(value.casefold(), entry)) is not entry:
+            problems.add(entry.where(key), f"{key}: is the same in another [[{name}]] ({first.where(key)})")
 
 
 def unknown_tables(document: Document, known: Sequence[str], problems: Problems) -> None:
@@ -95,26 +125,63 @@ class Table(msgspec.Struct, frozen=True):
         """Return `file:line` of a key, or of the table."""
         return self.document.where(self.name, self.index, key)
 
-    def build(self, struct: type[S], problems: Problems) -> S | None:
-        """Return the table as a struct, or None after noting everything that is wrong with it."""
+    def text(self, key: str) -> str | None:
+        """Return what stands under `key`, if that is a text."""
+        value = self.data.get(key) if isinstance(self.data, Mapping) else None
+        return value if isinstance(value, str) else None
+
+    def build(self, kind: Kind[S], problems: Problems) -> S | None:
+        """Return the table as a struct, or None where that is not possible, after noting everything that is wrong with it."""
         if not isinstance(self.data, Mapping):
             problems.add(self.where(), f"{self.name} is not a table")
             return None
-        before = len(problems.found)
-        known = {field.encode_name: field for field in fields(struct)}
-        for key in self.data.keys() - known.keys():
+        known = [field.encode_name for field in fields(kind.struct)]
+        for key in self.data.keys() - set(known):
             problems.add(self.where(key), f"{key} is not known in [{self.name}]; known are {', '.join(known)}")
-        for key, field in known.items():
-            self._check(key, field, problems)
-        return msgspec.convert(self.data, struct) if len(problems.found) == before else None
+        wrong = self._wrong(kind.struct, problems)
+        value = _sketch(self.data, kind, wrong)
+        for words in kind.judge(value) if value is not None else ():
+            self._judged(words, wrong, problems)
+        return None if wrong else value
 
-    def _check(self, key: str, field: FieldInfo, problems: Problems) -> None:
-        """Note what is wrong with one key."""
-        if key not in self.data:
-            if field.required:
-                problems.add(self.where(), f"[{self.name}] needs {key}")
-            return
-        try:
-            msgspec.convert(self.data[key], field.type)
-        except msgspec.ValidationError as error:
-            problems.add(self.where(key), f"{key}: {error}")
+    def _wrong(self, struct: type[S], problems: Problems) -> set[str]:
+        """Note what is wrong with each key by itself, and return those keys."""
+        wrong = set()
+        for field in fields(struct):
+            key = field.encode_name
+            if key in self.data:
+                found = [(self.where(key), f"{key}: {words}") for words in _misfits(self.data[key], field.type)]
+            else:
+                found = [(self.where(), f"[{self.name}] needs {key}")] if field.required else []
+            for where, words in found:
+                wrong.add(key)
+                problems.add(where, words)
+        return wrong
+
+    def _judged(self, words: str, wrong: set[str], problems: Problems) -> None:
+        """Note a judgement, unless a key that it rests on is wrong already."""
+        keys = words.partition(":")[0].split(", ")
+        if not wrong.intersection(keys):
+            problems.add(self.where(next((key for key in keys if key in self.data), None)), words)
+
+
+def _sketch(data: Mapping[str, Any], kind: Kind[S], wrong: set[str]) -> S | None:
+    """Return the struct with stand-ins for what is wrong, or None where none is known."""
+    known = {field.encode_name: field for field in fields(kind.struct)}
+    given = {**kind.stand_in, **{key: value for key, value in data.items() if key in known and key not in wrong}}
+    if any(field.required and key not in given for key, field in known.items()):
+        return None
+    return msgspec.convert(given, kind.struct)
+
+
+def _misfits(value: object, wanted: Any) -> Iterator[str]:  # noqa: ANN401 - a type expression has no type
+    """Yield why a value is not of this type; of a list each item by itself."""
+    if get_origin(wanted) is tuple and isinstance(value, list):
+        for number, item in enumerate(value, start=1):
+            yield from (f"item {number}: {words}" for words in _misfits(item, get_args(wanted)[0]))
+        return
+    try:
+        msgspec.convert(value, wanted)
+    except msgspec.ValidationError as error:
+        known = f"; known are {', '.join(get_args(wanted))}" if get_origin(wanted) is Literal else ""
+        yield f"{error}{known}"

@@ -1,11 +1,19 @@
-"""One text into one value, or a ValueError that says in words what is wrong and never quotes the text."""
+"""One text into one value, or a ValueError (Misconfigured) that says in words what is wrong and never quotes the text."""
 
-from collections.abc import Callable
-from urllib.parse import urlsplit
+import re
+from ipaddress import ip_address
+from typing import Final
+from urllib.parse import SplitResult, urlsplit
 
+from ingress.proxies import Proxies
 from ingress.settings import Limits
-from schemas.errors import Misconfigured
+from workers.bus.kafka.url import parse as kafka_address
+from workers.bus.sqlite.place import parse as sqlite_place
+from workers.deliver.sign import key
+from workers.runtime.database import address
 from workers.runtime.secrets import Secret
+
+_PATH_PART: Final = re.compile(r"[A-Za-z0-9_.~-]{16,200}")
 
 
 def secret(text: str) -> Secret:
@@ -15,31 +23,87 @@ def secret(text: str) -> Secret:
     return Secret(text)
 
 
+def signing_secret(text: str) -> Secret:
+    """Return the secret of a destination, as Standard Webhooks writes it."""
+    found = secret(text)
+    key(found)
+    return found
+
+
+def path_secret(text: str) -> Secret:
+    """Return the last part of the Token Exchange URL."""
+    if not _PATH_PART.fullmatch(text):
+        raise ValueError("must be at least 16 letters, digits, - _ . ~ (it is a part of a URL's path)")
+    return Secret(text)
+
+
 def listen(text: str) -> tuple[str, int]:
     """Return host and port of `host:port`, `[::1]:port` or `:port`."""
     host, colon, port = text.rpartition(":")
-    if not colon or not port.isdigit() or int(port) > 65535:  # noqa: PLR2004 -- the highest port
+    if not colon or not (port.isascii() and port.isdigit()) or int(port) > 65535:  # noqa: PLR2004 -- the highest port
         raise ValueError("is not host:port")
     return host.strip("[]") or "0.0.0.0", int(port)  # noqa: S104 -- `:port` means every address, as everywhere
 
 
-def url(*schemes: str) -> Callable[[str], str]:
-    """Return a parser of URLs with one of these schemes."""
+def bus_url(text: str) -> str:
+    """Return where the bus is: `sqlite:///path` or `kafka://host:9092`, with all that its engine can tell beforehand."""
+    if text.startswith("sqlite:"):
+        sqlite_place(text)
+    elif text.startswith("kafka:"):
+        kafka_address(text).options()
+    else:
+        raise ValueError("must begin with sqlite:// or kafka://")
+    return text
 
-    def parse(text: str) -> str:
-        if urlsplit(text).scheme not in schemes:
-            raise ValueError(f"must begin with {' or '.join(f'{scheme}://' for scheme in schemes)}")
-        return text
 
-    return parse
+def store_url(text: str) -> str:
+    """Return where the store is: `sqlite:///path` or `postgresql://…`."""
+    address(text)
+    return text
+
+
+def web_address(text: str) -> str:
+    """Return an address for browsers."""
+    _web(text)
+    return text
+
+
+def page(text: str) -> str:
+    """Return the address of a page that nobody on the way may read or change: https, or this machine."""
+    parts = _web(text)
+    if parts.scheme == "http" and not _loopback(parts.hostname or ""):
+        raise ValueError("must begin with https:// (http:// only on this machine: localhost, 127.0.0.1, [::1])")
+    return text
 
 
 def base_url(text: str) -> str:
-    """Return scheme and host of a web address, without a slash at its end."""
-    parts = urlsplit(url("https", "http")(text))
-    if not parts.hostname or parts.path.strip("/") or parts.query or parts.fragment:
+    """Return scheme and host of such an address, without a slash at its end."""
+    parts = urlsplit(page(text))
+    if parts.path.strip("/") or parts.query or parts.fragment:
         raise ValueError("must be scheme and host alone, without a path")
     return text.rstrip("/")
+
+
+def _web(text: str) -> SplitResult:
+    try:
+        parts = urlsplit(text)
+        sound = (
+            parts.scheme in ("https", "http") and parts.hostname and parts.port != 0 and text.isprintable() and " " not in text
+        )
+    except ValueError:
+        sound = False
+    if not sound:
+        raise ValueError("is not an address like https://host.example.com")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("holds a user or password, which everybody would see")
+    return parts
+
+
+def _loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
 
 
 def namespace(text: str) -> str:
@@ -63,24 +127,31 @@ def level(text: str) -> str:
     return text.upper()
 
 
-def items(text: str) -> tuple[str, ...]:
-    """Return the parts of a comma-separated list."""
-    return tuple(part.strip() for part in text.split(",") if part.strip())
+def networks(text: str) -> tuple[str, ...]:
+    """Return the networks of a comma-separated list."""
+    found = tuple(part.strip() for part in text.split(",") if part.strip())
+    Proxies(found)
+    return found
 
 
 def rate(text: str) -> float:
     """Return requests a second."""
-    if not 0 < (rate := float(text)) <= 100:  # noqa: PLR2004 -- Ring's own limit per client id
+    if not 0 < (rate := number(text)) <= 100:  # noqa: PLR2004 -- Ring's own limit per client id
         raise ValueError("must be above 0 and at most 100 requests a second, Ring's own limit")
     return rate
 
 
 def deadline(text: str) -> float:
     """Return the ingress deadline in seconds."""
+    return Limits(deadline_s=number(text)).deadline_s
+
+
+def number(text: str) -> float:
+    """Return a number."""
     try:
-        return Limits(deadline_s=float(text)).deadline_s
-    except Misconfigured as error:
-        raise ValueError(str(error)) from error
+        return float(text)
+    except ValueError:
+        raise ValueError("is not a number") from None
 
 
 def path(text: str) -> str:

@@ -1,12 +1,27 @@
+import re
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from deploy.settings import schema, toml
-from deploy.settings.source import Problems, Reader, dotenv, gather
+from deploy import settings
+from deploy.command.init import TOML, environment_file
+from deploy.settings import names, schema, toml
+from deploy.settings.problems import Problems
+from deploy.settings.source import Reader, gather
+from deploy.settings.text import dotenv
 from deploy.settings.values import listen, secret
 from schemas.errors import Misconfigured
+
+PORTAL = {
+    "RINGHOOK_RING_CLIENT_ID": "client",
+    "RINGHOOK_RING_CLIENT_SECRET": "canary-client-secret",
+    "RINGHOOK_RING_HMAC_KEY": "canary-hmac-key",
+    "RINGHOOK_PUBLIC_URL": "https://ring.example.com",
+}
+DESTINATION = '[[destination]]\nname = "alerts"\nurl = "https://alerts.example.com/ring"\nsecret_env = "ALERTS"\n'
+SECRET = "whsec_Y2FuYXJ5LWNhbmFyeS1jYW5hcnktY2FuYXJ5"
+TOKEN = f'[[token]]\nname = "t"\nsha256 = "{"a" * 64}"\nscopes = ["read"]\n'
 
 
 class Thing(msgspec.Struct):
@@ -19,7 +34,9 @@ def document(text: str) -> toml.Document:
 
 
 def test_a_dotenv_line_keeps_its_place_and_an_empty_value_is_no_value() -> None:
-    values = dotenv('# A=1\nA=one\nexport B="two words"\nC=\nnonsense\n', ".env")
+    problems = Problems()
+    values = dotenv('# A=1\nA=one\nexport B="two words"\nC=\n\nD=""\r\n', ".env", problems)
+    problems.end()
     assert {name: (value.text, value.where) for name, value in values.items()} == {
         "A": ("one", ".env:2"),
         "B": ("two words", ".env:3"),
@@ -28,13 +45,13 @@ def test_a_dotenv_line_keeps_its_place_and_an_empty_value_is_no_value() -> None:
 
 def test_the_real_environment_wins_over_dotenv(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("A=file\nB=file\n")
-    values = gather({"A": "real", "B": ""}, tmp_path)
+    values = gather({"A": "real", "B": ""}, tmp_path, Problems())
     assert (values["A"].text, values["B"].text) == ("real", "file")
 
 
 def test_a_value_may_stand_in_a_mounted_file_without_its_line_end(tmp_path: Path) -> None:
     (tmp_path / "key").write_text("s3cret\n")
-    reader = Reader(gather({"KEY_FILE": "key"}, tmp_path), tmp_path, Problems())
+    reader = Reader(gather({"KEY_FILE": "key"}, tmp_path, Problems()), tmp_path, Problems())
     assert reader.required("KEY", str, "", hint="a key") == "s3cret"
     reader.problems.end()
 
@@ -42,7 +59,7 @@ def test_a_value_may_stand_in_a_mounted_file_without_its_line_end(tmp_path: Path
 def test_everything_wrong_is_told_together_and_secrets_are_not_quoted(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("KEY= \nPORT=x:y\nPASTED='canary '\n")
     problems = Problems()
-    reader = Reader(gather({"GONE_FILE": "nowhere"}, tmp_path), tmp_path, problems)
+    reader = Reader(gather({"GONE_FILE": "nowhere"}, tmp_path, problems), tmp_path, problems)
     reader.required("KEY", str, "", hint="from the portal")
     reader.optional("PORT", listen)
     reader.optional("PASTED", secret)
@@ -62,9 +79,9 @@ def test_each_problem_of_the_file_has_its_line() -> None:
     problems = Problems()
     text = 'stray = 1\n[[thing]]\nname = "a"\nsize = "big"\n[[thing]]\ncolour = 1\n[wrong]\n'
     given = document(text)
-    assert toml.tables(given, "thing", Thing, problems) == []
+    assert toml.tables(given, "thing", toml.Kind(Thing), problems) == []
     toml.unknown_tables(given, ["thing"], problems)
-    assert sorted(problems.found) == [
+    assert problems.found == [
         "ringhook.toml:1: stray is not known here; known are thing",
         "ringhook.toml:4: size: Expected `int`, got `str`",
         "ringhook.toml:5: [thing] needs name",
@@ -75,14 +92,15 @@ def test_each_problem_of_the_file_has_its_line() -> None:
 
 def test_good_tables_come_with_their_places() -> None:
     problems = Problems()
-    found = toml.tables(document('[[thing]]\nname = "a"\n\n[[thing]]\nname = "b"\nsize = 2\n'), "thing", Thing, problems)
+    given = document('[[thing]]\nname = "a"\n\n[[thing]]\nname = "b"\nsize = 2\n')
+    found = [(thing, entry.where()) for thing, entry in toml.tables(given, "thing", toml.Kind(Thing), problems)]
     assert found == [(Thing("a"), "ringhook.toml:1"), (Thing("b", 2), "ringhook.toml:4")]
     problems.end()
 
 
 def test_one_bracket_where_two_are_meant_is_said() -> None:
     problems = Problems()
-    toml.tables(document('[thing]\nname = "a"\n'), "thing", Thing, problems)
+    toml.tables(document('[thing]\nname = "a"\n'), "thing", toml.Kind(Thing), problems)
     assert problems.found == ["ringhook.toml:1: write [[thing]], with two brackets: there may be several"]
 
 
@@ -104,3 +122,214 @@ def test_listen_addresses(text: str, expected: tuple[str, int]) -> None:
 
 def test_the_json_schema_that_ships_is_the_one_the_structs_make() -> None:
     assert schema.FILE.read_text() == schema.text()
+
+
+def wrong(directory: Path, env: str = "", more: str = "", role: str = "up", signin: str | None = None) -> list[str]:
+    """Return every problem of what `init` writes and these lines below it (in both files they begin at `+1`)."""
+    (directory / ".env").write_text(given := environment_file(PORTAL, "e" * 20, "token") + f"ALERTS={SECRET}\n")
+    whole = TOML.format(digest="b" * 64)
+    if signin is not None:
+        whole = f"[signin]\n{signin}\n"
+    starts = {".env": given.count("\n"), "ringhook.toml": whole.count("\n")}
+    (directory / ".env").write_text(given + env)
+    (directory / "ringhook.toml").write_text(whole + more)
+    told = _told(role, directory)
+    assert "canary" not in told
+    return [_from(line.strip(), starts) for line in told.splitlines()[1:]]
+
+
+def _told(role: str, directory: Path) -> str:
+    try:
+        settings.read(role, {}, directory)
+    except Misconfigured as error:
+        return str(error)
+    return ""
+
+
+def _from(problem: str, starts: dict[str, int]) -> str:
+    """Count lines from the end of what `init` wrote."""
+    file, line, *words = problem.split(":")
+    return ":".join([file, f"+{int(line) - starts[file]}", *words]) if line.isdigit() and int(line) > starts[file] else problem
+
+
+def test_what_init_writes_with_a_destination_has_no_problem(tmp_path: Path) -> None:
+    assert wrong(tmp_path, more=DESTINATION) == []
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("RINGHOOK_TRUSTED_PROXIES=10.0.0.0/99", "a network like 10.0.0.0/8"),
+        ("RINGHOOK_RING_API_URL=http://evil.example", "must begin with https://"),
+        ("RINGHOOK_RING_OAUTH_URL=https://u:canary@evil.example", "holds a user or password"),
+        ("RINGHOOK_BUS_URL=kafka://canary:canary@h:9092?nonsense=1", "parameter that is not known"),
+        ("RINGHOOK_BUS_URL=kafka://h:notaport", "host:port"),
+        ("RINGHOOK_BUS_URL=kafka://h?security_protocol=SSL&cafile=/nowhere", "certificate file"),
+        ("RINGHOOK_BUS_URL=amqp://h", "sqlite:// or kafka://"),
+        ("RINGHOOK_BUS_URL=sqlite://", "names no file"),
+        ("RINGHOOK_STORE_URL=postgresql://u:canary@h:99999999/x", "port"),
+        ("RINGHOOK_STORE_URL=postgresql://u:canary@h:port/x", "cannot be read"),
+        ("RINGHOOK_STORE_URL=mysql://h/x", "neither sqlite"),
+        ("RINGHOOK_STORE_URL=sqlite:///var/../var/bus.db", "name one file"),
+        ("RINGHOOK_INTERNAL_LISTEN=127.0.0.1:8080", "one address"),
+        ("RINGHOOK_INTERNAL_LISTEN=127.0.0.1:²", "is not host:port"),
+        ("RINGHOOK_HOMEPAGE_URL=https://", "is not an address"),
+        ("RINGHOOK_RING_RATE=canary", "RINGHOOK_RING_RATE: is not a number"),
+        ("RINGHOOK_INGRESS_DEADLINE_S=canary", "is not a number"),
+        ("RINGHOOK_RING_HMAC_KEY_NEXT=canary", "without RINGHOOK_RING_CLIENT_ID_NEXT"),
+        ("RINGHOOK_RING_CLIENT_ID_NEXT=canary", "without RINGHOOK_RING_HMAC_KEY_NEXT"),
+        ("RINGHOOK_EXCHANGE_SECRET_NEXT=canary-canary/canary", "a part of a URL's path"),
+        ("RINGHOOK_EXCHANGE_SECRET_NEXT=canary", "at least 16"),
+        ("RINGHOOK_EXCHANGE_SECRET_NEXT=" + "e" * 20, "are the same"),
+        ('OTHER= "canary', "a quote stands alone"),
+        ("OTHER='canary\"", "a quote stands alone"),
+        ("OTHER=canary # mine", "comment"),
+        ("canary", "is not NAME=value"),
+        ("RINGHOOK_RING_RATES=5", "RINGHOOK_RING_RATES is not known; RINGHOOK_RING_RATE is meant"),
+        ("RINGHOOK_HMACKEY_FILE=x", "RINGHOOK_HMACKEY_FILE is not known"),
+        ("RINGHOOK_TOKEN=canary", "RINGHOOK_TOKEN stands here a second time, first in line"),
+        ("RINGHOOK_VAULT_KEYS_FILE=x", "RINGHOOK_VAULT_KEYS_FILE is set, and RINGHOOK_VAULT_KEYS too (.env:"),
+        ("RINGHOOK_HOMEPAGE_URL_FILE=nowhere", "RINGHOOK_HOMEPAGE_URL_FILE names a file that cannot be read"),
+    ],
+)
+def test_a_line_that_cannot_work_is_told_with_its_place(tmp_path: Path, line: str, words: str) -> None:
+    told = wrong(tmp_path, f"{line}\n")
+    assert any(problem.startswith(".env:+1: ") and words in problem for problem in told), told
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("http://ring.example.com", "must begin with https://"),
+        ("https://user:canary@ring.example.com", "holds a user or password"),
+        ("https://ring.example.com/path", "without a path"),
+        ("https://ring.example.com:99999", "is not an address"),
+    ],
+)
+def test_the_public_url_is_https_and_a_host_alone(tmp_path: Path, url: str, words: str) -> None:
+    (tmp_path / ".env").write_text("")
+    (tmp_path / "ringhook.toml").write_text("")
+    with pytest.raises(Misconfigured, match=f"environment: RINGHOOK_PUBLIC_URL: .*{words}"):
+        settings.read("ingress", {"RINGHOOK_PUBLIC_URL": url}, tmp_path)
+
+
+def test_a_second_app_is_whole_or_not_there_but_the_edge_needs_only_its_key(tmp_path: Path) -> None:
+    key = "RINGHOOK_RING_HMAC_KEY_NEXT=canary\n"
+    assert wrong(tmp_path, key, role="ingress") == []
+    assert wrong(tmp_path, f"{key}RINGHOOK_RING_CLIENT_ID_NEXT=b\nRINGHOOK_RING_CLIENT_SECRET_NEXT=c\n") == []
+    assert [problem.split(" without ")[1].split(":")[0] for problem in wrong(tmp_path, key)] == [
+        "RINGHOOK_RING_CLIENT_ID_NEXT",
+        "RINGHOOK_RING_CLIENT_SECRET_NEXT",
+    ]
+
+
+def test_code_keys_that_are_no_pair_are_told(tmp_path: Path) -> None:
+    wrong(tmp_path)
+    values = {line.partition("=")[0]: line.partition("=")[2] for line in (tmp_path / ".env").read_text().splitlines()}
+    wrong(tmp_path)
+    with pytest.raises(Misconfigured, match="they are no pair"):
+        settings.read("up", {"RINGHOOK_CODE_PUBLIC_KEY": values["RINGHOOK_CODE_PUBLIC_KEY"]}, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ("canary", "whsec_ and then base64"),
+        ("whsec_canary", "at least 24 bytes"),
+        ("whsec_canar", "is cut"),
+    ],
+)
+def test_a_secret_that_cannot_sign_is_told_with_destination_variable_and_line(tmp_path: Path, value: str, words: str) -> None:
+    (told,) = wrong(tmp_path, f"OTHER={value}\n", DESTINATION.replace("ALERTS", "OTHER"))
+    assert told.startswith(".env:+1: OTHER: destination alerts: ")
+    assert words in told
+
+
+@pytest.mark.parametrize(
+    ("more", "line", "words"),
+    [
+        (TOKEN + TOKEN.replace('"t"', '"u"'), 7, "sha256: is the same in another [[token]] (ringhook.toml:"),
+        (TOKEN + TOKEN.replace("a" * 64, "A" * 64).replace('"t"', '"u"'), 7, "sha256: is the same"),
+        (TOKEN + TOKEN.replace("a" * 64, "c" * 64), 6, "name: is the same"),
+        (TOKEN.replace('["read"]', "[]"), 4, "scopes: name at least one"),
+        (TOKEN.replace('["read"]', '["reed", "rite"]'), 4, "item 2: Invalid enum value 'rite'; known are claim, broker"),
+        (TOKEN.replace("a" * 64, "a" * 63), 3, "sha256: is not the SHA-256"),
+        (DESTINATION + DESTINATION, 6, "name: is the same in another [[destination]]"),
+        (DESTINATION.replace("ALERTS", "whsec_canary"), 4, "secret_env: the variable named here is neither"),
+        (DESTINATION.replace("_env", "_file").replace("ALERTS", "canary"), 4, "secret_file: cannot be read: No such file"),
+        (DESTINATION + "timeout_s = 25\n", 5, "timeout_s: at least 0.1"),
+        (DESTINATION + 'filter = "x"\nconcurrency = 0\n', 6, "concurrency: between 1"),
+        ("[[destination]]\nconcurrency = 0\n", 2, "concurrency: between 1"),
+        ("[[destination]]\nconcurrency = 0\n", 1, "[destination] needs url"),
+        ("[[destination]]\nconcurrency = 0\n", 1, "secret_env, secret_file: name the variable"),
+        ("a = = 1\n", 1, "is not TOML"),
+    ],
+)
+def test_what_is_wrong_in_a_table_is_told_with_the_line_of_its_key(tmp_path: Path, more: str, line: int, words: str) -> None:
+    told = wrong(tmp_path, more=more)
+    assert any(problem.startswith(f"ringhook.toml:+{line}: ") and words in problem for problem in told), told
+
+
+@pytest.mark.parametrize(
+    ("signin", "words"),
+    [
+        ('kind = "handoff"\nlogin_url = "javascript:alert(1)"', "ringhook.toml:3: login_url: is not an address"),
+        ('kind = "handoff"\nlogin_url = "not a url"', "ringhook.toml:3: login_url: is not an address"),
+        ('kind = "handoff"\nlogin_url = "http://login.example.com"', "ringhook.toml:3: login_url: must begin with https://"),
+        ('kind = "handoff"', "ringhook.toml:1: login_url: the page of yours"),
+        ('kind = "dev"', "ringhook.toml:1: passcode_env: name the variable"),
+        ('kind = "dev"\npasscode_env = "canary"', "ringhook.toml:3: passcode_env: the variable named here"),
+        ('kind = "oauth"', "ringhook.toml:2: kind: Invalid enum value 'oauth'; known are handoff, dev"),
+    ],
+)
+def test_sign_in_that_cannot_work_is_told(tmp_path: Path, signin: str, words: str) -> None:
+    told = wrong(tmp_path, signin=signin)
+    assert len(told) == 1
+    assert told[0].startswith(words)
+
+
+@pytest.mark.parametrize("url", ["https://login.example.com/ring?a=b", "http://localhost:8000/login", "http://[::1]/"])
+def test_a_login_page_is_https_or_on_this_machine(tmp_path: Path, url: str) -> None:
+    assert wrong(tmp_path, signin=f'kind = "handoff"\nlogin_url = "{url}"') == []
+
+
+def test_problems_come_in_the_order_of_files_and_lines(tmp_path: Path) -> None:
+    env = "".join(f"nonsense {number}\n" for number in range(12))
+    more = '[[destination]]\nname = "A"\nurl = 5\nconcurrency = 0\ncolour = "red"\n[[token]]\nname = 1\n'
+    told = [problem.split(": ")[0] for problem in wrong(tmp_path, env, more)]
+    assert told == [f".env:+{number}" for number in range(1, 13)] + [f"ringhook.toml:+{n}" for n in (1, 2, 3, 4, 5, 6, 6, 7)]
+
+
+@pytest.mark.parametrize("file", [".env", "ringhook.toml"])
+def test_a_file_that_is_not_utf8_or_cannot_be_read_is_told(tmp_path: Path, file: str) -> None:
+    wrong(tmp_path)
+    (tmp_path / file).write_bytes(b"canary=\xff\n")
+    with pytest.raises(Misconfigured, match=f"{file}: is not UTF-8 text"):
+        settings.read("up", {}, tmp_path)
+    (tmp_path / file).unlink()
+    (tmp_path / file).mkdir()
+    with pytest.raises(Misconfigured, match=f"{file}: cannot be read: Is a directory"):
+        settings.read("up", {}, tmp_path)
+
+
+def test_a_mounted_secret_that_is_not_utf8_shows_nothing_of_it(tmp_path: Path) -> None:
+    (tmp_path / "key").write_bytes(b"\xffcanary")
+    told = wrong(tmp_path, "RINGHOOK_EXCHANGE_SECRET_NEXT_FILE=key\n")
+    assert told == [".env:+1: RINGHOOK_EXCHANGE_SECRET_NEXT_FILE names a file that is not UTF-8 text"]
+
+
+def test_a_name_that_the_file_mentions_is_known_and_the_environment_may_hold_anything(tmp_path: Path) -> None:
+    more = DESTINATION.replace("ALERTS", "RINGHOOK_ALERTS")
+    assert wrong(tmp_path, f"RINGHOOK_ALERTS={SECRET}\n", more) == []
+    assert settings.read("up", {"RINGHOOK_STRANGE": "x"}, tmp_path).destinations == ("alerts",)
+
+
+def test_every_name_that_is_asked_for_is_known() -> None:
+    sources = [path.read_text() for path in Path(settings.__file__).parent.glob("*.py")]
+    asked = {found.removesuffix("_NEXT") for text in sources for found in re.findall(r'"(RINGHOOK_[A-Z_]+[A-Z])"', text)}
+    assert asked
+    assert asked <= names.KNOWN
+
+
+def test_a_broken_destination_is_told_to_every_role(tmp_path: Path) -> None:
+    assert len(wrong(tmp_path, more="[[destination]]\nname = 1\nurl = 1\nsecret_env = 1\n", role="dispatch")) == 3

@@ -40,7 +40,10 @@ class Destination(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 def problems(destination: Destination, *, session_s: float = SESSION_S) -> Sequence[str]:
-    """Return everything that is wrong with a destination, each as `key: words` or `key, key: words`; `session_s` is the bus's session timeout."""
+    """Return everything that is wrong with a destination, each as `key: words` or `key, key: words`.
+
+    `session_s` is the bus's session timeout.
+    """
     return [*_names(destination), *_url(destination), *_networks(destination), *_numbers(destination, session_s)]
 
 

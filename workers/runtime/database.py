@@ -32,6 +32,7 @@ metadata: Final = MetaData(
 PATIENCE: Final = 5.0  # seconds to wait for a connection, or for the turn to write
 STATEMENT: Final = 10.0  # seconds a statement may take; an idle transaction is ended by the server after as long
 READERS: Final = 4
+HIGHEST_PORT: Final = 65_535
 
 
 class Database:
@@ -114,17 +115,25 @@ async def connect(url: str, *, connections: int = 8) -> AsyncIterator[Database]:
         await database.close()
 
 
-def _open(url: str, connections: int) -> Database:
+def address(url: str) -> URL:
+    """Return the parts of a store's URL, or raise Misconfigured in words that show nothing of it."""
     try:
         parsed = make_url(url)
     except Exception as error:
         raise Misconfigured("the store's URL cannot be read: sqlite:///path or postgresql://… is meant") from error
-    if parsed.drivername == "sqlite" and parsed.database:
+    if parsed.drivername not in ("sqlite", "postgresql", "postgres") or (parsed.drivername == "sqlite" and not parsed.database):
+        raise Misconfigured("the store's URL is neither sqlite:///path nor postgresql://…")
+    if not 0 < (5432 if parsed.port is None else parsed.port) <= HIGHEST_PORT:
+        raise Misconfigured(f"the port in the store's URL is not between 1 and {HIGHEST_PORT}")
+    return parsed
+
+
+def _open(url: str, connections: int) -> Database:
+    parsed = address(url)
+    if parsed.drivername == "sqlite":
         return _open_sqlite(parsed)
-    if parsed.drivername in ("postgresql", "postgres"):
-        engine = _postgres_engine(url, connections)
-        return Database(engine, engine, None)
-    raise Misconfigured(f"the store's URL begins with {parsed.drivername}: sqlite:///path or postgresql://… is meant")
+    engine = _postgres_engine(url, connections)
+    return Database(engine, engine, None)
 
 
 def _open_sqlite(url: URL) -> Database:

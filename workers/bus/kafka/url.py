@@ -1,5 +1,6 @@
 """`kafka://[user:password@]host:port[,host:port]?security_protocol=SASL_SSL&…` as what aiokafka asks for."""
 
+import re
 import ssl
 from collections.abc import Mapping
 from typing import Any, Final
@@ -22,6 +23,9 @@ PARAMETERS: Final = (
     "session_timeout_s",
 )
 DEFAULT_PORT: Final = 9092
+HIGHEST_PORT: Final = 65_535
+LONGEST: Final = 1_800.0  # seconds: a broker's own limit, group.max.session.timeout.ms
+_HOST: Final = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.%]+\])(?::([0-9]{1,5}))?")
 SESSION_TIMEOUT: Final = 20.0  # above a delivery's timeout + 5 s; a member killed without a word is missed after this long
 
 
@@ -58,14 +62,17 @@ class Address(msgspec.Struct, frozen=True):
 
 def parse(url: str) -> Address:
     """Return the address that a `kafka://` URL names; Misconfigured says what is wrong and shows no password."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # its words would show the password
+        raise Misconfigured("the Kafka URL cannot be read: kafka://host:9092 is meant") from None
     if parts.scheme != "kafka":
         raise Misconfigured("a Kafka URL begins with kafka://")
     credentials, _, hosts = parts.netloc.rpartition("@")
     username, _, password = credentials.partition(":")
-    given = _parameters(parts.query)
+    servers, given = _servers(hosts), _parameters(parts.query)
     return Address(
-        servers=_servers(hosts),
+        servers=servers,
         security_protocol=_one_of(given, "security_protocol", PROTOCOLS),
         mechanism=_one_of(given, "sasl_mechanism", MECHANISMS),
         username=given.get("sasl_username") or unquote(username) or None,
@@ -79,20 +86,23 @@ def parse(url: str) -> Address:
 
 def _parameters(query: str) -> Mapping[str, str]:
     given = dict(parse_qsl(query))
-    if unknown := sorted(set(given) - set(PARAMETERS)):
-        raise Misconfigured(f"unknown parameter {unknown[0]!r} in the Kafka URL; known are {', '.join(PARAMETERS)}")
+    if set(given) - set(PARAMETERS):  # not quoted: a password may hold a question mark
+        raise Misconfigured(f"the Kafka URL has a parameter that is not known; known are {', '.join(PARAMETERS)}")
     return given
 
 
 def _servers(hosts: str) -> tuple[str, ...]:
-    servers = tuple(host if _has_port(host) else f"{host}:{DEFAULT_PORT}" for host in hosts.split(",") if host)
+    servers = tuple(_server(host) for host in hosts.split(",") if host)
     if not servers:
         raise Misconfigured("the Kafka URL names no host")
     return servers
 
 
-def _has_port(host: str) -> bool:
-    return host.rpartition(":")[2].isdigit() and (not host.startswith("[") or "]:" in host)
+def _server(text: str) -> str:
+    found = _HOST.fullmatch(text)
+    if found is None or not 0 < int(found[2] or DEFAULT_PORT) <= HIGHEST_PORT:
+        raise Misconfigured("the hosts of the Kafka URL are host:port,host:port ([::1]:port for an IPv6 address)")
+    return f"{found[1]}:{found[2] or DEFAULT_PORT}"
 
 
 def _one_of(given: Mapping[str, str], name: str, allowed: tuple[str, ...]) -> str:
@@ -104,9 +114,12 @@ def _one_of(given: Mapping[str, str], name: str, allowed: tuple[str, ...]) -> st
 
 def _seconds(given: Mapping[str, str], name: str, default: float) -> float:
     try:
-        return float(given.get(name, default))
+        seconds = float(given.get(name, default))
     except ValueError:
-        raise Misconfigured(f"{name} in the Kafka URL is a number of seconds") from None
+        seconds = 0.0
+    if not 0 < seconds < LONGEST:
+        raise Misconfigured(f"{name} in the Kafka URL is a number of seconds, above 0 and under {LONGEST:g}")
+    return seconds
 
 
 def _context(address: Address) -> ssl.SSLContext:
@@ -115,5 +128,7 @@ def _context(address: Address) -> ssl.SSLContext:
         if address.certfile:
             context.load_cert_chain(address.certfile, address.keyfile)
     except OSError as error:
-        raise Misconfigured(f"a certificate file of the Kafka URL cannot be read: {error.strerror}") from error
+        raise Misconfigured(
+            f"a certificate file of the Kafka URL cannot be read: {error.strerror or type(error).__name__}"
+        ) from error
     return context

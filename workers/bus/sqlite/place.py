@@ -29,17 +29,20 @@ class Place(msgspec.Struct, frozen=True):
 
 def parse(url: str) -> Place:
     """Return the place a URL names; `?bytes=…` sets the byte cap. Raises Misconfigured."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise Misconfigured(f"the bus's URL cannot be read: {_EXAMPLE} is meant") from None
     path = unquote(parts.path).removeprefix("/")
     if parts.scheme != "sqlite" or parts.netloc or not path:
-        raise Misconfigured(f"{url!r} names no file: the bus is {_EXAMPLE}")
+        raise Misconfigured(f"the bus's URL names no file: {_EXAMPLE} is meant")
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
     try:
         most = int(options.pop("bytes", 8 * GIB))
     except ValueError as error:
-        raise Misconfigured(f"bytes of {url!r} is not a number of bytes") from error
+        raise Misconfigured("bytes in the bus's URL is not a number of bytes") from error
     if options:
-        raise Misconfigured(f"{url!r} has unknown options: {', '.join(sorted(options))}; `bytes` is the only one")
+        raise Misconfigured("the bus's URL has an option that is not known; `bytes` is the only one")
     return Place(path=Path(path), most=most)
 
 

@@ -1,0 +1,70 @@
+"""What is wrong only together: two values that are sound by themselves and cannot both be meant."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from deploy.settings.parts import APPS, Common, Edge, Vault
+from deploy.settings.source import Reader
+from schemas.errors import Rejected
+from workers.bus.sqlite.place import parse as sqlite_place
+from workers.runtime.database import address
+
+EVERYWHERE: Final = ("0.0.0.0", "::")  # noqa: S104 -- compared, not bound
+CREDENTIALS: Final = ("RINGHOOK_RING_CLIENT_ID", "RINGHOOK_RING_CLIENT_SECRET", "RINGHOOK_RING_HMAC_KEY")
+Finding = tuple[tuple[str, ...], str]  # the names that must be sound, of which the first one set gives the place; and the words
+
+
+def check(reader: Reader, common: Common, edge: Edge | None, vault: Vault | None) -> None:
+    """Note every contradiction between values that are sound."""
+    findings = [*_one_file(common)]
+    if edge is not None:
+        findings += [*_one_address(common, edge), *_one_path(edge)]
+    if vault is not None:
+        findings += _half_an_app(reader)
+    for names, words in findings:
+        if reader.sound(*names):
+            reader.problems.add(reader.place(*names), words)
+    if edge is not None and vault is not None:
+        _key_pair(reader, edge, vault)
+
+
+def _one_file(common: Common) -> Iterator[Finding]:
+    if common.bus_url.startswith("sqlite") and common.store_url.startswith("sqlite"):
+        bus, store = sqlite_place(common.bus_url).path, Path(address(common.store_url).database or "")
+        if bus.resolve() == store.resolve():
+            names = ("RINGHOOK_STORE_URL", "RINGHOOK_BUS_URL")
+            yield names, f"{' and '.join(names)} name one file: each needs its own"
+
+
+def _one_address(common: Common, edge: Edge) -> Iterator[Finding]:
+    (host, port), (other, other_port) = edge.listen, common.internal_listen
+    if port and port == other_port and (host == other or {host, other} & set(EVERYWHERE)):
+        names = ("RINGHOOK_PUBLIC_LISTEN", "RINGHOOK_INTERNAL_LISTEN")
+        yield names, f"{' and '.join(names)} are one address: the internal port needs its own"
+
+
+def _one_path(edge: Edge) -> Iterator[Finding]:
+    secrets = [secret.reveal() for secret in edge.settings.exchange_secrets.values()]
+    if len(set(secrets)) < len(secrets):
+        names = ("RINGHOOK_EXCHANGE_SECRET_NEXT", "RINGHOOK_EXCHANGE_SECRET")
+        yield names, f"{' and '.join(names)} are the same: the path says for which app a code came"
+
+
+def _half_an_app(reader: Reader) -> Iterator[Finding]:
+    """Of the second app (the first one's are required): all of its credentials or none."""
+    names = [name + APPS["next"] for name in CREDENTIALS]
+    given = [name for name in names if reader.has(name)]
+    for name in names if given else ():
+        if name not in given:
+            yield (*given,), f"{' and '.join(given)} without {name}: a second app needs all three"
+
+
+def _key_pair(reader: Reader, edge: Edge, vault: Vault) -> None:
+    names = ("RINGHOOK_CODE_PUBLIC_KEY", "RINGHOOK_CODE_PRIVATE_KEYS")
+    if not reader.sound(*names):
+        return
+    try:
+        vault.opener.open(edge.sealer.seal(b""))
+    except Rejected:
+        reader.problems.add(reader.place(*names), f"{names[1]} cannot open what {names[0]} seals: they are no pair")

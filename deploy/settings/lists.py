@@ -1,0 +1,129 @@
+"""What the tables of `ringhook.toml` mean: sign-in, tokens, destinations, and the secrets that they name."""
+
+from collections.abc import Callable, Iterator
+from hashlib import sha256
+from typing import Final, Literal
+
+import msgspec
+
+from deploy.settings import values
+from deploy.settings.problems import Problems
+from deploy.settings.source import Reader
+from deploy.settings.toml import Document, Kind, Table, entries, table, tables, unlike
+from ingress.settings import Dev, Handoff, Token
+from ingress.settings import SignIn as SignInSettings
+from workers.deliver.destinations import Destination, problems
+from workers.runtime.secrets import Secret
+
+_NOWHERE: Final = Secret("")
+_HEX: Final = frozenset("0123456789abcdef")
+
+
+class SignIn(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[signin]` of ringhook.toml: how the partner's users prove who they are."""
+
+    kind: Literal["handoff", "dev"]
+    login_url: str | None = None
+    passcode_env: str | None = None
+    partner_user: str = "dev-user"
+
+
+class Service(msgspec.Struct, frozen=True):
+    """A destination with the one or two secrets that sign what it gets."""
+
+    destination: Destination
+    secrets: tuple[Secret, ...]
+
+
+def read_destinations(document: Document, found: Problems) -> list[tuple[Destination, Table]]:
+    """Read every destination; roles that deliver nothing still need the topics named after them."""
+    unlike(document, "destination", "name", found)
+    return tables(document, "destination", DESTINATION, found)
+
+
+def read_services(reader: Reader, document: Document) -> tuple[Service, ...]:
+    """Read every destination and its secrets (deliver)."""
+    secrets = {entry.index: _secrets(reader, entry) for entry in entries(document, "destination")}
+    whole = read_destinations(document, reader.problems)
+    return tuple(Service(destination, secrets[entry.index]) for destination, entry in whole)
+
+
+def read_tokens(document: Document, found: Problems) -> tuple[Token, ...]:
+    """Read who may call `/v1` (admin)."""
+    unlike(document, "token", "name", found)
+    unlike(document, "token", "sha256", found)
+    return tuple(token for token, _ in tables(document, "token", TOKEN, found))
+
+
+def read_signin(reader: Reader, document: Document) -> SignInSettings:
+    """Read how users prove who they are (ingress)."""
+    given, entry = table(document, "signin", SIGNIN, reader.problems)
+    if "signin" not in document.data:
+        words = '[signin] is missing: kind = "dev" for a first day, "handoff" for your own login page'
+        reader.problems.add(document.name, words)
+    if given is not None and given.kind == "handoff":
+        return Handoff(given.login_url or "")
+    passcode = _named(reader, entry, "passcode_env", None, values.secret)
+    return Dev(passcode or _NOWHERE, given.partner_user if given else "")
+
+
+def _secrets(reader: Reader, entry: Table) -> tuple[Secret, ...]:
+    def parse(text: str) -> Secret:
+        try:
+            return values.signing_secret(text)
+        except Exception as error:
+            raise ValueError(f"destination {entry.text('name') or entry.index + 1}: {error}") from error
+
+    named = [_named(reader, entry, f"secret_env{which}", f"secret_file{which}", parse) for which in ("", "_next")]
+    return tuple(value for value in named if value)
+
+
+def _named(
+    reader: Reader, entry: Table, variable_key: str, file_key: str | None, parse: Callable[[str], Secret]
+) -> Secret | None:
+    """Return the secret that a table names by variable or by path; a missing one is a problem.
+
+    What the table says is not quoted: it may be the secret itself, pasted into the wrong place.
+    """
+    if file_key is not None and (path := entry.text(file_key)):
+        try:
+            return parse(reader.content(path))
+        except ValueError as error:
+            reader.problems.add(entry.where(file_key), f"{file_key}: {error}")
+            return None
+    if not (variable := entry.text(variable_key)):
+        return None
+    if not reader.has(variable):
+        what = f"{variable_key}: the variable named here is neither in the environment nor in .env"
+        reader.problems.add(entry.where(variable_key), what)
+    return reader.optional(variable, parse)
+
+
+def _judge_signin(given: SignIn) -> Iterator[str]:
+    if given.kind == "dev" and not given.passcode_env:
+        yield "passcode_env: name the variable that holds the passcode"
+    if given.kind == "handoff" and not given.login_url:
+        yield "login_url: the page of yours that signs users in"
+    elif given.login_url:
+        yield from _judge("login_url", values.page, given.login_url)
+
+
+def _judge(key: str, parse: Callable[[str], object], text: str) -> Iterator[str]:
+    try:
+        parse(text)
+    except ValueError as error:
+        yield f"{key}: {error}"
+
+
+def _judge_token(token: Token) -> Iterator[str]:
+    if not token.name:
+        yield "name: say whose token it is, for the log"
+    if len(token.sha256) != sha256().digest_size * 2 or set(token.sha256.lower()) - _HEX:
+        yield 'sha256: is not the SHA-256 of a token in hex: printf %s "$TOKEN" | sha256sum'
+    if not token.scopes:
+        yield "scopes: name at least one; without any the token is good for nothing"
+
+
+SIGNIN: Final = Kind(SignIn, _judge_signin)
+TOKEN: Final = Kind(Token, _judge_token, {"name": "x", "sha256": "0" * 64, "scopes": ["read"]})
+DESTINATION: Final = Kind(Destination, problems, {"name": "x", "url": "https://x.example.com/"})
