@@ -49,8 +49,9 @@ from workers.runtime.drive import Drive
 from workers.runtime.health import Probe, add_probes
 from workers.runtime.jobs import Job
 from workers.runtime.lag import LagSweep
-from workers.runtime.listener import Listener
+from workers.runtime.listener import Listener, internal_app
 from workers.runtime.stop import on_signals
+from workers.runtime.storeprobe import StoreProbe
 from workers.runtime.supervise import Worker, supervise
 from workers.runtime.sweep import Sweeping
 
@@ -66,7 +67,7 @@ class House:
     bus: Bus
     database: Database
     stack: AsyncExitStack
-    internal: web.Application = field(default_factory=web.Application)
+    internal: web.Application = field(default_factory=internal_app)
     workers: list[Worker] = field(default_factory=list)
     probes: dict[str, Probe] = field(default_factory=dict)
 
@@ -133,6 +134,8 @@ async def _furnish(house: House, chosen: Settings) -> None:
         add_destination(house, service)
     if chosen.admin is not None:
         add_admin(house, chosen.admin, chosen.common.internal_listen[0])
+    if chosen.edge is None and (chosen.vault is not None or chosen.dispatch or chosen.admin is not None):
+        add_store_probe(house)  # where Ring and browsers come in, webhooks are taken without the store too
 
 
 def add_ingress(house: House, edge: Edge) -> None:
@@ -189,10 +192,21 @@ def add_admin(house: House, admin: Admin, host: str) -> None:
     house.drive(Notice())
     claims, explain = ClaimStore(house.database), Explain(Store(house.database))
     house.workers.append(Sweeping(Pruning(claims)))
-    hosts = {"localhost", "127.0.0.1", "::1", host, socket.gethostname().lower()}
-    api = Api(house.internal, Gate(admin.tokens, hosts))
+    api = Api(house.internal, gate(admin, host))
     add_claims(api, Handoff(claims, Seals(admin.cookies, house.namespace), admin.public_url, utc_now))
     add_reading(api, explain, explain)
+
+
+def add_store_probe(house: House) -> None:
+    """Be ready only while the store answers."""
+    probe = StoreProbe(house.database)
+    house.workers.append(Sweeping(probe))
+    house.probes["store"] = probe.away
+
+
+def gate(admin: Admin, host: str) -> Gate:
+    """Return who may call the internal listener at `host`."""
+    return Gate(admin.tokens, {"localhost", "127.0.0.1", "::1", host, socket.gethostname().lower()})
 
 
 def _open_inside(house: House, chosen: Settings, say: Say) -> None:
@@ -202,7 +216,8 @@ def _open_inside(house: House, chosen: Settings, say: Say) -> None:
     if chosen.admin is None:
         return
     story = Story(house.database)
-    add_story(house.internal, story)
+    host = chosen.common.internal_listen[0]
+    add_story(house.internal, story, gate(chosen.admin, host), host)
     if chosen.edge is not None:
         say(_welcome(chosen.edge, chosen.common.internal_listen))
         house.workers.append(Sweeping(story.telling(say)))

@@ -3,15 +3,22 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from ipaddress import ip_address
 from typing import Final
 
 from aiohttp import web
 
+from ingress.admin.gate import Gate
+from ingress.errors import Answer
+from ingress.route import guarded
+from schemas.errors import Rejected, Unavailable
 from schemas.findings.contact import CONNECTED, story
 from workers.notice import first_contacts
 from workers.runtime.database import Database
 
 LOOK: Final = timedelta(seconds=2)
+DEADLINE_S: Final = 6.0  # of `GET /`; the store's own patience ends before
+AWAY: Final = "The store does not answer just now, so it cannot be said how far Ring has come. Try again in a moment."
 REPEAT: Final = timedelta(minutes=5)  # until Ring's first signed webhook, in case nobody was looking
 
 
@@ -48,10 +55,29 @@ class Telling:
         return LOOK
 
 
-def add_story(application: web.Application, told: Story) -> None:
-    """Add `GET /`: the same sentence, in plain text; it holds no secret and no account."""
+def add_story(application: web.Application, told: Story, gate: Gate, host: str) -> None:
+    """Add `GET /`: the same sentence, in plain text; it holds no secret and no account (decision 10).
 
-    async def show(_request: web.Request) -> web.Response:
+    `host` is the address of the listener: on a loopback it asks for no token, elsewhere for the scope `read`.
+    """
+    admit = gate.demand_own_host if is_loopback(host) else gate.demand_reader
+
+    async def show(request: web.Request) -> web.Response:
+        admit(request.headers)
         return web.Response(text=f"{await told.now()}\n")
 
-    application.router.add_get("/", show)
+    application.router.add_get("/", guarded("story", show, deadline_s=DEADLINE_S, render=in_words))
+
+
+def in_words(answer: Answer, error: BaseException) -> web.Response:
+    """Return a refusal as a line of text."""
+    words = AWAY if isinstance(error, Unavailable | TimeoutError) else answer.words
+    return web.Response(status=answer.status, text=f"{error if isinstance(error, Rejected) else words}\n")
+
+
+def is_loopback(host: str) -> bool:
+    """Say whether only this machine can call an address."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -21,14 +21,22 @@ class Gate(msgspec.Struct, frozen=True):
 
     def admit(self, headers: Mapping[str, str], scope: Scope) -> Token:
         """Return whose token it is, or raise Misdirected (421), Forbidden (403) or Unauthorized (401)."""
-        host = headers.get("Host", "")
-        if name_of(host) not in self.hosts:
-            raise Misdirected(f"This listener is not called {name_of(host)[:100]!r}.", reason="host")
-        demand_no_foreign_page(headers, host)
+        self.demand_own_host(headers)
         token = self._known(headers.get("Authorization", ""))
         if scope not in token.scopes:
             raise Forbidden(f"The token {token.name!r} lacks the scope {scope!r}.", reason="scope")
         return token
+
+    def demand_reader(self, headers: Mapping[str, str]) -> None:
+        """Raise what `admit` raises for the scope `read`."""
+        self.admit(headers, "read")
+
+    def demand_own_host(self, headers: Mapping[str, str]) -> None:
+        """Raise Misdirected for a host that is not ours (a name rebound to this address), Forbidden for another site's page."""
+        host = headers.get("Host", "")
+        if name_of(host) not in self.hosts:
+            raise Misdirected(f"This listener is not called {name_of(host)[:100]!r}.", reason="host")
+        demand_no_foreign_page(headers, host)
 
     def _known(self, authorization: str) -> Token:
         """Return the token that was shown; every one is compared, in constant time."""

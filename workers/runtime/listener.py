@@ -1,15 +1,43 @@
 """The internal port as a worker: probes, metrics and, where the role has them, /v1 and pages."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from aiohttp import web
+import structlog
+from aiohttp import web, web_response
 
 from schemas.errors import Misconfigured
 from workers.bus.contract import Stop
 
+log = structlog.get_logger()
+BROKEN: Final = {"error": {"code": "unavailable", "message": "Something of ours broke."}}
+RETRY_AFTER: Final = {"Retry-After": "2"}  # seconds
 GRACE: Final = 5.0  # seconds for what is being answered when the end is asked for
+
+
+@web.middleware
+async def unbroken(request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> web.StreamResponse:
+    """Answer 503 and log a bug where a handler raises what nobody expected; aiohttp would answer 500."""
+    try:
+        return await handler(request)
+    except web.HTTPException:
+        raise
+    except Exception:
+        resource = request.match_info.route.resource  # not the path: it may hold an account id
+        log.exception("request.crashed", route=resource.canonical if resource else "none", method=request.method)
+        return web.json_response(BROKEN, status=503, headers=RETRY_AFTER)
+
+
+def internal_app() -> web.Application:
+    """Return an application for the internal port, still without routes."""
+    return web.Application(middlewares=[unbroken])
+
+
+def tell_no_versions() -> None:
+    """Let answers name us in `Server`, not the versions of library and Python; aiohttp has no setting for it."""
+    web_response.SERVER_SOFTWARE = "ringhook"  # type: ignore[attr-defined] # imported there, and looked up at each answer
 
 
 @dataclass
@@ -24,6 +52,7 @@ class Listener:
 
     async def run(self, stop: Stop) -> None:
         """Return soon after `stop`. Raises Misconfigured where the address cannot be bound."""
+        tell_no_versions()
         runner = web.AppRunner(self.application, access_log=None, shutdown_timeout=GRACE)
         await runner.setup()
         try:

@@ -1,0 +1,72 @@
+"""`GET /` of the internal port."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from hashlib import sha256
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+
+from deploy.story import AWAY, Story, add_story, is_loopback
+from ingress.admin.gate import Gate
+from ingress.settings import Token
+from schemas.findings.contact import NO_CALL
+from workers.runtime.database import connect
+from workers.runtime.listener import internal_app
+
+READER = Token(name="reader", sha256=sha256(b"t0ken").hexdigest(), scopes=("read",))
+NOBODY = "postgresql://nobody@127.0.0.1:9/nothing"
+Client = TestClient[web.Request, web.Application]
+
+
+@asynccontextmanager
+async def telling(store_url: str, host: str = "127.0.0.1") -> AsyncIterator[Client]:
+    application = internal_app()
+    async with connect(store_url) as database:
+        if store_url != NOBODY:
+            await database.create_all()
+        add_story(application, Story(database), Gate([READER], {"127.0.0.1"}), host)
+        async with TestClient(TestServer(application)) as client:
+            yield client
+
+
+async def test_on_a_loopback_it_tells_the_sentence_to_whoever_asks(sqlite_url: str) -> None:
+    async with telling(sqlite_url) as client, client.get("/") as answer:
+        assert (answer.status, await answer.text()) == (200, f"{NO_CALL}\n")
+
+
+async def test_while_the_store_is_away_it_says_so_with_503() -> None:
+    async with telling(NOBODY) as client, client.get("/") as answer:
+        assert (answer.status, answer.headers["Retry-After"], await answer.text()) == (503, "2", f"{AWAY}\n")
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Host": "evil.example.com"}, 421),
+        ({"Host": ""}, 421),
+        ({"Origin": "https://evil.example.com"}, 403),
+        ({"Sec-Fetch-Site": "cross-site"}, 403),
+    ],
+)
+async def test_neither_a_rebound_name_nor_a_page_of_another_site_may_ask(
+    sqlite_url: str, headers: dict[str, str], status: int
+) -> None:
+    async with telling(sqlite_url) as client, client.get("/", headers=headers) as answer:
+        assert (answer.status, NO_CALL in await answer.text()) == (status, False)
+
+
+async def test_where_others_can_call_it_asks_for_a_token(sqlite_url: str) -> None:
+    async with telling(sqlite_url, "0.0.0.0") as client:
+        async with client.get("/") as answer:
+            assert answer.status == 401
+        async with client.get("/", headers={"Authorization": "Bearer t0ken"}) as answer:
+            assert answer.status == 200
+
+
+def test_what_is_a_loopback() -> None:
+    assert [is_loopback(host) for host in ("127.0.0.1", "::1", "localhost", "0.0.0.0", "::", "10.0.0.1", "admin")] == [
+        *(True, True, True),
+        *(False, False, False, False),
+    ]
