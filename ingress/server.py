@@ -15,7 +15,9 @@ from ingress.descriptors import room_for
 from ingress.metrics import CONNECTIONS, CONNECTIONS_CUT, REQUESTS
 from ingress.route import Handler
 from ingress.settings import Limits
+from schemas.errors import Misconfigured
 from workers.bus.contract import Stop
+from workers.runtime.listener import tell_no_versions
 from workers.runtime.supervise import Fatal, wait_or_stop
 
 log = structlog.get_logger()
@@ -44,8 +46,9 @@ class Server:
     async def run(self, stop: Stop) -> None:
         """Serve until `stop`; then accept no more, finish what is in flight within the grace, and return.
 
-        Raises Fatal where the address cannot be bound.
+        Raises Misconfigured where the address cannot be bound.
         """
+        tell_no_versions()
         runner = web.AppRunner(self.application, handle_signals=False, shutdown_timeout=self.limits.grace_s)
         await runner.setup()
         try:
@@ -76,7 +79,10 @@ class Server:
         try:
             listener = await loop.create_server(self._factory(server), self.host, self.port, backlog=BACKLOG)
         except OSError as error:
-            raise Fatal(f"cannot listen on {self.host}:{self.port}: {error.strerror}") from error
+            raise Misconfigured(
+                f"cannot listen on {self.host}:{self.port} ({error.strerror}): "
+                "is another ringhook running? RINGHOOK_PUBLIC_LISTEN chooses another address"
+            ) from error
         port = listener.sockets[0].getsockname()[1]
         self._open = True
         if self.listening is not None and not self.listening.done():

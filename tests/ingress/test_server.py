@@ -14,9 +14,9 @@ from ingress.descriptors import room_for
 from ingress.server import Server
 from ingress.settings import Limits
 from schemas import topics
+from schemas.errors import Misconfigured
 from schemas.ring.signature import sign
 from tests.ingress.conftest import KEY, Edge, Start, until
-from workers.runtime.supervise import Fatal
 
 BODY = b'{"meta":{"request_id":"r1","account_id":"a1"}}'
 SIGNED = {"X-Signature": sign(KEY.encode(), BODY)}
@@ -296,6 +296,20 @@ async def test_a_sender_that_goes_away_in_the_middle_of_a_body_leaves_nothing_be
     assert len(edge.bus.of(topics.WEBHOOK_RECEIVED)) == 1
 
 
+async def test_no_answer_tells_the_versions_of_what_made_it(edge: Edge) -> None:
+    junk = b"\x00\r\n\r\n"
+    unsigned = request(extra="Connection: close\r\n").replace(b"sha256=", b"sha256=0")
+    for sent in (request(extra="Connection: close\r\n"), unsigned, b"GET /nowhere HTTP/1.0\r\n\r\n", junk):
+        answer = await said(edge, sent)
+        assert answer.startswith(b"HTTP/1.")
+        assert b"aiohttp" not in answer
+        assert b"Python" not in answer
+        assert b"Server: ringhook\r\n" in answer
+    async with connected(edge) as (reader, writer):
+        writer.write(request())
+        assert b"Server:" not in await head(reader)
+
+
 async def test_an_address_in_use_ends_the_process(edge: Edge) -> None:
-    with pytest.raises(Fatal, match="cannot listen on"):
+    with pytest.raises(Misconfigured, match="cannot listen on"):
         await Server(web.Application(), "127.0.0.1", edge.port).run(asyncio.Event())
