@@ -10,7 +10,7 @@ import msgspec
 from sqlalchemy import Table
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from linker import claims, saga, store
+from linker import claims, metrics, saga, store
 from linker.rows import Attempt, Grant
 from schemas.errors import Rejected
 from schemas.records import CodeReceived, LinkRequested, LinkSecret
@@ -47,7 +47,7 @@ class Intake:
             if record.topic == CODE_RECEIVED.name:
                 await store.add_grant(connection, _grant(record))
             else:
-                await store.add_attempt(connection, _attempt(record, self.opener), now)
+                metrics.ended(await store.add_attempt(connection, _attempt(record, self.opener), now))
         except msgspec.DecodeError:
             return Rejected("not a record that ringhook writes to this topic", reason="malformed")
         except Rejected as error:

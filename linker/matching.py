@@ -8,19 +8,20 @@ from typing import Final
 import msgspec
 
 from linker import claims
-from linker.metrics import MATCH_SECONDS, STEPS
+from linker.metrics import MATCH_SECONDS, Result, stepped
 from linker.rows import Attempt, Grant
 from linker.saga import Verdict
 from linker.steps import Notices
-from linker.store import Pooled, Store
+from linker.store import Moved, Pooled, Store
 from schemas.errors import Rejected
-from schemas.records import App, LinkSecret
+from schemas.records import App, LinkSecret, LinkState
 from schemas.ring import nonce
 from workers.runtime.sealing import CodeOpener
 from workers.runtime.secrets import Secret
 
 FIRST_PAGE: Final = 256  # the grant is nearly always among the newest
 PAGE: Final = 4_096
+_RESULTS: Final[dict[LinkState, Result]] = {"received": "waiting", "completed": "done", "rejected": "refused"}
 
 
 @dataclass(frozen=True)
@@ -36,30 +37,35 @@ class Matching:
     async def __call__(self, attempt: Attempt) -> None:
         """Claim the grant the nonce names, or let the attempt wait, or expire. Raises Moved, Unavailable."""
         looked_at = self.clock()
-        after = claims.overdue(attempt, looked_at)
-        if after is None:
-            after = await self._look(attempt, looked_at)
-        if after is not None:
-            await self.store.settle(attempt, after)
-            STEPS.labels("match", after.state).inc()
+        if over := claims.overdue(attempt, looked_at):
+            await self.store.settle(attempt, over)
+            return
+        try:
+            stepped("match", await self._look(attempt, looked_at))
+        except Moved:
+            stepped("match", "superseded")
+            raise
 
-    async def _look(self, attempt: Attempt, looked_at: float) -> Attempt | None:
-        """Return the attempt as it shall be, or None where it was written together with its grant."""
+    async def _look(self, attempt: Attempt, looked_at: float) -> Result:
+        """Look for the grant, and write what the attempt becomes."""
         try:
             secret = msgspec.json.decode(self.opener.open(attempt.secret or b""), type=LinkSecret)
         except Rejected as error:
-            return claims.learned(attempt, Verdict("rejected", str(error)), looked_at)
+            return await self._settle(attempt, claims.learned(attempt, Verdict("rejected", str(error)), looked_at))
         with MATCH_SECONDS.time():
             grant = await self._find(attempt, secret.nonce)
         if grant is None:
-            return claims.unmatched(attempt, looked_at, self.clock())
+            return await self._settle(attempt, claims.unmatched(attempt, looked_at, self.clock()))
         self.notices.proven("redirect")
         after, move = claims.matched(attempt, grant, self.clock())
         if move is None:
-            return after
+            return await self._settle(attempt, after)
         await self.store.claim(attempt, after, grant, move, self.clock())
-        STEPS.labels("match", "claimed").inc()
-        return None
+        return "done"
+
+    async def _settle(self, before: Attempt, after: Attempt) -> Result:
+        await self.store.settle(before, after)
+        return _RESULTS[after.state]
 
     async def _find(self, attempt: Attempt, wanted: str) -> Grant | None:
         since = attempt.horizon - claims.OVERLAP if attempt.horizon is not None else None

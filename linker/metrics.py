@@ -1,10 +1,28 @@
 """What the linker tells Prometheus."""
 
-from typing import Final
+from collections.abc import Iterable
+from typing import Final, Literal
 
 from prometheus_client import Counter, Histogram
 
-STEPS: Final = Counter("ringhook_link_steps_total", "Steps of linking by what became of them", ["step", "outcome"])
+from linker.rows import End
+
+Step = Literal["exchange", "identify", "match", "post", "patch", "refresh"]
+Result = Literal[
+    "done",
+    "refused",  # the answer was no
+    "unclear",  # nobody knows whether Ring acted
+    "unavailable",  # Ring did not take it up
+    "unauthorised",  # the access token is to be renewed first
+    "superseded",  # another linker moved the row meanwhile
+    "waiting",  # not tried: no budget, or no grant for this sign-in yet
+]
+
+STEPS: Final = Counter(
+    "ringhook_link_steps_total",
+    "Calls to Ring, and a sign-in's looks for its grant, by what became of them",
+    ["step", "outcome"],
+)
 MARGIN: Final = Histogram(
     "ringhook_link_deadline_margin_seconds",
     "Time left when a step with a deadline was sent: the code's 60 s (exchange), the nonce's 600 s (post)",
@@ -13,5 +31,20 @@ MARGIN: Final = Histogram(
 )
 RING_SECONDS: Final = Histogram("ringhook_ring_call_seconds", "How long Ring took to answer", ["call"])
 MATCH_SECONDS: Final = Histogram("ringhook_link_match_seconds", "How long the search for a nonce's grant took")
-ENDED: Final = Counter("ringhook_links_total", "Links by the state they came to", ["state"])
+ENDED: Final = Counter(
+    "ringhook_links_total",
+    "Sign-ins (attempt) and codes (grant) by how they ended, each once; a completed grant again when it is lost or removed",
+    ["what", "state"],
+)
 ANNOUNCED: Final = Counter("ringhook_accounts_announced_total", "Versions of accounts published on account.changed")
+
+
+def stepped(step: Step, result: Result) -> None:
+    """Count one step."""
+    STEPS.labels(step, result).inc()
+
+
+def ended(ends: Iterable[End]) -> None:
+    """Count what came to an end, once that is committed."""
+    for end in ends:
+        ENDED.labels(end.what, end.state).inc()

@@ -1,6 +1,6 @@
 """The linker's rows as values. Times are epoch seconds in UTC; what is sealed stays sealed here."""
 
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 import msgspec
 
@@ -24,6 +24,7 @@ Stage = Literal[
 ]
 
 ENDED: Final = frozenset({"expired", "lost", "rejected", "contested", "removed"})
+OVER: Final = ENDED | {"completed"}
 Mark = tuple[str, float]  # (what happened, when)
 
 
@@ -93,3 +94,17 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     linked: bool = False
     partner_user: str | None = None
     changed_at: float = 0.0
+
+
+class End(NamedTuple):
+    """That a sign-in or a grant came to an end, or completed."""
+
+    what: Literal["attempt", "grant"]
+    state: LinkState
+
+
+def end_of(before: Grant | Attempt, after: Grant | Attempt) -> tuple[End, ...]:
+    """Return the end that this transition is, if it is one."""
+    if after.state == before.state or after.state not in OVER:
+        return ()
+    return (End("grant" if isinstance(after, Grant) else "attempt", after.state),)

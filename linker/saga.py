@@ -25,6 +25,7 @@ RENEW_BEFORE: Final = 60.0  # seconds before it expires an access token counts a
 
 Call = Literal["exchange", "identify", "post", "patch", "refresh"]
 _PATCHES: Final = frozenset({"probe", "verify", "patch"})
+_PLAIN: Final[dict[Stage, Stage]] = {"exchanging": "exchange", "posting": "post", "refreshing": "refresh"}
 MENDS: Final = "remove the app in the Ring app and connect it again"
 TAP: Final = "tap Sign In in the Ring app again"
 
@@ -140,6 +141,11 @@ def rescued(grant: Grant, tokens: Tokens, now: float) -> Move | None:
     if grant.state == "lost" and grant.account is None:
         return _exchanged(replace(grant, stage="exchanging"), Done(tokens=tokens), now)
     return None if grant.state in ENDED else Move(_hold(grant, tokens))
+
+
+def plain(stage: Stage) -> Stage:
+    """Return the stage without the intent: what is sent and put off again has not moved."""
+    return _PLAIN.get(stage, stage)
 
 
 def pause(grant: Grant) -> float:

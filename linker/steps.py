@@ -11,10 +11,9 @@ from msgspec.structs import replace
 
 from linker import saga
 from linker.budget import Budget, Kind
-from linker.metrics import ENDED, MARGIN, STEPS
-from linker.outcomes import Done, NotSent, Outcome, Refused, Tokens
+from linker.metrics import MARGIN, Result, stepped
+from linker.outcomes import Done, NotSent, Outcome, Refused, Tokens, Unauthorised, Unclear
 from linker.ringapi import RingApi
-from linker.rows import ENDED as OVER
 from linker.rows import Grant
 from linker.saga import Call, Move
 from linker.store import Moved, Store
@@ -32,6 +31,13 @@ PATIENCE: Final = 2.0  # seconds to wait for the budget
 LATER: Final = 0.2  # seconds until a postponed grant is due again
 MARGIN_OF_LEASE: Final = 2.0  # seconds of the lease that no call may use: what came of it is written then
 INSISTS: Final = 600.0  # seconds an outcome is tried to be written: it may hold the only copy of tokens
+_RESULTS: Final[dict[type[Outcome], Result]] = {
+    Done: "done",
+    Refused: "refused",
+    Unclear: "unclear",
+    NotSent: "unavailable",
+    Unauthorised: "unauthorised",
+}
 
 
 class Notices(Protocol):
@@ -58,24 +64,27 @@ class Steps:
         """Do what is due; `lease_ends` is of `steady()`. Unavailable: the row comes due again when its lease ends."""
         move = saga.begin(grant, self.clock())
         if move.call is None:
-            await self._write(grant, move, "decided")
-        elif not await self.budget.spend(_kind(move.call, grant), PATIENCE):
-            await self._postpone(grant, grant, "no_budget")
-        else:
-            await self._call(grant, move, move.call, lease_ends)
+            await self._write(grant, move)
+            return
+        try:
+            stepped(move.call, await self._call(grant, move, move.call, lease_ends))
+        except Moved:
+            stepped(move.call, "superseded")
+            raise
 
-    async def _call(self, grant: Grant, move: Move, call: Call, lease_ends: float) -> None:
+    async def _call(self, grant: Grant, move: Move, call: Call, lease_ends: float) -> Result:
+        if not await self.budget.spend(_kind(call, grant), PATIENCE):
+            return await self._postpone(grant, grant)
         held = await self._intend(grant, move.grant) if move.grant != grant else grant
         if steady() + self.ring.timeout + MARGIN_OF_LEASE > lease_ends or saga.begin(grant, self.clock()).call != call:
-            await self._postpone(held, grant, "too_late")
-            return
+            return await self._postpone(held, grant)
         _measure(call, grant, self.clock())
         outcome = await self._ask(call, held)
         if call == "exchange" and isinstance(outcome, Done):
             self.notices.proven("code")
         if isinstance(outcome, NotSent) and outcome.limited:
             self.budget.rest(outcome.wait)
-        await self._record(held, outcome)
+        return await self._record(held, outcome)
 
     async def _intend(self, before: Grant, after: Grant) -> Grant:
         """Hold the intent; where the commit did not answer, look whether it stands: the row is leased to us."""
@@ -114,7 +123,7 @@ class Steps:
             raise Rejected("the sign-in behind this link is gone", reason="absent")
         return msgspec.json.decode(self.opener.open(attempt.secret), type=LinkSecret)
 
-    async def _record(self, held: Grant, outcome: Outcome) -> None:
+    async def _record(self, held: Grant, outcome: Outcome) -> Result:
         """Write the outcome, again and again while the store is away."""
         backoff, until = Backoff(first=0.05, longest=5.0), steady() + INSISTS
         while True:
@@ -125,34 +134,42 @@ class Steps:
                     raise
             await asyncio.sleep(backoff.next())
 
-    async def _end(self, held: Grant, outcome: Outcome) -> None:
+    async def _end(self, held: Grant, outcome: Outcome) -> Result:
         try:
-            await self._write(held, saga.end(held, outcome, self.clock()), type(outcome).__name__.lower())
+            await self._write(held, saga.end(held, outcome, self.clock()))
         except Moved:
-            await self._superseded(held, outcome)
+            return await self._superseded(held, outcome)
+        return _RESULTS[type(outcome)]
 
-    async def _superseded(self, held: Grant, outcome: Outcome) -> None:
+    async def _superseded(self, held: Grant, outcome: Outcome) -> Result:
         """Look what another linker, or our own unanswered commit, made of the row; tokens that came are kept if they can be."""
         fresh = await self.store.grant(held.code_hash)
         tokens = outcome.tokens if isinstance(outcome, Done) else None
         move = saga.rescued(fresh, tokens, self.clock()) if fresh and isinstance(tokens, Tokens) else None
         if fresh and move:
-            await self._write(fresh, move, "rescued")
-        else:
-            log.info("link.superseded", grant=held.code_hash[:12], stage=held.stage)
+            await self._write(fresh, move)
+            return "done"
+        log.info("link.superseded", grant=held.code_hash[:12], stage=held.stage)
+        return "superseded"
 
-    async def _postpone(self, held: Grant, before: Grant, why: str) -> None:
-        await self._write(held, saga.postponed(before, LATER, self.clock()), why)
+    async def _postpone(self, held: Grant, before: Grant) -> Result:
+        await self._write(held, saga.postponed(before, LATER, self.clock()))
+        return "waiting"
 
-    async def _write(self, before: Grant, move: Move, outcome: str) -> None:
+    async def _write(self, before: Grant, move: Move) -> None:
         await self.store.apply(before, move, self.clock())
-        after = move.grant
-        STEPS.labels(before.stage, outcome).inc()
-        if after.state != before.state and (after.state in OVER or after.state == "completed"):
-            ENDED.labels(after.state).inc()
-        log.info(
-            "link.moved", grant=before.code_hash[:12], step=before.stage, state=after.state, next=after.stage, why=after.reason
-        )
+        _tell(before, move.grant)
+
+
+def _tell(before: Grant, after: Grant) -> None:
+    """Log what moved, and that it is tried again: the first time of a stage for operators, then at debug."""
+    step = saga.plain(before.stage)
+    facts = {"grant": before.code_hash[:12], "step": step, "state": after.state, "next": after.stage, "why": after.reason}
+    if (after.state, saga.plain(after.stage)) != (before.state, step):
+        log.info("link.moved", **facts)
+    elif after.due_at is not None:
+        tell = log.info if (before.tries, after.tries) == (0, 1) else log.debug
+        tell("link.put_off", **facts)
 
 
 def _kind(call: Call, grant: Grant) -> Kind:

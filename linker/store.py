@@ -9,9 +9,9 @@ from msgspec.structs import asdict, replace
 from sqlalchemy import ColumnElement, Row, Select, Table, or_, select, text, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from linker import claims, saga, view
-from linker.rows import Account, Attempt, Grant
-from linker.saga import Move
+from linker import claims, metrics, saga, view
+from linker.rows import Account, Attempt, End, Grant, end_of
+from linker.saga import Move, Verdict
 from linker.tables import accounts, attempts, grants
 from schemas.errors import RinghookError
 from workers.runtime import lease
@@ -80,18 +80,21 @@ class Store:
     async def apply(self, before: Grant, move: Move, now: float) -> None:
         """Write a transition, what its attempt learns and what its account becomes, and give the lease back. Raises Moved."""
         async with self.database.begin() as connection:
-            await _apply(connection, before, move, now)
+            ends = await _apply(connection, before, move, now)
+        metrics.ended(ends)
 
     async def claim(self, before: Attempt, after: Attempt, grant: Grant, move: Move, now: float) -> None:
         """Give a grant to an attempt: both change or neither. Raises Moved."""
         async with self.database.begin() as connection:
-            await _apply(connection, grant, msgspec.structs.replace(move, verdict=None), now)
+            ends = await _apply(connection, grant, replace(move, verdict=None), now)
             await _swap(connection, attempts, before, after)
+        metrics.ended((*ends, *end_of(before, after)))
 
     async def settle(self, before: Attempt, after: Attempt) -> None:
         """Write an attempt's own transition. Raises Moved."""
         async with self.database.begin() as connection:
             await _swap(connection, attempts, before, after)
+        metrics.ended(end_of(before, after))
 
     async def pooled(self, after: Pooled | None, since: float | None, limit: int) -> list[Pooled]:
         """Return a page of the grants a nonce may match, newest first; `since`: only those that opened then or later."""
@@ -145,18 +148,17 @@ async def add_grant(connection: AsyncConnection, grant: Grant) -> None:
     await insert_once(connection, grants, _columns(grant))
 
 
-async def add_attempt(connection: AsyncConnection, attempt: Attempt, now: float) -> None:
-    """Insert an attempt once; one whose nonce another attempt brought first follows it, or contests it."""
+async def add_attempt(connection: AsyncConnection, attempt: Attempt, now: float) -> tuple[End, ...]:
+    """Insert an attempt once; one whose nonce another brought first follows it, or contests it. Return what that ended."""
     if await insert_once(connection, attempts, _columns(attempt)):
-        return
+        return ()
     if await _one(connection, Attempt, attempts, attempts.c.attempt, attempt.attempt):
-        return
+        return ()
     first = await _one(connection, Attempt, attempts, attempts.c.nonce_hash, attempt.nonce_hash)
-    if first is not None:
-        await _collide(connection, first, attempt, now)
+    return await _collide(connection, first, attempt, now) if first else ()
 
 
-async def _collide(connection: AsyncConnection, first: Attempt, second: Attempt, now: float) -> None:
+async def _collide(connection: AsyncConnection, first: Attempt, second: Attempt, now: float) -> tuple[End, ...]:
     grant = await _one(connection, Grant, grants, grants.c.code_hash, first.grant) if first.grant else None
     if grant and grant.account:  # the order of locks: account, grant, attempt
         await _lock(connection, grant.account)
@@ -164,40 +166,43 @@ async def _collide(connection: AsyncConnection, first: Attempt, second: Attempt,
     first = await _one(connection, Attempt, attempts, attempts.c.attempt, first.attempt, lock=True) or first
     one, two = claims.collided(first, second, now)
     if one.state == "contested" and grant and grant.attempt == first.attempt:
-        move = saga.unclaimed(grant, saga.Verdict("contested", claims.CONTESTED), now)
+        move = saga.unclaimed(grant, Verdict("contested", claims.CONTESTED), now)
         await _apply(connection, grant, replace(move, verdict=None), now)
     if one is not first:
         await _swap(connection, attempts, first, one)
     await insert_once(connection, attempts, _columns(two))
+    return (*end_of(first, one), *end_of(second, two))
 
 
-async def _apply(connection: AsyncConnection, before: Grant, move: Move, now: float) -> None:
+async def _apply(connection: AsyncConnection, before: Grant, move: Move, now: float) -> list[End]:
     account = await _lock(connection, move.grant.account) if move.grant.account else None
     after = await _swap(connection, grants, before, move.grant)
-    if move.verdict and before.attempt:
-        await _teach(connection, before.attempt, move.verdict, now)
+    ends = [*end_of(before, after), *await _teach(connection, before.attempt, move.verdict, now)]
     if account and (before.state, before.account) != (after.state, after.account):
-        await _see(connection, account, now)
+        ends += await _see(connection, account, now)
+    return ends
 
 
-async def _see(connection: AsyncConnection, account: Account, now: float) -> None:
+async def _see(connection: AsyncConnection, account: Account, now: float) -> list[End]:
     """Let the account follow its grants; what a newer completed grant replaced is removed."""
+    ends = list[End]()
     owned = await _grants_of(connection, account.account)
     for old in view.replaced(owned):
         move = saga.removed(old, "a newer link of this Ring account replaced it", now)
         await _swap(connection, grants, old, move.grant)
-        if move.verdict and old.attempt:
-            await _teach(connection, old.attempt, move.verdict, now)
+        ends += (*end_of(old, move.grant), *await _teach(connection, old.attempt, move.verdict, now))
     after = view.seen(account, await _grants_of(connection, account.account), now)
     if after != account:
         values = asdict(after) | {"behind": True}
         await connection.execute(update(accounts).where(accounts.c.account == account.account).values(**values))
+    return ends
 
 
-async def _teach(connection: AsyncConnection, attempt: str, verdict: saga.Verdict, now: float) -> None:
+async def _teach(connection: AsyncConnection, attempt: str | None, verdict: Verdict | None, now: float) -> tuple[End, ...]:
+    if attempt is None or verdict is None:
+        return ()
     before = await _one(connection, Attempt, attempts, attempts.c.attempt, attempt, lock=True)
-    if before:
-        await _swap(connection, attempts, before, claims.learned(before, verdict, now))
+    return end_of(before, await _swap(connection, attempts, before, claims.learned(before, verdict, now))) if before else ()
 
 
 async def _lock(connection: AsyncConnection, account: str) -> Account:

@@ -75,7 +75,7 @@ async def lost(scene: Scene) -> float:
     """Return how many links the linker gave up as lost, as it tells operators."""
     async with aiohttp.ClientSession() as client, client.get(f"{linker(scene).internal}/metrics") as answer:
         lines = (await answer.text()).splitlines()
-    return sum(float(line.split()[1]) for line in lines if line.startswith('ringhook_links_total{state="lost"}'))
+    return sum(float(line.split()[1]) for line in lines if line.startswith('ringhook_links_total{state="lost",what="grant"}'))
 
 
 async def follow_until(homes: list[Home], ends: Callable[[str], bool]) -> None:
