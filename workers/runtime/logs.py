@@ -49,12 +49,8 @@ def configure(*, level: str = "INFO", json: bool | None = None, stream: TextIO |
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
-    tracebacks = structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False))
-    render: list[Processor] = (
-        [tracebacks, _harmless_fields, structlog.processors.JSONRenderer(serializer=_dumps)]
-        if json
-        else [structlog.processors.format_exc_info, _harmless_fields, structlog.dev.ConsoleRenderer(colors=out.isatty())]
-    )
+    last = structlog.processors.JSONRenderer(serializer=_dumps) if json else structlog.dev.ConsoleRenderer(colors=out.isatty())
+    render: list[Processor] = [structlog.processors.format_exc_info, _harmless_fields, last]  # Python's own text: no locals in it
     number = logging.getLevelNamesMapping()[level.upper()]
     structlog.configure(
         processors=[*shared, *render],

@@ -57,6 +57,24 @@ def test_passwords_of_urls_and_local_variables_of_tracebacks_are_not_shown() -> 
     assert "ValueError" in out.getvalue()
 
 
+def test_an_exception_in_json_reads_as_python_writes_it_and_can_paint_nothing() -> None:
+    out, log = logged(json=True)
+
+    def fail() -> None:
+        raise ExceptionGroup("both", [RuntimeError("x" * 5_000)]) from ValueError("the \x1b[31mcause")
+
+    try:
+        fail()
+    except ExceptionGroup:
+        log.exception("worker.crashed")
+    told = orjson.loads(out.getvalue())["exception"].splitlines()
+    assert told[0] == "ValueError: the \\u001b[31mcause"
+    assert any(line.endswith(", in fail") for line in told)
+    assert any("ExceptionGroup: both (1 sub-exception)" in line for line in told)
+    assert max(len(line) for line in told) < 2_100
+    assert len(out.getvalue().splitlines()) == 1
+
+
 def test_other_libraries_log_in_the_same_form() -> None:
     out, _ = logged(json=True)
     logging.getLogger("aiohttp").warning("odd %s", "thing\nx")
