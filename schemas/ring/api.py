@@ -14,7 +14,6 @@ from schemas.ring import fields
 TOKEN_PATH: Final = "/oauth/token"  # noqa: S105 - a path, appended to RINGHOOK_RING_OAUTH_URL
 ACCOUNT_PATH: Final = "/v1/users/me"
 INTEGRATION_PATH: Final = "/v1/accounts/me/app-integrations"  # POST claims, PATCH completes
-DEVICES_PATH: Final = "/v1/devices"
 COMPLETED: Final = "completed"
 _LIFETIME: Final = 14_400  # seconds; what Ring's access tokens live where an answer does not say
 
@@ -81,13 +80,6 @@ def read_account(body: bytes) -> str:
     if not account:
         raise Rejected("Ring's answer to users/me holds no account id", reason="unreadable")
     return account
-
-
-def read_status(body: bytes) -> str | None:
-    """Return the integration's status, flat or as JSON:API; None where a body says none (a 2xx is a success all the same)."""
-    root = _root(body)
-    attributes = fields.mapping(fields.mapping(root, "data"), "attributes")
-    return fields.text(root.get("status")) or fields.text(attributes.get("status"))
 
 
 def read_errors(body: bytes) -> tuple[str, ...]:

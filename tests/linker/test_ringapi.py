@@ -94,6 +94,15 @@ async def test_what_an_answer_to_the_post_means(status: int, body: bytes, expect
         assert isinstance(await api.claim("token", "nonce", "u***r@example.com"), expected)
 
 
+@pytest.mark.parametrize("body", [b'{"status":"completed"}', b'{"data":{"attributes":{"status":"completed"}}}', b"<html>", b""])
+async def test_a_2xx_completes_whatever_its_body_holds(body: bytes) -> None:
+    async def answer(_request: web.Request) -> web.StreamResponse:
+        return web.Response(body=body)
+
+    async with ring(answer) as api:
+        assert isinstance(await api.complete("token"), Done)
+
+
 async def test_a_token_answer_that_cannot_be_read_is_unclear() -> None:
     async def answer(_request: web.Request) -> web.StreamResponse:
         return web.Response(body=b"<html>")

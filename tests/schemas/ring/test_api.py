@@ -57,20 +57,6 @@ def test_the_account_is_read_from_both_shapes(body: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "status"),
-    [
-        (b'{"status":"awaiting"}', "awaiting"),
-        (b'{"data":{"attributes":{"status":"completed"}}}', "completed"),
-        (b"<html>", None),
-        (b"", None),
-        (b'{"data":[]}', None),
-    ],
-)
-def test_the_status_is_read_from_both_shapes_and_may_be_unreadable(body: bytes, status: str | None) -> None:
-    assert api.read_status(body) == status
-
-
-@pytest.mark.parametrize(
     ("call", "status", "body", "meaning"),
     [
         ("exchange", 200, b"{}", "done"),
@@ -144,4 +130,3 @@ CALLS: tuple[answers.Call, ...] = ("exchange", "refresh", "account", "claim", "c
 def test_any_answer_is_read(call: answers.Call, status: int, header: str | None, body: bytes) -> None:
     answer = answers.classify(call, status, header, body, NOW)
     assert (answer.meaning == "done") is (200 <= status < 300)
-    api.read_status(body)
