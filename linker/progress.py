@@ -6,11 +6,12 @@ from typing import Final
 
 import msgspec
 
-from linker.rows import Attempt, Grant, Mark
+from linker.rows import OVER, Attempt, Grant, Mark
 from linker.store import Store
 from schemas.records import LinkState
 
 ORDER: Final = ("received", "exchanged", "unclaimed", "signed in", "claimed", "awaiting", "completed")  # within one moment
+AGAIN: Final = "This is tried again by itself."
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,7 +80,7 @@ class Explain:
             partner_user=known.partner_user,
             changed_at=known.changed_at,
             steps=shown.marks if shown else (),
-            finding=shown.reason if shown else None,
+            finding=_finding(shown) if shown else None,
             grants=tuple(_seen(grant) for grant in grants),
         )
 
@@ -87,8 +88,14 @@ class Explain:
 def seen(attempt: Attempt, grant: Grant | None) -> Progress:
     """Return an attempt's progress together with its grant's; while the grant struggles, its reason is the finding. Pure."""
     mine = grant if grant and grant.attempt == attempt.attempt else None
-    finding = attempt.reason or (mine.reason if mine else None)
+    finding = attempt.reason or (_finding(mine) if mine else None)
     return Progress(state=attempt.state, steps=_together(attempt.marks, grant.marks if grant else ()), finding=finding)
+
+
+def _finding(grant: Grant) -> str | None:
+    """Return the grant's reason; where a step did not succeed yet, that it goes on."""
+    struggles = grant.reason and grant.tries and grant.state not in OVER
+    return f"{grant.reason}. {AGAIN}" if struggles else grant.reason
 
 
 def _together(own: Sequence[Mark], grants: Sequence[Mark]) -> tuple[Mark, ...]:
@@ -103,7 +110,7 @@ def _seen(grant: Grant) -> GrantSeen:
         generation=grant.generation,
         state=grant.state,
         steps=grant.marks,
-        finding=grant.reason,
+        finding=_finding(grant),
         attempt=grant.attempt,
         partner_user=grant.partner_user,
     )

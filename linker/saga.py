@@ -28,6 +28,7 @@ _PATCHES: Final = frozenset({"probe", "verify", "patch"})
 _PLAIN: Final[dict[Stage, Stage]] = {"exchanging": "exchange", "posting": "post", "refreshing": "refresh"}
 MENDS: Final = "remove the app in the Ring app and connect it again"
 TAP: Final = "tap Sign In in the Ring app again"
+REMOVED: Final = "if the app was removed in the Ring app, connect it there again"
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -230,6 +231,9 @@ def _patched(grant: Grant, outcome: Outcome, now: float) -> Move:  # noqa: PLR09
             return _not_posted(grant, outcome, now)
         case Unclear():
             return _again(replace(grant, patched=True), outcome, now)
+        case Refused():
+            words = f"Ring does not complete the link ({outcome.words}); {REMOVED}"
+            return _again(grant, replace(outcome, words=words), now)
         case _:
             return _again(grant, outcome, now)
 

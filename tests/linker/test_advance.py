@@ -137,6 +137,33 @@ async def test_a_link_completes_whatever_meets_its_post_and_patch(
     assert posts_are_never_blind(rig)
 
 
+@pytest.mark.parametrize(("fault", "words"), [(404, "if the app was removed in the Ring app"), (503, "503")])
+async def test_a_link_whose_completion_is_tried_again_says_so_to_its_user(rig: Rig, fault: int, words: str) -> None:
+    code = await rig.code("acct-1")
+    await rig.state(rig.linker(), code, "unclaimed")
+    rig.ring.spoil("patch", *[fault] * 8)
+    await rig.sign_in("t1", nonce(rig.time(), "acct-1"), rig.time())
+
+    async def struggles() -> bool:
+        return (await rig.grants(code))[0].tries > 2
+
+    linker = rig.linker()
+    async with linker:
+        await rig.turn(linker, struggles)
+    progress, account = await rig.explain.progress("t1"), await rig.explain.describe("acct-1")
+    assert progress is not None
+    assert account is not None
+    assert progress.state == "awaiting"
+    for finding in (progress.finding, account.finding, account.grants[0].finding):
+        assert str(fault) in (finding or "")
+        assert words in (finding or "")
+        assert (finding or "").endswith("This is tried again by itself.")
+    await rig.state(rig.linker(), code, "completed")
+    done = await rig.explain.progress("t1")
+    assert done is not None
+    assert done.finding is None
+
+
 def posts_are_never_blind(rig: Rig) -> bool:
     calls = [call for call, _ in rig.ring.seen if call in {"post", "patch", "refresh"}]
     return all((one, two) != ("post", "post") for one, two in pairwise(calls))
