@@ -10,6 +10,7 @@ import msgspec
 from aiokafka.protocol.admin import CreateTopicsRequest, DescribeConfigsRequest
 from aiokafka.protocol.metadata import MetadataRequest
 
+from schemas.errors import Misconfigured
 from schemas.topics import DAY, Topic, physical
 from workers.bus.kafka.batch import BATCH_LIMIT
 from workers.bus.kafka.codes import NONE, TOPIC_EXISTS, Refused
@@ -22,6 +23,7 @@ TOPIC: Final = 2  # Kafka's number for that kind of resource
 LOWEST: Final = (26, 5)  # EndTxn, in the version that came with brokers 4.0
 REPLICAS: Final = 3
 IN_SYNC: Final = 2
+ONE_WILL_DO: Final = "Or RINGHOOK_SINGLE_BROKER=yes says that one broker is enough"
 FORGETTING: Final = timedelta(days=7)  # after which a compacted topic holds nothing that was overwritten
 
 
@@ -36,11 +38,14 @@ class Found(msgspec.Struct, frozen=True):
 async def apply(url: str, *, namespace: str, topics: Collection[Topic], single_broker: bool = False) -> Sequence[str]:
     """Create what is missing and set what differs; return in words what was done, nothing the second time.
 
-    Partition counts are never changed (keys would move): `check` names them. BusUnavailable, or Refused with Kafka's error.
+    Partition counts are never changed (keys would move): `check` names them. Misconfigured, before anything is touched, where
+    publishing could not work afterwards. BusUnavailable, or Refused with Kafka's error.
     """
     async with _admin(url) as wire:
         found, names = await _find(wire, namespace, topics), {physical(namespace, topic.name): topic for topic in topics}
         missing = [topic for name, topic in names.items() if name not in found]
+        if not single_broker and (why := obstacle(len(wire.client.cluster.brokers()), found, creating=bool(missing))):
+            raise Misconfigured(why)
         done = await _create(wire, namespace, missing, single_broker=single_broker)
         changes = {name: mended(names[name], has, single_broker=single_broker) for name, has in found.items()}
         done += await _alter(wire, {name: change for name, change in changes.items() if change})
@@ -76,6 +81,19 @@ def wanted(topic: Topic, *, single_broker: bool) -> dict[str, str]:
     return configs | ({"max.compaction.lag.ms": _ms(FORGETTING)} if topic.compacted else {})
 
 
+def obstacle(brokers: int, found: Mapping[str, Found], *, creating: bool) -> str | None:
+    """Return why topics cannot be made as several brokers should hold them, or None."""
+    if creating and brokers < REPLICAS:
+        return f"the cluster has {brokers} of the {REPLICAS} brokers that new topics need; nothing was changed. {ONE_WILL_DO}"
+    thin = sorted(name for name, topic in found.items() if topic.replicas < IN_SYNC)
+    if thin:
+        return (
+            f"{', '.join(thin)}: {IN_SYNC} replicas must be in sync and there are fewer, so that nothing could be published; "
+            f"nothing was changed. Give the topics {REPLICAS} replicas (kafka-reassign-partitions). {ONE_WILL_DO}"
+        )
+    return None
+
+
 def mended(topic: Topic, found: Found, *, single_broker: bool) -> dict[str, str]:
     """Return the settings of a topic to change: those with a difference, and no others."""
     target = wanted(topic, single_broker=single_broker)
@@ -90,7 +108,7 @@ def differences(topic: Topic, found: Found | None, *, single_broker: bool) -> li
     if found.partitions != topic.partitions:
         words.append(f"has {found.partitions} partitions, {topic.partitions} are declared: growth is a new topic")
     if found.replicas < REPLICAS and not single_broker:
-        words.append(f"has {found.replicas} replicas, {REPLICAS} are needed (or say that a single broker is enough)")
+        words.append(f"has {found.replicas} replicas, {REPLICAS} are needed. {ONE_WILL_DO}")
     target = wanted(topic, single_broker=single_broker)
     wrong = _wrong(topic, found, single_broker=single_broker)
     return words + [f"{name} is {found.configs.get(name, 'not known')}, needed is {target[name]}" for name in wrong]

@@ -12,7 +12,7 @@ from workers.bus.kafka.eos import Place
 from workers.bus.kafka.group import pack, unpack
 from workers.bus.kafka.lane import Found, expired, starting
 from workers.bus.kafka.topics import Found as Topic
-from workers.bus.kafka.topics import differences, mended, wanted
+from workers.bus.kafka.topics import differences, mended, obstacle, wanted
 
 AT = Place("alpha", 0)
 
@@ -105,6 +105,25 @@ def test_replicas_partitions_and_absence_are_named() -> None:
         "has 1 replicas",
     ]
     assert len(differences(WEBHOOK_RECEIVED, few, single_broker=True)) == 1
+
+
+@pytest.mark.parametrize(
+    ("brokers", "replicas", "creating", "words"),
+    [
+        (1, [], True, "the cluster has 1 of the 3 brokers"),
+        (2, [3], True, "the cluster has 2 of the 3 brokers"),
+        (1, [1], False, "nothing could be published"),
+        (3, [3, 1], True, "topic-1: 2 replicas must be in sync"),
+        (3, [3, 2], True, None),
+        (2, [3], False, None),
+    ],
+)
+def test_topics_that_nothing_could_be_published_to_are_not_made(
+    brokers: int, replicas: list[int], *, creating: bool, words: str | None
+) -> None:
+    found = {f"topic-{number}": Topic(12, count, {}) for number, count in enumerate(replicas)}
+    why = obstacle(brokers, found, creating=creating)
+    assert (why is None) if words is None else (why is not None and words in why and "RINGHOOK_SINGLE_BROKER=yes" in why)
 
 
 def test_segments_roll_within_a_quarter_of_what_is_kept() -> None:
