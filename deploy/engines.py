@@ -1,7 +1,7 @@
 """Bus and store by URL: one machine needs two files, many need Kafka and PostgreSQL."""
 
-from collections.abc import Collection
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Collection, Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass
 
 import structlog
@@ -16,6 +16,7 @@ from workers.bus.contract import Bus, Stop
 from workers.runtime import database, namespace
 from workers.runtime.backoff import Backoff
 from workers.runtime.database import Database
+from workers.runtime.storefault import StoreRefused
 from workers.runtime.supervise import wait_or_stop
 
 log = structlog.get_logger()
@@ -32,25 +33,60 @@ def open_bus(common: Common, destinations: Collection[str]) -> AbstractAsyncCont
     return connect(common.bus_url, namespace=common.namespace, topics=topics.declared(destinations))
 
 
+def shareable(chosen: Settings) -> None:
+    """Raise Misconfigured where several processes would need what one owns."""
+    if chosen.common.bus_url.startswith("sqlite") and chosen.role != "up":
+        raise Misconfigured(
+            "RINGHOOK_BUS_URL is a file that one process owns: run `ringhook up`, "
+            "or give the roles a Kafka (kafka://host:9092) and a PostgreSQL to share"
+        )
+
+
 async def prepare(chosen: Settings) -> None:
     """Raise Misconfigured for a store or topics that do not fit, naming the command that mends them; `up` migrates by itself.
 
     Unavailable: store or bus did not answer, so that nothing can be said yet.
     """
     common = chosen.common
-    if common.bus_url.startswith("sqlite") and chosen.role != "up":
-        raise Misconfigured(
-            f"RINGHOOK_BUS_URL is {common.bus_url}, a file that one process owns: run `ringhook up`, "
-            "or give the roles a Kafka (kafka://host:9092) and a PostgreSQL to share"
-        )
-    if chosen.role == "up":
-        await migrations.upgrade(common.store_url)
-    elif await migrations.behind(common.store_url):
-        raise Misconfigured("the store's tables are not those of this version: run `ringhook migrate`, then start again")
-    async with open_store(common) as store:
-        await namespace.check(store, common.namespace)
+    shareable(chosen)
+    with refusals():
+        if chosen.role == "up":
+            await migrate(common)
+        else:
+            await _check_tables(common)
     if common.bus_url.startswith("kafka"):
         await _check_topics(common, chosen.destinations)
+
+
+async def migrate(common: Common) -> None:
+    """Bring the store's tables to this version; Misconfigured, with nothing changed, where it belongs to another namespace."""
+    if await migrations.version(common.store_url) is not None:
+        await _check_namespace(common)
+    await migrations.upgrade(common.store_url)
+    await _check_namespace(common)
+
+
+@contextmanager
+def refusals() -> Iterator[None]:
+    """Let a store that refuses us leave the block as Misconfigured: at the start waiting would not help."""
+    try:
+        yield
+    except StoreRefused as error:
+        raise Misconfigured(str(error)) from error
+
+
+async def _check_tables(common: Common) -> None:
+    found = await migrations.version(common.store_url)
+    if found is None:
+        raise Misconfigured("the store has no tables yet: run `ringhook migrate`, then start again")
+    if found != migrations.HEAD:
+        raise Misconfigured("the store's tables are not those of this version: run `ringhook migrate`, then start again")
+    await _check_namespace(common)
+
+
+async def _check_namespace(common: Common) -> None:
+    async with open_store(common) as store:
+        await namespace.check(store, common.namespace)
 
 
 @dataclass(frozen=True)

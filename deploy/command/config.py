@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from deploy import roles
+from deploy import engines, roles
 from deploy.settings import PARTS
 from deploy.settings.schema import FILE
 
@@ -20,6 +20,7 @@ def config() -> None:
 def check(role: str, directory: Path) -> None:
     """Check .env, the environment and ringhook.toml together; exit code 2 if anything is wrong."""
     chosen = roles.configured(role, directory)
+    engines.shareable(chosen)
     names = ", ".join(chosen.destinations) or "none"
     click.echo(f"The configuration of {role} is complete. Destinations: {names}.")
 

@@ -5,13 +5,24 @@ from pathlib import Path
 
 import click
 
-from deploy import migrations, roles
+from deploy import engines, roles
+from deploy.settings.parts import Common
+from schemas.errors import Misconfigured
+from workers.runtime.storefault import StoreUnavailable
 
 
 @click.command()
 @click.option("--directory", "-C", type=click.Path(exists=True, file_okay=False, path_type=Path), default=".")
 def migrate(directory: Path) -> None:
     """Create or change the store's tables. `ringhook up` does it by itself; before new versions of the roles run it once."""
-    url = roles.configured("dispatch", directory).common.store_url
-    asyncio.run(migrations.upgrade(url))
+    common = roles.configured("dispatch", directory).common
+    asyncio.run(_migrate(common))
     click.echo("The store's tables are up to date.")
+
+
+async def _migrate(common: Common) -> None:
+    try:
+        with engines.refusals():
+            await engines.migrate(common)
+    except StoreUnavailable as error:
+        raise Misconfigured(f"the store at RINGHOOK_STORE_URL cannot be migrated now: {error}") from error

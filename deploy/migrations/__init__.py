@@ -25,8 +25,13 @@ async def upgrade(url: str) -> None:
 
 async def behind(url: str) -> bool:
     """Say whether the store lacks migrations of this version."""
+    return await version(url) != HEAD
+
+
+async def version(url: str) -> str | None:
+    """Return the migration that the store stands at, None where it has no tables yet."""
     async with connect(url) as database, database.begin() as connection:
-        return await connection.run_sync(_current) != HEAD
+        return await connection.run_sync(_current)
 
 
 def _current(connection: Connection) -> str | None:

@@ -16,6 +16,10 @@ class StoreUnavailable(Unavailable):
     """The store did not answer in time or asked for another try; nothing was written."""
 
 
+class StoreRefused(StoreUnavailable):
+    """The store does not let us in; while it runs that may be a password on its way, at the start it is a mistake."""
+
+
 class OutcomeUnknown(StoreUnavailable):
     """The store's commit did not answer: what was written may stand."""
 
@@ -44,6 +48,13 @@ _AGAIN: Final = {
 # https://www.postgresql.org/docs/current/errcodes-appendix.html: connection, rollback (deadlock, serialization), resources, lock
 # not available, operator intervention (also statement_timeout), system error; read-only after a failover; idle transaction ended
 _AGAIN_CLASSES: Final = ("08", "40", "53", "55P03", "57", "58", "25006", "25P03", "25P04")
+
+# invalid authorization, no such database, privileges lacking: words of ours, since the server's may name users and hosts
+_REFUSED: Final = {
+    "28": "PostgreSQL refuses the user or password of RINGHOOK_STORE_URL",
+    "3D": "PostgreSQL has no database of the name in RINGHOOK_STORE_URL: create it (createdb)",
+    "42501": "PostgreSQL lets the user of RINGHOOK_STORE_URL do less than ringhook needs",
+}
 
 
 def translated(error: BaseException) -> RinghookError | None:
@@ -75,6 +86,8 @@ def _driver(error: BaseException | None, *, lost: bool) -> RinghookError | None:
     if isinstance(error, sqlite3.Error):
         return _sqlite(error)
     state = getattr(error, "sqlstate", None) or ""
+    if refused := next((words for start, words in _REFUSED.items() if state.startswith(start)), None):
+        return StoreRefused(f"{refused} ({state})")
     if lost or state.startswith(_AGAIN_CLASSES):
         return StoreUnavailable(f"the store asked for another try ({state or 'connection lost'})")
     return None
