@@ -1,19 +1,21 @@
 """THE composition root: which workers a role runs, and what each is handed. Only here is the environment read."""
 
+import asyncio
 import gc
 import os
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from urllib.parse import urlsplit
 from uuid import uuid4
 
 import structlog
 from aiohttp import web
 
 from deploy import engines, settings
+from deploy.greeting import Greeting
 from deploy.settings import Admin, Settings
 from deploy.settings.lists import Service
 from deploy.settings.parts import Edge, Vault
@@ -36,7 +38,7 @@ from linker.progress import Explain
 from linker.ringapi import Credentials
 from linker.store import Store
 from linker.vault import Vault as TokenVault
-from schemas.errors import Misconfigured, Unavailable
+from schemas.errors import Unavailable
 from schemas.topics import EVENT_RECORDED
 from workers.bus.contract import Bus
 from workers.deliver.job import Deliver
@@ -70,6 +72,7 @@ class House:
     internal: web.Application = field(default_factory=internal_app)
     workers: list[Worker] = field(default_factory=list)
     probes: dict[str, Probe] = field(default_factory=dict)
+    listening: asyncio.Future[int] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
     def drive(self, job: Job) -> None:
         """Run a job on its lanes, and measure its lag."""
@@ -143,7 +146,7 @@ def add_ingress(house: House, edge: Edge) -> None:
     notices = Notices(house.bus)
     explain = Explain(Store(house.database))
     application = public_app(edge.settings, house.bus, edge.sealer, notices, cookies=edge.cookies, attempts=explain)
-    server = Server(application, *edge.listen, edge.settings.limits)
+    server = Server(application, *edge.listen, edge.settings.limits, listening=house.listening)
     house.workers += [server, notices]
     house.probes["public"] = server.ready
 
@@ -219,15 +222,12 @@ def _open_inside(house: House, chosen: Settings, say: Say) -> None:
     host = chosen.common.internal_listen[0]
     add_story(house.internal, story, gate(chosen.admin, host), host)
     if chosen.edge is not None:
-        say(_welcome(chosen.edge, chosen.common.internal_listen))
+        house.workers.append(Greeting(house.listening, say, partial(_welcome, chosen.edge, chosen.common.internal_listen)))
         house.workers.append(Sweeping(story.telling(say)))
 
 
-def _welcome(edge: Edge, internal: tuple[str, int]) -> str:
-    if not urlsplit(edge.settings.public_url).hostname:
-        raise Misconfigured("RINGHOOK_PUBLIC_URL has no host")
-    base = edge.settings.public_url
+def _welcome(edge: Edge, internal: tuple[str, int], port: int) -> str:
     return (
-        f"ringhook is up: Ring and browsers at {edge.listen[0]}:{edge.listen[1]} (as {base}), "
+        f"ringhook is up: Ring and browsers at {edge.listen[0]}:{port} (as {edge.settings.public_url}), "
         f"probes and /v1 at http://{internal[0]}:{internal[1]}"
     )

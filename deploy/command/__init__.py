@@ -6,8 +6,6 @@ from typing import Final
 
 import click
 
-from schemas.errors import Misconfigured
-
 # Loaded only when asked for: `ringhook --help` must not wait for every library.
 COMMANDS: Final = {
     "init": "deploy.command.init",
@@ -48,9 +46,10 @@ def ringhook() -> None:
 
 
 def main() -> None:
-    """Run the command line: exit code 2 and a sentence for a configuration that cannot work."""
+    """Run the command line: exit code 2 and a sentence for what an operator can mend, 1 for other ends."""
     try:
         ringhook(standalone_mode=True)
-    except Misconfigured as error:
-        click.echo(str(error), err=True)
-        sys.exit(2)
+    except Exception as error:  # noqa: BLE001 - whatever it is, somebody must be told in a line
+        from deploy.command.ending import ended  # noqa: PLC0415 - only then: `ringhook --help` waits for nothing
+
+        sys.exit(ended(error))

@@ -2,16 +2,22 @@
 
 import asyncio
 import os
+import socket
 import stat
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
 
 import aiohttp
 import pytest
 
+from deploy.command.ending import reason
 from deploy.demo.installation import Installation
+from schemas.errors import Misconfigured, Unavailable
 from tests.chaos.generator import body, signature
-from tests.chaos.world import Sink, installation
+from tests.chaos.world import Sink, installation, until
+from workers.bus.contract import BusBroken
+from workers.runtime.supervise import Fatal
 
 PORTAL = {
     "RINGHOOK_RING_CLIENT_ID": "client",
@@ -112,7 +118,7 @@ async def test_a_role_names_the_command_that_mends_what_it_misses(
         return await ringhook(*words, "-C", str(tmp_path), **at)  # type: ignore[arg-type] # cwd is the path among them
 
     code, words = await said("dispatch")
-    assert (code, "ringhook migrate" in words) == (2, True)
+    assert (code, "the store has no tables yet: run `ringhook migrate`" in words) == (2, True)
     assert (await said("migrate"))[0] == 0
     code, words = await said("dispatch")
     assert (code, "ringhook topics apply" in words, f"{namespace}.webhook.received.v1" in words) == (2, True, True)
@@ -123,9 +129,102 @@ async def test_a_role_names_the_command_that_mends_what_it_misses(
     assert (await said("topics", "check"))[0] == 0
     code, words = await said("topics", "acls")
     assert (code, f"--topic '{namespace}.webhook.received.v1'" in words) == (0, True)
-    at["RINGHOOK_NAMESPACE"] = "another"
-    code, words = await said("dispatch")
-    assert (code, f"belongs to namespace '{namespace}'" in words) == (2, True)
+    at["RINGHOOK_SINGLE_BROKER"] = "no"
+    code, words = await said("topics", "apply")
+    assert (code, "nothing was changed" in words, "RINGHOOK_SINGLE_BROKER=yes" in words) == (2, True, True)
+    at |= {"RINGHOOK_NAMESPACE": "another", "RINGHOOK_SINGLE_BROKER": "yes"}
+    for command in ("dispatch", "migrate"):
+        code, words = await said(command)
+        assert (code, f"belongs to namespace '{namespace}'" in words) == (2, True)
+
+
+AWAY = "127.0.0.1:9"
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("command", ["migrate", "dispatch", "up"])
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"netloc": "nobody:canary@{host}"}, "refuses the user or password of RINGHOOK_STORE_URL"),
+        ({"path": "/nowhere"}, "has no database of the name in RINGHOOK_STORE_URL"),
+    ],
+)
+async def test_a_store_that_refuses_us_is_a_sentence(
+    tmp_path: Path, sink: Sink, postgres_url: str, *, command: str, change: dict[str, str], words: str
+) -> None:
+    parts = urlsplit(postgres_url)
+    host = parts.netloc.rpartition("@")[2]
+    url = urlunsplit(parts._replace(**{key: value.format(host=host) for key, value in change.items()}))
+    made = installation(tmp_path, sink, RINGHOOK_STORE_URL=url, RINGHOOK_BUS_URL=f"kafka://{AWAY}")
+    code, said = await ringhook(command, "-C", str(tmp_path), cwd=tmp_path, **made.environment)
+    assert (code, words in said, "Traceback" in said, "canary" in said) == (2, True, False, False), said
+
+
+@pytest.mark.parametrize(("command", "words"), [(("migrate",), "RINGHOOK_STORE_URL"), (("topics", "apply"), "RINGHOOK_BUS_URL")])
+async def test_a_command_whose_server_is_away_says_so(tmp_path: Path, sink: Sink, command: tuple[str, ...], words: str) -> None:
+    away = {"RINGHOOK_STORE_URL": f"postgresql://u:canary@{AWAY}/x", "RINGHOOK_BUS_URL": f"kafka://u:canary@{AWAY}"}
+    made = installation(tmp_path, sink, **away)
+    code, said = await ringhook(*command, "-C", str(tmp_path), cwd=tmp_path, **made.environment)
+    assert (code, words in said, "Traceback" in said, "canary" in said) == (2, True, False, False), said
+
+
+async def test_a_role_whose_servers_are_away_waits_for_them(tmp_path: Path, sink: Sink) -> None:
+    away = {"RINGHOOK_STORE_URL": f"postgresql://u:canary@{AWAY}/x", "RINGHOOK_BUS_URL": f"kafka://u:canary@{AWAY}"}
+    made = installation(tmp_path, sink, **away)
+    role = made.add("dispatch")
+    role.process.launch((sys.executable, "-m", "deploy.command", "dispatch", "-C", str(tmp_path)), made.environment)
+    assert await until(lambda: "start.delayed" in role.log(), 30), role.log()
+    await role.stop()
+    assert role.process.code == 0
+    assert "canary" not in role.log()
+    role.process.remove()
+
+
+@pytest.mark.parametrize("name", ["RINGHOOK_PUBLIC_LISTEN", "RINGHOOK_INTERNAL_LISTEN"])
+async def test_an_address_in_use_is_a_sentence_and_nothing_says_that_it_is_up(tmp_path: Path, sink: Sink, name: str) -> None:
+    made = installation(tmp_path, sink, RINGHOOK_INTERNAL_LISTEN=":0")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        made.environment[name] = f"127.0.0.1:{taken.getsockname()[1]}"
+        code, said = await ringhook("up", "-C", str(tmp_path), cwd=tmp_path, **made.environment)
+    assert (code, f"{name} chooses another" in said, "Traceback" in said) == (2, True, False), said
+    assert name != "RINGHOOK_PUBLIC_LISTEN" or "ringhook is up" not in said
+
+
+@pytest.mark.parametrize("file", ["store.db", "bus.db"])
+async def test_a_file_that_is_no_database_is_one_line(tmp_path: Path, sink: Sink, file: str) -> None:
+    made = installation(tmp_path, sink)
+    (tmp_path / file).write_bytes(b"nonsense" * 1024)
+    code, said = await ringhook("up", "-C", str(tmp_path), cwd=tmp_path, **made.environment)
+    assert (code, "process.ended" in said, "not a database" in said, "Traceback" in said) == (1, True, True, False), said
+    assert len(said.splitlines()) < 4, said
+
+
+async def test_a_role_on_one_machines_file_is_told_by_config_check(tmp_path: Path, sink: Sink) -> None:
+    made = installation(tmp_path, sink)
+    at = {"cwd": tmp_path, **made.environment}
+    code, said = await ringhook("config", "check", "--role", "dispatch", "-C", str(tmp_path), **at)  # type: ignore[arg-type]
+    assert (code, "run `ringhook up`" in said) == (2, True)
+
+
+async def test_up_says_so_once_it_is(tmp_path: Path, sink: Sink) -> None:
+    made = installation(tmp_path, sink)
+    async with made.running("up"):
+        role = made.roles["up"]
+        assert await until(lambda: f"ringhook is up: Ring and browsers at {made.public[7:]}" in role.log(), 10), role.log()
+
+
+@pytest.mark.parametrize(
+    ("error", "explains"),
+    [
+        (ExceptionGroup("a", [ValueError("x"), ExceptionGroup("b", [BusBroken("disk")])]), "disk"),
+        (ExceptionGroup("a", [Fatal("disk"), Misconfigured("words")]), "words"),
+        (ExceptionGroup("a", [ValueError("x"), Unavailable("away")]), "away"),
+        (ExceptionGroup("a", [ValueError("x"), KeyError("y")]), "x"),
+    ],
+)
+def test_the_reason_of_an_end_is_what_an_operator_can_use(error: Exception, explains: str) -> None:
+    assert str(reason(error)) == explains
 
 
 async def test_sigterm_finishes_what_is_in_flight_and_exits_0(tmp_path: Path) -> None:
