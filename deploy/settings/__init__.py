@@ -63,15 +63,16 @@ def read(role: str, environment: Mapping[str, str], directory: Path) -> Settings
 
 
 def _read(role: str, reader: Reader, document: Document) -> Settings:
-    wanted = PARTS[role]
+    wanted, common = PARTS[role], parts.read_common(reader)
+    destinations = lists.read_destinations(document, reader.problems, common.session_s)
     return Settings(
         role=role,
-        common=parts.read_common(reader),
-        destinations=tuple(destination.name for destination, _ in lists.read_destinations(document, reader.problems)),
+        common=common,
+        destinations=tuple(destination.name for destination, _ in destinations),
         edge=parts.read_edge(reader, lists.read_signin(reader, document)) if "edge" in wanted else None,
         vault=parts.read_vault(reader) if "vault" in wanted else None,
         dispatch="dispatch" in wanted,
-        services=lists.read_services(reader, document) if "services" in wanted else None,
+        services=lists.read_services(reader, document, common.session_s) if "services" in wanted else None,
         admin=_read_admin(reader, document) if "admin" in wanted else None,
     )
 

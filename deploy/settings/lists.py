@@ -1,6 +1,7 @@
 """What the tables of `ringhook.toml` mean: sign-in, tokens, destinations, and the secrets that they name."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from hashlib import sha256
 from typing import Final, Literal
 
@@ -35,16 +36,20 @@ class Service(msgspec.Struct, frozen=True):
     secrets: tuple[Secret, ...]
 
 
-def read_destinations(document: Document, found: Problems) -> list[tuple[Destination, Table]]:
-    """Read every destination; roles that deliver nothing still need the topics named after them."""
+def read_destinations(document: Document, found: Problems, session_s: float) -> list[tuple[Destination, Table]]:
+    """Read every destination; roles that deliver nothing still need the topics named after them.
+
+    `session_s` is the bus's session timeout: a request must end before it.
+    """
+    kind = Kind(Destination, partial(problems, session_s=session_s), {"name": "x", "url": "https://x.example.com/"})
     unlike(document, "destination", "name", found)
-    return tables(document, "destination", DESTINATION, found)
+    return tables(document, "destination", kind, found)
 
 
-def read_services(reader: Reader, document: Document) -> tuple[Service, ...]:
+def read_services(reader: Reader, document: Document, session_s: float) -> tuple[Service, ...]:
     """Read every destination and its secrets (deliver)."""
     secrets = {entry.index: _secrets(reader, entry) for entry in entries(document, "destination")}
-    whole = read_destinations(document, reader.problems)
+    whole = read_destinations(document, reader.problems, session_s)
     return tuple(Service(destination, secrets[entry.index]) for destination, entry in whole)
 
 
@@ -126,4 +131,3 @@ def _judge_token(token: Token) -> Iterator[str]:
 
 SIGNIN: Final = Kind(SignIn, _judge_signin)
 TOKEN: Final = Kind(Token, _judge_token, {"name": "x", "sha256": "0" * 64, "scopes": ["read"]})
-DESTINATION: Final = Kind(Destination, problems, {"name": "x", "url": "https://x.example.com/"})

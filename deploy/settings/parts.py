@@ -12,6 +12,8 @@ from ingress.settings import Limits
 from ingress.settings import Settings as IngressSettings
 from ingress.settings import SignIn as SignInSettings
 from schemas.records import App
+from workers.bus.kafka.url import parse as kafka_address
+from workers.deliver.destinations import SESSION_S
 from workers.runtime.sealing import CodeOpener, CodeSealer, Keyring
 from workers.runtime.secrets import Secret
 
@@ -30,6 +32,11 @@ class Common(msgspec.Struct, frozen=True, kw_only=True):
     metrics_open: bool
     single_broker: bool  # the promise then reads "held by one broker"
     log_level: str
+
+    @property
+    def session_s(self) -> float:
+        """Seconds after which the bus takes a silent member's lanes away."""
+        return kafka_address(self.bus_url).session_timeout if self.bus_url.startswith("kafka") else SESSION_S
 
 
 def read_common(reader: Reader) -> Common:

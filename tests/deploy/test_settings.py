@@ -333,3 +333,8 @@ def test_every_name_that_is_asked_for_is_known() -> None:
 
 def test_a_broken_destination_is_told_to_every_role(tmp_path: Path) -> None:
     assert len(wrong(tmp_path, more="[[destination]]\nname = 1\nurl = 1\nsecret_env = 1\n", role="dispatch")) == 3
+
+
+def test_a_delivery_that_outlives_the_session_of_this_bus_is_told(tmp_path: Path) -> None:
+    (told,) = wrong(tmp_path, "RINGHOOK_BUS_URL=kafka://h?session_timeout_s=10\n", DESTINATION + "timeout_s = 6\n")
+    assert told.startswith("ringhook.toml:+5: timeout_s: at least 0.1 and less than 5")
