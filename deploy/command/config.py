@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from deploy import engines, roles
+from deploy.command.directory import DIRECTORY
 from deploy.settings import PARTS
 from deploy.settings.schema import FILE
 
@@ -16,7 +17,7 @@ def config() -> None:
 
 @config.command()
 @click.option("--role", type=click.Choice(list(PARTS)), default="up", show_default=True, help="check what this role needs")
-@click.option("--directory", "-C", type=click.Path(exists=True, file_okay=False, path_type=Path), default=".")
+@DIRECTORY
 def check(role: str, directory: Path) -> None:
     """Check .env, the environment and ringhook.toml together; exit code 2 if anything is wrong."""
     chosen = roles.configured(role, directory)

@@ -6,13 +6,14 @@ from pathlib import Path
 import click
 
 from deploy import engines, roles
+from deploy.command.directory import DIRECTORY
 from deploy.settings.parts import Common
 from schemas.errors import Misconfigured
 from workers.runtime.storefault import StoreUnavailable
 
 
 @click.command()
-@click.option("--directory", "-C", type=click.Path(exists=True, file_okay=False, path_type=Path), default=".")
+@DIRECTORY
 def migrate(directory: Path) -> None:
     """Create or change the store's tables. `ringhook up` does it by itself; before new versions of the roles run it once."""
     common = roles.configured("dispatch", directory).common

@@ -7,6 +7,7 @@ import click
 import uvloop
 
 from deploy import roles
+from deploy.command.directory import DIRECTORY
 
 HELP: Final = {
     "ingress": "Take Ring's calls and users' browsers.",
@@ -19,7 +20,7 @@ HELP: Final = {
 
 def _command(role: str) -> click.Command:
     @click.command(role, help=f"{HELP[role]} Any number of copies may run.")
-    @click.option("--directory", "-C", type=click.Path(exists=True, file_okay=False, path_type=Path), default=".")
+    @DIRECTORY
     def run(directory: Path) -> None:
         uvloop.run(roles.run(role, directory, click.echo))
 

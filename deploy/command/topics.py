@@ -4,19 +4,16 @@ import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Protocol
 
 import click
 
 from deploy import roles
+from deploy.command.directory import DIRECTORY
 from deploy.settings import Settings
 from schemas.errors import Misconfigured, Unavailable
 from schemas.topics import Topic, declared
 from workers.bus import kafka
-
-DIRECTORY: Final = click.option(
-    "--directory", "-C", type=click.Path(exists=True, file_okay=False, path_type=Path), default=".", help="where .env is"
-)
 
 
 class Act(Protocol):

@@ -6,12 +6,11 @@ import click
 import uvloop
 
 from deploy import roles
+from deploy.command.directory import DIRECTORY
 
 
 @click.command()
-@click.option(
-    "--directory", "-C", type=click.Path(exists=True, file_okay=False, path_type=Path), default=".", help="where .env is"
-)
+@DIRECTORY
 def up(directory: Path) -> None:
     """Run everything in this one process; Ctrl-C ends it politely."""
     uvloop.run(roles.run("up", directory, click.echo))

@@ -14,9 +14,13 @@ _NEXT: Final = (
 )
 NO_CALL: Final = f"No call from Ring yet: {_NEXT}"
 CODE_ONLY: Final = (
-    "Ring sent an authorization code. Next: Ring sends the user's browser to the Account Link URL, and the user signs in."
+    "Ring sent an authorization code, and it was good. Next: Ring sends the user's browser to the Account Link URL, and the user "
+    "signs in with you and confirms."
 )
-REDIRECT: Final = "A browser came to the Account Link URL. Next: the user signs in and confirms."
+REDIRECT: Final = (
+    "A user signed in and confirmed, and Ring's nonce named their account. Next: the link is completed, and Ring sends its first "
+    "signed webhook."
+)
 CONNECTED: Final = "Ring's signed webhooks arrive."
 NONE_PROVEN: Final = "No call has proved yet to be Ring's own."
 WRONG_URL: Final = (

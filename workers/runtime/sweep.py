@@ -9,7 +9,7 @@ from typing import Final
 import structlog
 
 from schemas.errors import Unavailable
-from workers.bus.contract import Revoked, Stop
+from workers.bus.contract import BusBroken, Revoked, Stop
 from workers.runtime.backoff import Backoff
 from workers.runtime.clock import utc_now
 from workers.runtime.jobs import Sweep
@@ -48,6 +48,8 @@ async def run(sweep: Sweep, stop: Stop, *, wake: asyncio.Event | None = None, cl
         try:
             pause = (await sweep(clock())).total_seconds()
             backoff.reset()
+        except BusBroken:
+            raise
         except (Unavailable, Revoked) as error:
             pause = backoff.next()
             log.warning("sweep.delayed", sweep=sweep.name, why=str(error), seconds=round(pause, 2))
