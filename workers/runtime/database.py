@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.util import await_only
 
 from schemas.errors import Misconfigured
+from workers.runtime import sqliteconnection
 from workers.runtime.storefault import OutcomeUnknown, StoreBroken, StoreUnavailable, translated, translating
 
 __all__ = ["Database", "OutcomeUnknown", "StoreBroken", "StoreUnavailable", "connect", "metadata"]
@@ -146,7 +147,10 @@ def _open_sqlite(url: URL) -> Database:
 def _sqlite_engine(url: URL, begin: str, size: int) -> AsyncEngine:
     engine = create_async_engine(
         url.set(drivername="sqlite+aiosqlite"),
-        connect_args={"isolation_level": None},  # the driver's own BEGIN is deferred and fails late; ours is said below
+        connect_args={
+            "isolation_level": None,
+            "async_creator_fn": sqliteconnection.connect,
+        },  # the driver's own BEGIN is deferred and fails late; ours is said below
         pool_size=size,
         max_overflow=0,
         pool_timeout=PATIENCE,
