@@ -215,14 +215,16 @@ def gate(admin: Admin, host: str) -> Gate:
 def _open_inside(house: House, chosen: Settings, say: Say) -> None:
     """Open the internal port; `up` and admin tell there, and `up` on the terminal, how far Ring has come with us."""
     add_probes(house.internal, house.probes, metrics=chosen.common.metrics_open)
-    house.workers.append(Listener(house.internal, *chosen.common.internal_listen))
+    inside = Listener(house.internal, *chosen.common.internal_listen)
+    house.workers.append(inside)
     if chosen.admin is None:
         return
     story = Story(house.database)
     host = chosen.common.internal_listen[0]
     add_story(house.internal, story, gate(chosen.admin, host), host)
     if chosen.edge is not None:
-        house.workers.append(Greeting(house.listening, say, partial(_welcome, chosen.edge, chosen.common.internal_listen)))
+        words = partial(_welcome, chosen.edge, chosen.common.internal_listen)
+        house.workers.append(Greeting(house.listening, inside.opened, say, words))
         house.workers.append(Sweeping(story.telling(say)))
 
 

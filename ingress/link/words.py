@@ -33,6 +33,11 @@ STEPS: Final = {
     "claimed": "We found your account",
     "awaiting": "We told Ring that it is you",
     "completed": "Ring confirmed the connection",
+    "expired": "The time for it ran out",
+    "lost": "The connection broke",
+    "rejected": "Ring did not accept it",
+    "contested": "Two people confirmed the same sign-in",
+    "removed": "The app was removed",
 }
 # by state: what the live page says, and whether anything more will come
 STATES: Final = {

@@ -24,8 +24,8 @@ REDIRECT: Final = (
 CONNECTED: Final = "Ring's signed webhooks arrive."
 NONE_PROVEN: Final = "No call has proved yet to be Ring's own."
 WRONG_URL: Final = (
-    "Calls came to the Token Exchange URL with another secret than RINGHOOK_EXCHANGE_SECRET: copy the URL again from "
-    "`ringhook init`'s words."
+    "Calls came to the Token Exchange URL with another secret than RINGHOOK_EXCHANGE_SECRET: in the portal it must read "
+    "/ring/token-exchange/ and then the value that .env has for it."
 )
 UNPROVEN: Final = (
     "Calls came to {urls}, where anybody can call. If they were Ring's: is RINGHOOK_RING_HMAC_KEY the key that the portal "
