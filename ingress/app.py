@@ -7,7 +7,6 @@ from typing import Final
 from aiohttp import web
 
 from ingress.bounds import Room
-from ingress.clock import utc_now
 from ingress.home import home
 from ingress.link.progress import Attempts
 from ingress.link.routes import add_link
@@ -18,6 +17,7 @@ from ingress.ring.routes import add_ring
 from ingress.route import Handler, guarded
 from ingress.settings import Settings
 from workers.bus.contract import Publisher
+from workers.runtime.clock import utc_now
 from workers.runtime.sealing import Keyring
 
 HOT: Final = web.AppKey("HOT", Mapping[str, Handler])  # POST paths that need no router

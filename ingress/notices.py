@@ -10,13 +10,13 @@ import msgspec
 import structlog
 from aiohttp import web
 
-from ingress.clock import utc_now
 from ingress.metrics import NOTICES_DROPPED
 from ingress.sampling import Sampler
 from schemas import topics
 from schemas.errors import RinghookError
 from schemas.records import EdgeNoticed, Notice
 from workers.bus.contract import Publisher, Record, Stop
+from workers.runtime.clock import utc_now
 from workers.runtime.logs import printable
 
 log = structlog.get_logger()
