@@ -33,6 +33,11 @@ def open_bus(common: Common, destinations: Collection[str]) -> AbstractAsyncCont
     return connect(common.bus_url, namespace=common.namespace, topics=topics.declared(destinations))
 
 
+def unshared(common: Common) -> bool:
+    """Say whether this process is the only one: it holds the bus file's lock, and the store is a file beside it."""
+    return common.bus_url.startswith("sqlite") and common.store_url.startswith("sqlite")
+
+
 def shareable(chosen: Settings) -> None:
     """Raise Misconfigured where several processes would need what one owns."""
     if chosen.common.bus_url.startswith("sqlite") and chosen.role != "up":

@@ -130,7 +130,7 @@ async def _furnish(house: House, chosen: Settings) -> None:
     if chosen.edge is not None:
         add_ingress(house, chosen.edge)
     if chosen.vault is not None:
-        await add_linker(house, chosen.vault)
+        await add_linker(house, chosen.vault, alone=engines.unshared(chosen.common))
     if chosen.dispatch:
         add_dispatch(house)
     for service in chosen.services or ():
@@ -151,8 +151,8 @@ def add_ingress(house: House, edge: Edge) -> None:
     house.probes["public"] = server.ready
 
 
-async def add_linker(house: House, vault: Vault) -> None:
-    """Complete links. The keys that open codes and tokens come no further than here."""
+async def add_linker(house: House, vault: Vault, *, alone: bool) -> None:
+    """Complete links, `alone` where no other linker can live. The keys that open codes and tokens come no further than here."""
     apps = {
         app: Credentials(vault.client_ids[app], vault.client_secrets[app], key)
         for app, key in vault.hmac_keys.items()
@@ -172,6 +172,7 @@ async def add_linker(house: House, vault: Vault) -> None:
         budget=Budget(vault.rate),
         owner=f"{socket.gethostname()}.{os.getpid()}.{uuid4().hex[:8]}",
         notices=proofs,
+        alone=alone,
         wake=intake.wake,
     )
     house.drive(intake)

@@ -45,6 +45,7 @@ class Advance:
     notices: Notices
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     moved: asyncio.Event = field(default_factory=asyncio.Event)  # wakes announce: an account may have changed
+    alone: bool = False  # no other linker can live: what a former one held is free at once, not when its lease ends
     parallel: int = PARALLEL
     clock: Callable[[], float] = time.time
     name: str = "linker.advance"
@@ -69,6 +70,9 @@ class Advance:
 
     async def __call__(self, now: datetime) -> timedelta:
         """Start what is due and fits, wait a moment for it, and say when to come again."""
+        if self.alone:
+            await self.store.reclaim()
+            self.alone = False  # from now on we hold rows ourselves
         if not await self._start(now.timestamp()):
             return timedelta(seconds=await self._until_due(now.timestamp()))
         await asyncio.wait(self._running, timeout=BATCH)

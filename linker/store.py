@@ -60,6 +60,12 @@ class Store:
             held = await lease.take(connection, attempts, where, owner=owner, length=length, limit=limit, order=order)
             return [_value(Attempt, row) for row in held.rows]
 
+    async def reclaim(self) -> None:
+        """Free what dead linkers hold; only for one who knows that no other lives."""
+        async with self.database.begin() as connection:
+            for table in (grants, attempts):
+                await lease.reclaim(connection, table)
+
     async def next_due(self) -> float | None:
         """Return when the next row that nobody holds is due."""
         async with self.database.read() as connection:

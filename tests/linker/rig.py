@@ -83,7 +83,7 @@ class Rig:
     def now(self, value: float) -> None:
         self.clock.now = value
 
-    def linker(self, *, store: object = None, api: object = None, budget: Budget | None = None, parallel: int = 64) -> Advance:
+    def linker(self, *, store: object = None, api: object = None, budget: Budget | None = None, **more: Any) -> Advance:  # noqa: ANN401 - handed through
         self.owners += 1
         return Advance(
             store=store or self.store,  # type: ignore[arg-type]
@@ -94,8 +94,8 @@ class Rig:
             budget=budget or Budget(10_000),
             owner=f"linker-{self.owners}",
             notices=self.noted,
-            parallel=parallel,
             clock=self.clock,
+            **more,
         )
 
     async def feed(self, *records: Held) -> list[Any]:

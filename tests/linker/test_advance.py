@@ -336,6 +336,16 @@ def _margins() -> list[float]:
     return [REGISTRY.get_sample_value(name, {"step": step}) or 0.0 for step in ("exchange", "post")]
 
 
+async def test_the_only_linker_there_can_be_waits_for_no_dead_ones_lease(rig: Rig) -> None:
+    code = await rig.code("acct-1")
+    assert await rig.store.take_grants(owner="dead", now=rig.now, length=3_600, limit=9, queue=0)
+    for alone, state in ((False, "received"), (True, "unclaimed")):
+        async with rig.linker(alone=alone) as linker:
+            for _ in range(5):
+                await rig.turn_once(linker)
+        assert (await rig.grants(code))[0].state == state
+
+
 async def test_a_step_that_hangs_holds_up_nobody_else(rig: Rig) -> None:
     rig.ring.inner.faults.next("POST /oauth/token", Fault(delay=20))
     slow = await rig.code("acct-slow")
