@@ -10,6 +10,7 @@ from itertools import count
 from pathlib import Path
 
 from aiohttp import web
+from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from deploy.demo.installation import Installation
 from schemas import topics
@@ -109,9 +110,27 @@ async def recorded(made: Installation) -> list[str]:
 
     async with engine.connect(url, namespace=namespace, topics=topics.declared(["sink"])) as bus:
         await bus.publish([Record(topic="event.recorded", key=key, value=END) for key in KEYS])
-        async with asyncio.timeout(60):
-            await bus.consume(["event.recorded"], f"judge-{id(found)}", work, read, atomic=False)
+        try:
+            async with asyncio.timeout(60):
+                await bus.consume(["event.recorded"], f"judge-{id(found)}", work, read, atomic=False)
+        except TimeoutError:
+            raise AssertionError(await stuck(url, namespace, sorted(end.index for end in ends))) from None
     return found
+
+
+async def stuck(url: str, namespace: str, ended: list[int]) -> str:
+    """Say how far each partition of event.recorded can be read, for the day when the judge cannot read to its end."""
+    said = [f"read to the end: {ended}"]
+    for isolation in ("read_committed", "read_uncommitted"):
+        consumer = AIOKafkaConsumer(bootstrap_servers=url.removeprefix("kafka://"), isolation_level=isolation)
+        await consumer.start()
+        try:
+            places = [TopicPartition(f"{namespace}.event.recorded.v1", index) for index in range(topics.PARTITIONS)]
+            ends = await consumer.end_offsets(places)
+            said.append(f"{isolation}: {[ends[place] for place in places]}")
+        finally:
+            await consumer.stop()
+    return "; ".join(said)
 
 
 async def until(holds: Callable[[], bool], seconds: float) -> bool:
