@@ -16,6 +16,7 @@ from ingress.metrics import CONNECTIONS, CONNECTIONS_CUT, REQUESTS
 from ingress.route import Handler
 from ingress.settings import Limits
 from schemas.errors import Misconfigured
+from schemas.findings.reach import unbound
 from workers.bus.contract import Stop
 from workers.runtime.listener import tell_no_versions
 from workers.runtime.supervise import Fatal, wait_or_stop
@@ -80,8 +81,7 @@ class Server:
             listener = await loop.create_server(self._factory(server), self.host, self.port, backlog=BACKLOG)
         except OSError as error:
             raise Misconfigured(
-                f"cannot listen on {self.host}:{self.port} ({error.strerror}): "
-                "is another ringhook running? RINGHOOK_PUBLIC_LISTEN chooses another address"
+                f"cannot listen on {self.host}:{self.port}: {unbound(error)}. RINGHOOK_PUBLIC_LISTEN chooses another address"
             ) from error
         port = listener.sockets[0].getsockname()[1]
         self._open = True

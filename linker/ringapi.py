@@ -16,6 +16,7 @@ from yarl import URL
 from linker.metrics import RING_SECONDS
 from linker.outcomes import Done, NotSent, Outcome, Refused, Unauthorised, Unclear
 from schemas.errors import Misconfigured, Rejected
+from schemas.findings.reach import obstacle
 from schemas.records import App
 from schemas.ring import answers, api
 from workers.runtime.secrets import Secret
@@ -115,9 +116,24 @@ class RingApi:
                 async with asyncio.timeout(self.timeout), session.request(method, url, allow_redirects=False, **what) as response:
                     return Raw(response.status, response.headers.get("Retry-After"), await _body(response))
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            return NotSent(words=f"no connection to Ring: {type(error).__name__}")
+            return NotSent(words=unreached(url, error))
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
-            return Unclear(words=f"no answer from Ring: {type(error).__name__}")
+            return Unclear(words=unanswered(error))
+
+
+def unreached(url: str, error: Exception) -> str:
+    """Return in words to where there was no connection, and why; nothing of the path."""
+    place, why = URL(url), error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+    return f"no connection to Ring at {place.host}:{place.port}: {obstacle(why)}"
+
+
+def unanswered(error: Exception) -> str:
+    """Return in words why nobody knows whether Ring acted."""
+    if isinstance(error, TimeoutError):
+        return "Ring did not answer in time"
+    if isinstance(error, aiohttp.ClientResponseError):
+        return "what answered in Ring's place does not speak HTTP"
+    return "the connection to Ring was cut before its answer"
 
 
 @asynccontextmanager

@@ -78,7 +78,7 @@ def _asked(act: Act, chosen: Settings) -> Sequence[str]:
         )
         return asyncio.run(_awaited(asking))
     except Unavailable as error:
-        raise Misconfigured(f"Kafka does not answer at RINGHOOK_BUS_URL: {error}") from error
+        raise Misconfigured(str(error)) from error
 
 
 async def _awaited(asking: Awaitable[Sequence[str]]) -> Sequence[str]:

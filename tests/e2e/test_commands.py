@@ -161,12 +161,20 @@ async def test_a_store_that_refuses_us_is_a_sentence(
     assert (code, words in said, "Traceback" in said, "canary" in said) == (2, True, False, False), said
 
 
-@pytest.mark.parametrize(("command", "words"), [(("migrate",), "RINGHOOK_STORE_URL"), (("topics", "apply"), "RINGHOOK_BUS_URL")])
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (("migrate",), "RINGHOOK_STORE_URL"),
+        (("topics", "apply"), f"no broker in RINGHOOK_BUS_URL answers: {AWAY}: the connection was refused"),
+        (("topics", "check"), f"no broker in RINGHOOK_BUS_URL answers: {AWAY}: the connection was refused"),
+    ],
+)
 async def test_a_command_whose_server_is_away_says_so(tmp_path: Path, sink: Sink, command: tuple[str, ...], words: str) -> None:
     away = {"RINGHOOK_STORE_URL": f"postgresql://u:canary@{AWAY}/x", "RINGHOOK_BUS_URL": f"kafka://u:canary@{AWAY}"}
     made = installation(tmp_path, sink, **away)
     code, said = await ringhook(*command, "-C", str(tmp_path), cwd=tmp_path, **made.environment)
     assert (code, words in said, "Traceback" in said, "canary" in said) == (2, True, False, False), said
+    assert len(said.splitlines()) == 1, said
 
 
 async def test_a_role_whose_servers_are_away_waits_for_them(tmp_path: Path, sink: Sink) -> None:

@@ -311,5 +311,5 @@ async def test_no_answer_tells_the_versions_of_what_made_it(edge: Edge) -> None:
 
 
 async def test_an_address_in_use_ends_the_process(edge: Edge) -> None:
-    with pytest.raises(Misconfigured, match="cannot listen on"):
+    with pytest.raises(Misconfigured, match="in use, perhaps by another ringhook"):
         await Server(web.Application(), "127.0.0.1", edge.port).run(asyncio.Event())

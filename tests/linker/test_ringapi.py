@@ -59,7 +59,33 @@ async def test_a_server_that_is_not_there_was_sent_nothing() -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         url = f"http://127.0.0.1:{closed.getsockname()[1]}"
     async with connect(api_url=url, oauth_url=url, apps=APPS) as api:
-        assert isinstance(await api.exchange("first", "code"), NotSent)
+        outcome = await api.exchange("first", "code")
+    assert outcome == NotSent(words=f"no connection to Ring at {url[7:]}: the connection was refused (nothing listens there)")
+
+
+async def test_a_name_that_is_not_there_was_sent_nothing() -> None:
+    url = "https://no-such.example.com"
+    async with connect(api_url=url, oauth_url=url, apps=APPS) as api:
+        outcome = await api.exchange("first", "code")
+    assert outcome == NotSent(words="no connection to Ring at no-such.example.com:443: there is no such name")
+
+
+async def test_what_speaks_no_tls_or_closes_or_babbles_in_rings_place_is_told_in_words() -> None:
+    async def babble(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        first = await reader.readline()
+        writer.write(b"220 mail.example.com\r\n" if b"HTTP" not in first or b"token" in first else b"")
+        writer.close()
+
+    server = await asyncio.start_server(babble, "127.0.0.1", 0)
+    at = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with server:
+        async with connect(api_url=f"http://{at}", oauth_url=f"http://{at}", apps=APPS) as api:
+            assert await api.exchange("first", "code") == Unclear(words="what answered in Ring's place does not speak HTTP")
+            assert await api.identify("canary") == Unclear(words="the connection to Ring was cut before its answer")
+        async with connect(api_url=f"https://{at}", oauth_url=f"https://{at}", apps=APPS) as api:
+            outcome = await api.identify("canary")
+    words = f"no connection to Ring at {at}: what listens there does not speak TLS as asked"
+    assert outcome == NotSent(words=words)
 
 
 async def test_an_answer_that_does_not_come_in_time_is_unclear() -> None:
@@ -69,7 +95,7 @@ async def test_an_answer_that_does_not_come_in_time_is_unclear() -> None:
 
     async with ring(slow, timeout=0.2) as api:
         outcome = await api.exchange("first", "code")
-    assert isinstance(outcome, Unclear)
+    assert outcome == Unclear(words="Ring did not answer in time")
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import structlog
 from aiohttp import web, web_response
 
 from schemas.errors import Misconfigured
+from schemas.findings.reach import unbound
 from workers.bus.contract import Stop
 
 log = structlog.get_logger()
@@ -67,6 +68,5 @@ class Listener:
             await web.TCPSite(runner, self.host, self.port).start()
         except OSError as error:
             raise Misconfigured(
-                f"the {self.name} address {self.host}:{self.port} cannot be used ({error.strerror}): "
-                "is another ringhook running? RINGHOOK_INTERNAL_LISTEN chooses another"
+                f"cannot listen on {self.host}:{self.port}: {unbound(error)}. RINGHOOK_INTERNAL_LISTEN chooses another address"
             ) from error

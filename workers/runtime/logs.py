@@ -62,7 +62,6 @@ def configure(*, level: str = "INFO", json: bool | None = None, stream: TextIO |
     handler = logging.StreamHandler(out)
     handler.setFormatter(formatter)
     logging.basicConfig(handlers=[handler], level=max(number, logging.WARNING), force=True)
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # ten lines a second while a broker is away; the bus says it once
 
 
 def _drop_meta(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

@@ -1,4 +1,5 @@
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 
 import aiohttp
@@ -7,6 +8,7 @@ from aiohttp import web
 from structlog.testing import capture_logs
 
 from deploy.local import ports
+from schemas.errors import Misconfigured
 from workers.runtime.listener import Listener, internal_app
 
 
@@ -39,3 +41,18 @@ async def test_what_is_not_there_is_404_and_no_answer_tells_versions(inside: aio
     for path, status in (("/nowhere", 404), ("/broken/x", 503)):
         async with inside.get(path) as answer:
             assert (answer.status, answer.headers["Server"]) == (status, "ringhook")
+
+
+@pytest.mark.parametrize(
+    ("host", "words"),
+    [
+        ("127.0.0.1", "it is in use, perhaps by another ringhook. RINGHOOK_INTERNAL_LISTEN chooses another address"),
+        ("no-such.example.com", "there is no such name. RINGHOOK_INTERNAL_LISTEN chooses another address"),
+    ],
+)
+async def test_an_address_that_cannot_be_had_is_a_sentence(host: str, words: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(Misconfigured) as raised:
+            await Listener(internal_app(), host, port).run(asyncio.Event())
+    assert str(raised.value) == f"cannot listen on {host}:{port}: {words}"

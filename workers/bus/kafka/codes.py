@@ -2,6 +2,8 @@
 
 from typing import Final
 
+from aiokafka.errors import kafka_errors
+
 from schemas.errors import Unavailable
 from workers.bus.contract import BusUnavailable
 
@@ -28,5 +30,11 @@ class Refused(Unavailable):
     """Kafka answered with an error: the request was not carried out."""
 
     def __init__(self, what: str, code: int) -> None:
-        super().__init__(f"{what}: Kafka error {code}")
+        super().__init__(f"{what}: Kafka says {spelt(code)}" if code else what)
         self.code = code
+
+
+def spelt(code: int) -> str:
+    """Return Kafka's own name of an error, with its number, under which it can be looked up."""
+    known = kafka_errors.get(code)
+    return f"{known.message} ({code})" if known else f"error {code}"

@@ -18,6 +18,7 @@ from workers.bus.kafka.codes import Broken, Refused
 from workers.bus.kafka.eos import Place
 from workers.bus.kafka.group import Membership
 from workers.bus.kafka.patience import Patience
+from workers.bus.kafka.reach import told
 from workers.bus.kafka.session import Feed, Plan, Sessions
 from workers.bus.kafka.transaction import Transactor
 from workers.bus.kafka.url import Address
@@ -61,8 +62,8 @@ async def consume(address: Address, plan: Plan) -> None:
             if member.worked:
                 patience.reset()
                 failing = ""
-            if failing != (failing := type(error).__name__):
-                log.warning("consumer.rebuilt", group=plan.group, reason=reason, error=failing, detail=str(error))
+            if failing != (failing := told(error)):
+                log.warning("consumer.rebuilt", group=plan.group, reason=reason, why=failing)
             await patience.pause(plan.stop)
 
 

@@ -13,6 +13,7 @@ from workers.bus.kafka.batch import size
 from workers.bus.kafka.line import Line
 from workers.bus.kafka.names import Names
 from workers.bus.kafka.patience import Patience
+from workers.bus.kafka.reach import told
 from workers.bus.kafka.url import Address
 from workers.bus.kafka.wire import Wire
 from workers.bus.metrics import PUBLISH_FAILURES, PUBLISH_SECONDS, RECORDS_PUBLISHED
@@ -37,7 +38,7 @@ class Producer:
         self._ready = asyncio.Event()
         self._wanted = asyncio.Event()
         self._builder: asyncio.Task[None] | None = None
-        self._failing = False
+        self._failing = ""  # why, in words
 
     async def open(self) -> None:
         """Begin; return once there is a line, or after a while without: an absent broker is waited for beside."""
@@ -88,8 +89,8 @@ class Producer:
         self._line = None
 
     def _broken(self, line: Line, error: Exception) -> None:
-        self._failing = True
-        log.warning("producer.broken", error=type(error).__name__, detail=str(error))
+        self._failing = told(error)
+        log.warning("producer.broken", why=self._failing)
         self._line, self._former = None, line
         self._ready.clear()
         self._wanted.set()
@@ -119,16 +120,16 @@ class Producer:
             raise
         if self._failing:
             log.info("producer.recovered")
-        self._failing = False
+        self._failing = ""
         self._line = line
         self._wanted.clear()
         self._ready.set()
         return True
 
     def _tell(self, error: Exception) -> None:
-        if not self._failing:
-            log.warning("producer.waiting", error=type(error).__name__, detail=str(error))
-        self._failing = True
+        if self._failing != (failing := told(error)):
+            log.warning("producer.waiting", why=failing)
+        self._failing = failing
 
 
 class Down(Exception):

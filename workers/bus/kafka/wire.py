@@ -6,11 +6,13 @@ from collections.abc import Callable, Collection, Coroutine
 from typing import Any, Final
 
 from aiokafka.client import AIOKafkaClient, ConnectionGroup, CoordinationType
-from aiokafka.errors import IncompatibleBrokerVersion, KafkaError
+from aiokafka.errors import IncompatibleBrokerVersion, KafkaConnectionError, KafkaError, NodeNotReadyError
+from aiokafka.protocol.coordination import FindCoordinatorRequest
 
 from schemas.errors import Misconfigured
-from workers.bus.kafka.codes import AGAIN, CONCURRENT_TRANSACTIONS, COORDINATOR_MOVED, NONE, Broken, Refused
+from workers.bus.kafka.codes import AGAIN, CONCURRENT_TRANSACTIONS, COORDINATOR_MOVED, NONE, Broken, Refused, spelt
 from workers.bus.kafka.eos import Place
+from workers.bus.kafka.reach import knock, told
 from workers.bus.kafka.url import Address
 
 GROUP: Final = CoordinationType.GROUP
@@ -28,22 +30,30 @@ class Wire:
     def __init__(self, address: Address, *, patience: float) -> None:
         self._patience = patience
         self._coordinators: dict[tuple[int, str], int] = {}
+        self._options = address.options()
         self.client = AIOKafkaClient(
-            **address.options(), client_id="ringhook", request_timeout_ms=int(patience * 1000), metadata_max_age_ms=60_000
+            **self._options, client_id="ringhook", request_timeout_ms=int(patience * 1000), metadata_max_age_ms=60_000
         )
 
     async def open(self, topics: Collection[str] = ()) -> None:
         """Learn where brokers and these topics are, or raise Broken within the patience."""
-        async with self._patient("find the cluster"):
-            await whole(self.client.bootstrap(), self._patience)
+        servers = ", ".join(self._options["bootstrap_servers"])
+        async with self._patient(lambda: f"no broker in RINGHOOK_BUS_URL answers: {servers}"):
+            try:
+                await whole(self.client.bootstrap(), self._patience)
+            except KafkaConnectionError as error:
+                raise Broken(f"no broker in RINGHOOK_BUS_URL answers: {await self._obstacles()}") from error
             if topics:
                 await self.client.set_topics(topics)
 
     async def ask(self, node: int, request: object, *, coordination: bool = False) -> Answer:
         """Return a broker's answer, or raise Broken within the patience."""
         group = ConnectionGroup.COORDINATION if coordination else ConnectionGroup.DEFAULT
-        async with self._patient(_name(request)):
-            return await self.client.send(node, request, group=group)
+        async with self._patient(lambda: f"{_name(request)} to {self._who(node)}"):
+            try:
+                return await self.client.send(node, request, group=group)
+            except NodeNotReadyError as error:
+                raise Broken(await self._unreached(node)) from error
 
     async def insist(self, kind: int, key: str, request: object, code: Callable[[Answer], int], *, deadline: float) -> Answer:
         """Return the coordinator's answer, asking again while it says so; `deadline` is in the loop's time.
@@ -66,8 +76,10 @@ class Wire:
         """Return the node that coordinates this group or transactional id."""
         if (node := self._coordinators.get((kind, key))) is not None:
             return node
-        async with self._patient("find the coordinator"):
-            found: int = await self.client.coordinator_lookup(kind, key)
+        answer = await self.ask(self.anyone(), FindCoordinatorRequest(key, kind))
+        if answer.error_code != NONE:
+            raise Broken(f"no coordinator for {key}: Kafka says {spelt(answer.error_code)}")
+        found: int = answer.coordinator_id
         self._coordinators[(kind, key)] = found
         return found
 
@@ -94,16 +106,17 @@ class Wire:
 
     async def highest(self, api: int) -> int:
         """Return the highest version of an API that some broker speaks; Broken if it cannot be asked."""
-        async with self._patient("ask for versions"):
-            conn = await self.client._get_conn(self.anyone())  # noqa: SLF001 (aiokafka tells versions nowhere else)
+        node = self.anyone()
+        async with self._patient(lambda: f"the version of {self._who(node)}"):
+            conn = await self.client._get_conn(node)  # noqa: SLF001 (aiokafka tells versions nowhere else)
             if conn is None:
-                raise Broken("no connection")
+                raise Broken(await self._unreached(node))
             return int(conn._versions.get(api, (0, -1))[1])  # noqa: SLF001 (same)
 
     async def refresh(self) -> None:
         """Ask anew who leads what; a failure is left to the next request."""
         with contextlib.suppress(Broken):
-            async with self._patient("refresh metadata"):
+            async with self._patient(lambda: "who leads what"):
                 await self.client.force_metadata_update()
 
     async def close(self) -> None:
@@ -116,14 +129,31 @@ class Wire:
                 await self.client.close()
 
     @contextlib.asynccontextmanager
-    async def _patient(self, what: str):  # type: ignore[no-untyped-def]  # noqa: ANN202
+    async def _patient(self, what: Callable[[], str]):  # type: ignore[no-untyped-def]  # noqa: ANN202
         try:
             async with asyncio.timeout(self._patience):
                 yield
         except IncompatibleBrokerVersion as error:
             raise Misconfigured(str(error)) from error
         except (KafkaError, OSError, TimeoutError, EOFError) as error:
-            raise Broken(f"{what}: {type(error).__name__}") from error
+            raise Broken(f"{what()}: {told(error)}") from error
+
+    async def _obstacles(self) -> str:
+        """Return what stands between us and each address of the URL."""
+        places = sorted((host, port) for host, port, _ in self.client.hosts)
+        found = await asyncio.gather(*(knock(self._options, host, port) for host, port in places))
+        return "; ".join(f"{host}:{port}: {words}" for (host, port), words in zip(places, found, strict=True))
+
+    async def _unreached(self, node: int) -> str:
+        """Return why there is no connection to a broker at the address that it announces itself."""
+        if (broker := self.client.cluster.broker_metadata(node)) is None:
+            return f"broker {node} is not known any more"
+        words = await knock(self._options, broker.host, broker.port)
+        return f"{self._who(node)}, as it announces itself (advertised.listeners), cannot be reached: {words}"
+
+    def _who(self, node: int) -> str:
+        broker = self.client.cluster.broker_metadata(node)
+        return f"broker {node}" if broker is None else f"broker {node} at {broker.host}:{broker.port}"
 
 
 async def whole(making: Coroutine[Any, Any, object], patience: float) -> None:

@@ -1,0 +1,56 @@
+"""What the system says of a connection that did not come about, in words that an operator can use."""
+
+import errno
+import socket
+import ssl
+
+import pytest
+
+from schemas.findings.reach import obstacle, unbound
+
+MANY = "Multiple exceptions: [Errno 111] Connect call failed ('::1', 9, 0, 0), [Errno 111] Connect call failed ('127.0.0.1', 9)"
+MIXED = (
+    "Multiple exceptions: [Errno 101] Connect call failed ('::1', 9), [Errno 111] Connect call failed ('192.0.2.1', 9)"
+)
+
+
+def certificate(words: str) -> ssl.SSLCertVerificationError:
+    error = ssl.SSLCertVerificationError(1, "certificate verify failed")
+    error.verify_message = words
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (ConnectionRefusedError(errno.ECONNREFUSED, "Connect call failed ('127.0.0.1', 9)"), "refused (nothing listens there)"),
+        (OSError(MANY), "refused (nothing listens there)"),
+        (OSError(MIXED), "no way leads there from this machine, the connection was refused"),
+        (socket.gaierror(socket.EAI_NONAME, "Name or service not known"), "there is no such name"),
+        (socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution"), "could not be looked up just now"),
+        (TimeoutError(), "no answer came in time"),
+        (OSError(errno.ETIMEDOUT, "Connect call failed"), "no answer came in time"),
+        (ConnectionResetError(errno.ECONNRESET, "Connection reset by peer"), "the connection was cut"),
+        (EOFError(), "the connection was cut"),
+        (certificate("self-signed certificate"), "its certificate is not accepted (self-signed certificate)"),
+        (ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] wrong version number"), "does not speak TLS as asked"),
+        (PermissionError(errno.EACCES, "Connect call failed"), "permission denied"),
+        (OSError("odd"), "OSError"),
+    ],
+)
+def test_the_systems_verdict_in_words(error: Exception, words: str) -> None:
+    assert words in obstacle(error)
+    assert "Errno" not in obstacle(error)
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (errno.EADDRINUSE, "it is in use, perhaps by another ringhook"),
+        (errno.EADDRNOTAVAIL, "this machine has no such address"),
+        (errno.EACCES, "this user may not (ports under 1024 are the system's)"),
+        (errno.EMFILE, "too many open files"),
+    ],
+)
+def test_why_an_address_cannot_be_listened_on(number: int, words: str) -> None:
+    assert unbound(OSError(number, "error while attempting to bind on address ('127.0.0.1', 80)")) == words
