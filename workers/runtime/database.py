@@ -39,8 +39,11 @@ HIGHEST_PORT: Final = 65_535
 class Database:
     """One store; its writers queue fairly, its readers wait for nobody."""
 
-    def __init__(self, writer: AsyncEngine, reader: AsyncEngine, turn: asyncio.Lock | None) -> None:
+    def __init__(
+        self, writer: AsyncEngine, reader: AsyncEngine, turn: asyncio.Lock | None = None, *, place: str = "the store"
+    ) -> None:
         self._writer, self._reader, self._turn = writer, reader, turn
+        self._place = place  # as an operator reads it where it does not answer
 
     def __repr__(self) -> str:
         return f"Database({self.dialect})"
@@ -65,7 +68,7 @@ class Database:
                 committing = True
                 await transaction.commit()
         except Exception as error:
-            fault = translated(error)
+            fault = translated(error, self._place)
             if committing and not isinstance(fault, StoreBroken):
                 raise OutcomeUnknown(str(fault or "")) from error
             if fault is None:
@@ -75,7 +78,7 @@ class Database:
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
         """Open a connection for reading; on SQLite it sees one snapshot and never waits for a writer."""
-        with translating():
+        with translating(self._place):
             async with self._reader.connect() as connection:
                 yield connection
 
@@ -134,13 +137,22 @@ def _open(url: str, connections: int) -> Database:
     if parsed.drivername == "sqlite":
         return _open_sqlite(parsed)
     engine = _postgres_engine(url, connections)
-    return Database(engine, engine, None)
+    return Database(engine, engine, place=_place(parsed))
+
+
+def _place(url: URL) -> str:
+    """Return where the URL leads, as an operator looks for it; nothing of user and password."""
+    at = f" at {url.host}:{url.port or 5432}" if url.host else ""
+    return f"PostgreSQL{at} (RINGHOOK_STORE_URL)"
 
 
 def _open_sqlite(url: URL) -> Database:
     path = Path(str(url.database))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.touch(mode=0o600)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(mode=0o600)
+    except OSError as error:
+        raise Misconfigured(f"RINGHOOK_STORE_URL: {path.absolute()} cannot be made or opened: {error.strerror}") from error
     return Database(_sqlite_engine(url, "BEGIN IMMEDIATE", 1), _sqlite_engine(url, "BEGIN", READERS), asyncio.Lock())
 
 

@@ -271,3 +271,10 @@ def test_trouble_on_the_way_is_unavailable_and_ours_stays_ours() -> None:
     assert isinstance(translated(TimeoutError()), StoreUnavailable)
     assert translated(Rejected()) is None
     assert translated(ValueError()) is None
+
+
+async def test_a_store_in_a_folder_that_cannot_be_made_is_a_matter_of_configuration(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    words = f"^RINGHOOK_STORE_URL: {tmp_path}/file/store.db cannot be made or opened: File exists$"
+    with pytest.raises(Misconfigured, match=words):
+        await connect(f"sqlite:///{tmp_path}/file/store.db").__aenter__()

@@ -63,17 +63,21 @@ def _opened(place: Place) -> int:
         os.close(os.open(place.path, os.O_RDWR | os.O_CREAT, 0o600))  # WAL and index inherit its mode: bodies are private
         return os.open(place.beside(".lock"), os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
-        raise Misconfigured(f"RINGHOOK_BUS_URL: {place.path} cannot be made or opened: {error}") from error
+        raise Misconfigured(f"RINGHOOK_BUS_URL: {place.path.absolute()} cannot be made or opened: {error.strerror}") from error
 
 
 def _lock(handle: int, place: Place) -> None:
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        owner = os.pread(handle, 32, 0).decode("ascii", "replace").strip() or "unknown"
-        raise Misconfigured(
-            f"{place.path} is in use by process {owner}: stop that one (kill {owner}), or give this one another "
-            "RINGHOOK_BUS_URL; several processes share a Kafka bus"
-        ) from error
+        raise Misconfigured(_taken(place.path.absolute(), os.pread(handle, 32, 0).decode("ascii", "replace").strip())) from error
     os.ftruncate(handle, 0)
     os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+
+
+def _taken(path: Path, owner: str) -> str:
+    stop = f"stop that one (kill {owner})" if owner.isdigit() else "stop that one"  # it may not have written its id yet
+    return (
+        f"{path} is in use by process {owner or 'unknown'}: {stop}, or give this one another file by RINGHOOK_BUS_URL; "
+        "several processes share a Kafka bus"
+    )

@@ -80,6 +80,21 @@ async def test_a_second_bus_in_the_same_process_is_refused_too(opened: Open) -> 
             await opened().__aenter__()
 
 
+async def test_a_file_in_use_is_named_by_its_full_path_whatever_the_url_says(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(path.parent)
+    async with connect("sqlite:///var/bus.db", namespace="test", topics=()):
+        words = f"{path.parent}/var/bus.db is in use by process {os.getpid()}: stop that one (kill {os.getpid()})"
+        with pytest.raises(Misconfigured, match=f"^{re.escape(words)}"):
+            await connect("sqlite:///var/bus.db", namespace="test", topics=()).__aenter__()
+
+
+async def test_an_owner_that_has_not_written_its_id_yet_is_not_to_be_killed_by_that(opened: Open, path: Path) -> None:
+    async with opened():
+        path.with_name("bus.db.lock").write_text("")
+        with pytest.raises(Misconfigured, match="in use by process unknown: stop that one, or"):
+            await opened().__aenter__()
+
+
 async def test_only_its_owner_may_read_the_files(opened: Open, path: Path) -> None:
     async with opened():
         files = list(path.parent.glob("bus.db*"))
@@ -110,7 +125,7 @@ def content(path: Path) -> bytes:
 
 
 async def test_a_folder_that_cannot_be_made_is_a_matter_of_configuration(notes: Path) -> None:
-    with pytest.raises(Misconfigured, match="RINGHOOK_BUS_URL"):
+    with pytest.raises(Misconfigured, match=f"^RINGHOOK_BUS_URL: {notes}/bus.db cannot be made or opened: File exists$"):
         await connect(f"sqlite:///{notes}/bus.db", namespace="test", topics=()).__aenter__()
 
 
