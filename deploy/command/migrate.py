@@ -26,4 +26,4 @@ async def _migrate(common: Common) -> None:
         with engines.refusals():
             await engines.migrate(common)
     except StoreUnavailable as error:
-        raise Misconfigured(f"the store at RINGHOOK_STORE_URL cannot be migrated now: {error}") from error
+        raise Misconfigured(f"{error}. Run `ringhook migrate` again once that is mended") from error

@@ -52,7 +52,7 @@ def unbound(error: OSError) -> str:
 def _verdict(error: OSError) -> str:
     numbers = [error.errno] if error.errno else [int(found) for found in _NUMBERS.findall(str(error))]
     said = dict.fromkeys(_SAID.get(number) or _spelt(number) for number in numbers)
-    return ", ".join(said) or error.strerror or type(error).__name__
+    return ", ".join(said) or str(error) or type(error).__name__
 
 
 def _spelt(number: int) -> str:

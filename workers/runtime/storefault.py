@@ -9,6 +9,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from schemas.errors import RinghookError, Unavailable
+from schemas.findings.reach import obstacle
 from workers.runtime.supervise import Fatal
 
 
@@ -49,6 +50,13 @@ _AGAIN: Final = {
 # not available, operator intervention (also statement_timeout), system error; read-only after a failover; idle transaction ended
 _AGAIN_CLASSES: Final = ("08", "40", "53", "55P03", "57", "58", "25006", "25P03", "25P04")
 
+# what an operator can act on, of those
+_SAYS: Final = {
+    "57P03": "PostgreSQL is starting up, or does not let anybody in just now",
+    "53300": "PostgreSQL has no connection left for us: raise max_connections, or run fewer copies",
+    "25006": "PostgreSQL is read-only, as a standby is: RINGHOOK_STORE_URL must lead to the primary",
+}
+
 # invalid authorization, no such database, privileges lacking: words of ours, since the server's may name users and hosts
 _REFUSED: Final = {
     "28": "PostgreSQL refuses the user or password of RINGHOOK_STORE_URL",
@@ -57,26 +65,26 @@ _REFUSED: Final = {
 }
 
 
-def translated(error: BaseException) -> RinghookError | None:
-    """Return what this error means for us, or None if it is not the store's trouble (a bug, or ours already)."""
+def translated(error: BaseException, place: str = "the store") -> RinghookError | None:
+    """Return what this error of the store at `place` means for us, or None if it is not its trouble (a bug, or ours already)."""
     if isinstance(error, RinghookError):
         return None
     if isinstance(error, PoolTimeout | TimeoutError):
-        return StoreUnavailable("the store did not answer in time")
+        return StoreUnavailable(f"{place} did not answer in time")
     if isinstance(error, OSError):
-        return StoreUnavailable(f"the store cannot be reached: {error.strerror or type(error).__name__}")
+        return StoreUnavailable(f"{place} cannot be reached: {obstacle(error)}")
     if isinstance(error, DBAPIError):
         return _driver(error.orig, lost=error.connection_invalidated)
     return _driver(error, lost=False)
 
 
 @contextmanager
-def translating() -> Iterator[None]:
+def translating(place: str) -> Iterator[None]:
     """Let the store's failures leave the block as ours, and everything else as it is."""
     try:
         yield
     except Exception as error:
-        fault = translated(error)
+        fault = translated(error, place)
         if fault is None:
             raise
         raise fault from error
@@ -88,8 +96,11 @@ def _driver(error: BaseException | None, *, lost: bool) -> RinghookError | None:
     state = getattr(error, "sqlstate", None) or ""
     if refused := next((words for start, words in _REFUSED.items() if state.startswith(start)), None):
         return StoreRefused(f"{refused} ({state})")
+    cause = getattr(error, "__cause__", None)
+    if type(cause).__name__ == "ClientConfigurationError":  # asyncpg's own; imported only where PostgreSQL is in use
+        return StoreRefused(f"RINGHOOK_STORE_URL cannot be used: {cause}")
     if lost or state.startswith(_AGAIN_CLASSES):
-        return StoreUnavailable(f"the store asked for another try ({state or 'connection lost'})")
+        return StoreUnavailable(f"{_SAYS.get(state, 'the store asked for another try')} ({state or 'connection lost'})")
     return None
 
 

@@ -9,9 +9,7 @@ import pytest
 from schemas.findings.reach import obstacle, unbound
 
 MANY = "Multiple exceptions: [Errno 111] Connect call failed ('::1', 9, 0, 0), [Errno 111] Connect call failed ('127.0.0.1', 9)"
-MIXED = (
-    "Multiple exceptions: [Errno 101] Connect call failed ('::1', 9), [Errno 111] Connect call failed ('192.0.2.1', 9)"
-)
+MIXED = "Multiple exceptions: [Errno 101] Connect call failed ('::1', 9), [Errno 111] Connect call failed ('192.0.2.1', 9)"
 
 
 def certificate(words: str) -> ssl.SSLCertVerificationError:
@@ -35,7 +33,8 @@ def certificate(words: str) -> ssl.SSLCertVerificationError:
         (certificate("self-signed certificate"), "its certificate is not accepted (self-signed certificate)"),
         (ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] wrong version number"), "does not speak TLS as asked"),
         (PermissionError(errno.EACCES, "Connect call failed"), "permission denied"),
-        (OSError("odd"), "OSError"),
+        (ConnectionError('PostgreSQL server at "db:5432" rejected SSL upgrade'), "rejected SSL upgrade"),
+        (ConnectionError(), "ConnectionError"),
     ],
 )
 def test_the_systems_verdict_in_words(error: Exception, words: str) -> None:
