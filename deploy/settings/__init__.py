@@ -1,18 +1,21 @@
 """The configuration as each part needs it, read from named values and `ringhook.toml`; everything wrong is told together."""
 
 from collections.abc import Collection, Mapping
+from math import inf
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from deploy.settings import cross, lists, names, parts
+from deploy.settings.document import Document, load
 from deploy.settings.problems import Problems
 from deploy.settings.schema import RinghookToml
 from deploy.settings.source import Reader, gather
-from deploy.settings.toml import Document, load, unknown_tables
+from deploy.settings.toml import unknown_tables
 from deploy.settings.values import path
 from ingress.settings import Token
+from schemas.errors import Misconfigured
 from workers.runtime.sealing import Keyring
 
 Part = str
@@ -24,6 +27,7 @@ PARTS: Final[Mapping[str, Collection[Part]]] = {
     "admin": ("admin",),
     "up": ("edge", "vault", "dispatch", "services", "admin"),
 }
+FILE: Final = "ringhook.toml"
 TABLES: Final = RinghookToml.__struct_fields__
 
 
@@ -51,20 +55,31 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 def read(role: str, environment: Mapping[str, str], directory: Path) -> Settings:
     """Return what the role needs, or raise Misconfigured with every problem, each with its place."""
     problems = Problems()
-    values = gather(environment, directory, problems)
-    reader = Reader(values, directory, problems)
-    document = load(directory / reader.default("RINGHOOK_CONFIG", path, "ringhook.toml"), problems)
+    _demand_something(environment, directory)
+    given = gather(environment, directory, problems)
+    reader = Reader(given, directory, problems)
+    file = reader.default("RINGHOOK_CONFIG", path, FILE)
+    document = load(directory / file, file, problems, expected=reader.sound("RINGHOOK_CONFIG"))
     unknown_tables(document, TABLES, problems)
-    names.unknown(values, document, problems)
+    names.unknown(given, document, problems)
     found = _read(role, reader, document)
     cross.check(reader, found.common, found.edge, found.vault)
     problems.end()
     return found
 
 
+def _demand_something(environment: Mapping[str, str], directory: Path) -> None:
+    """Spare whoever stands in another folder a list of everything that is not here."""
+    named = any(name.startswith(names.PREFIX) for name in environment)
+    if not named and not any((directory / file).exists() for file in (".env", FILE)):
+        words = f"neither .env nor {FILE}: `ringhook init` writes both, -C names another folder"
+        raise Misconfigured(f"There is no configuration in {directory.absolute()}, {words}")
+
+
 def _read(role: str, reader: Reader, document: Document) -> Settings:
     wanted, common = PARTS[role], parts.read_common(reader)
-    destinations = lists.read_destinations(document, reader.problems, common.session_s)
+    session_s = common.session_s if reader.sound("RINGHOOK_BUS_URL") else inf  # nothing is known of a bus whose URL is wrong
+    destinations = lists.read_destinations(document, reader.problems, session_s)
     return Settings(
         role=role,
         common=common,
@@ -72,7 +87,7 @@ def _read(role: str, reader: Reader, document: Document) -> Settings:
         edge=parts.read_edge(reader, lists.read_signin(reader, document)) if "edge" in wanted else None,
         vault=parts.read_vault(reader) if "vault" in wanted else None,
         dispatch="dispatch" in wanted,
-        services=lists.read_services(reader, document, common.session_s) if "services" in wanted else None,
+        services=lists.read_services(reader, document, session_s) if "services" in wanted else None,
         admin=_read_admin(reader, document) if "admin" in wanted else None,
     )
 

@@ -56,7 +56,7 @@ def _half_an_app(reader: Reader) -> Iterator[Finding]:
     names = [name + APPS["next"] for name in CREDENTIALS]
     given = [name for name in names if reader.has(name)]
     for name in names if given else ():
-        if name not in given:
+        if not (reader.has(name) or reader.hidden(name)):
             yield (*given,), f"{' and '.join(given)} without {name}: a second app needs all three"
 
 

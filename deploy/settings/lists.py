@@ -8,9 +8,11 @@ from typing import Final, Literal
 import msgspec
 
 from deploy.settings import values
+from deploy.settings.document import Document
 from deploy.settings.problems import Problems
 from deploy.settings.source import Reader
-from deploy.settings.toml import Document, Kind, Table, entries, table, tables, unlike
+from deploy.settings.toml import Kind, Table, entries, table, tables, unlike
+from ingress.link.signin.handoff import usable
 from ingress.settings import Dev, Handoff, Token
 from ingress.settings import SignIn as SignInSettings
 from workers.deliver.destinations import Destination, problems
@@ -63,11 +65,14 @@ def read_tokens(document: Document, found: Problems) -> tuple[Token, ...]:
 def read_signin(reader: Reader, document: Document) -> SignInSettings:
     """Read how users prove who they are (ingress)."""
     given, entry = table(document, "signin", SIGNIN, reader.problems)
-    if "signin" not in document.data:
+    if "signin" not in document.data and document.whole:
         words = '[signin] is missing: kind = "dev" for a first day, "handoff" for your own login page'
         reader.problems.add(document.name, words)
-    if given is not None and given.kind == "handoff":
-        return Handoff(given.login_url or "")
+    login = entry.text("login_url") or ""
+    for words in _judge("login_url", values.page, login) if login else ():  # whatever `kind` is
+        reader.problems.add(entry.where("login_url"), words)
+    if entry.text("kind") == "handoff":
+        return Handoff(login)
     passcode = _named(reader, entry, "passcode_env", None, values.secret)
     return Dev(passcode or _NOWHERE, given.partner_user if given else "")
 
@@ -98,19 +103,19 @@ def _named(
             return None
     if not (variable := entry.text(variable_key)):
         return None
-    if not reader.has(variable):
-        what = f"{variable_key}: the variable named here is neither in the environment nor in .env"
-        reader.problems.add(entry.where(variable_key), what)
+    where = entry.where(variable_key)
+    absent = (where, f"{variable_key}: the variable named here is neither in the environment nor in .env")
+    reader.need(variable, absent, f"{variable_key} in {where} names it")
     return reader.optional(variable, parse)
 
 
 def _judge_signin(given: SignIn) -> Iterator[str]:
     if given.kind == "dev" and not given.passcode_env:
-        yield "passcode_env: name the variable that holds the passcode"
+        yield "passcode_env: is missing: name the variable that holds the passcode"
     if given.kind == "handoff" and not given.login_url:
-        yield "login_url: the page of yours that signs users in"
-    elif given.login_url:
-        yield from _judge("login_url", values.page, given.login_url)
+        yield "login_url: is missing: the page of yours that signs users in"
+    if not usable(given.partner_user):
+        yield "partner_user: must be 1 to 256 printable characters"
 
 
 def _judge(key: str, parse: Callable[[str], object], text: str) -> Iterator[str]:

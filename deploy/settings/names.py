@@ -1,12 +1,14 @@
-"""The names that mean something in `.env`: whoever misspells one must hear of it."""
+"""The names that mean something in `.env` and the environment: whoever misspells one must hear of it."""
 
+import re
 from collections.abc import Collection, Iterator, Mapping
 from difflib import get_close_matches
 from typing import Final
 
+from deploy.settings.document import Document
 from deploy.settings.problems import Problems
-from deploy.settings.text import Value
-from deploy.settings.toml import Document, entries
+from deploy.settings.source import ENVIRONMENT, Given
+from deploy.settings.toml import entries
 
 PREFIX: Final = "RINGHOOK_"
 _OF_AN_APP: Final = ("RING_CLIENT_ID", "RING_CLIENT_SECRET", "RING_HMAC_KEY", "EXCHANGE_SECRET")
@@ -38,15 +40,29 @@ _OTHERS: Final = (
 KNOWN: Final = frozenset(
     PREFIX + name for name in (*_OF_AN_APP, *(f"{name}_NEXT" for name in _OF_AN_APP), *_OTHERS)
 )  # each also as …_FILE
+_LINK: Final = re.compile(r"(_SERVICE_HOST|_SERVICE_PORT(_[A-Z0-9_]+)?|_PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)$")
+_LINK_URL: Final = re.compile(r"(tcp|udp|sctp)://")
 
 
-def unknown(values: Mapping[str, Value], document: Document, problems: Problems) -> None:
-    """Note names of `.env` that begin like ours and mean nothing; the environment may hold what others put there."""
+def unknown(given: Given, document: Document, problems: Problems) -> None:
+    """Note names that begin like ours and mean nothing, in `.env` and in the environment."""
     known = KNOWN | set(_mentioned(document))
-    for name, value in values.items():
+    places = {**given.empty, **{name: value.where for name, value in given.values.items()}}
+    for name, where in places.items():
         bare = name.removesuffix("_FILE")
-        if name.startswith(PREFIX) and value.where != "environment" and bare not in known:
-            problems.add(value.where, f"{name} is not known{_nearest(bare, known)}")
+        meant = bool({name, bare} & known) or document.may_mention(bare)
+        if name.startswith(PREFIX) and not meant and not (where == ENVIRONMENT and _linked(name, given)):
+            problems.add(where, f"{name} is not a name that ringhook knows{_nearest(name, bare, known)}")
+
+
+def _linked(name: str, given: Given) -> bool:
+    """Say whether Kubernetes set this for a service called ringhook or ringhook-…: nobody here chose it, nobody can mend it.
+
+    Source: kubernetes.io/docs/concepts/services-networking/service, "Environment variables".
+    """
+    value = given.values.get(name)
+    url = name.endswith("_PORT") and value is not None and _LINK_URL.match(value.text)
+    return bool(url or _LINK.search(name))
 
 
 def _mentioned(document: Document) -> Iterator[str]:
@@ -58,6 +74,8 @@ def _mentioned(document: Document) -> Iterator[str]:
                 yield from (str(value) for key, value in data.items() if "_env" in key)
 
 
-def _nearest(name: str, known: Collection[str]) -> str:
-    found = get_close_matches(name, sorted(known), n=1, cutoff=0.75)
-    return f"; {found[0]} is meant, perhaps" if found else ""
+def _nearest(name: str, bare: str, known: Collection[str]) -> str:
+    """Return a question about the known name most like this one; what all have in common makes none alike."""
+    rest = {each.removeprefix(PREFIX): each for each in sorted(known)}
+    found = get_close_matches(bare.removeprefix(PREFIX), rest, n=1, cutoff=0.65)
+    return f"; did you mean {rest[found[0]]}{name.removeprefix(bare)}?" if found else ""

@@ -1,15 +1,8 @@
-"""Texts of files: `.env` line by line, and why a file gives none."""
+"""Texts of files, and why a file gives none."""
 
-import re
 from pathlib import Path
-from typing import Final
 
 import msgspec
-
-from deploy.settings.problems import Problems
-
-_LINE: Final = re.compile(r"^\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*?)\s*$")
-_QUOTES: Final = ("'", '"')
 
 
 class Value(msgspec.Struct, frozen=True):
@@ -19,47 +12,30 @@ class Value(msgspec.Struct, frozen=True):
     where: str
 
 
+class Unread(ValueError):
+    """A file that gives no text, in words that show nothing of it; `line` is the first that fails, where one does."""
+
+    def __init__(self, words: str, line: int | None = None) -> None:
+        super().__init__(words)
+        self.line = line
+
+
 def read(path: Path) -> str:
-    """Return the text of a file; FileNotFoundError, or ValueError in words that show nothing of it."""
+    """Return the text of a file, its lines ended by a line feed each; FileNotFoundError or Unread where there is none."""
     try:
-        return path.read_text(encoding="utf-8-sig")  # Windows' editors begin with a mark
+        data = path.read_bytes()
     except FileNotFoundError:
         raise
     except OSError as error:
-        raise ValueError(f"cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError:
-        raise ValueError("is not UTF-8 text") from None
+        raise Unread(f"cannot be read: {error.strerror}") from error
+    try:
+        text = data.decode("utf-8-sig")  # Windows' editors begin with a mark
+    except UnicodeDecodeError as error:
+        before = bytes(error.object[: error.start])
+        raise Unread("is not UTF-8 text: save it as UTF-8", before.count(b"\n") + 1) from None
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def dotenv(text: str, name: str, problems: Problems) -> dict[str, Value]:
-    """Return the `NAME=value` lines of a `.env` file; quotes around a value are taken off, an empty value is none.
-
-    Noted are lines that are none, names that stand twice, and quotes that stand alone.
-    """
-    values, seen = dict[str, Value](), dict[str, int]()
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip() or line.lstrip().startswith("#"):
-            continue
-        where = f"{name}:{number}"
-        if (found := _LINE.match(line)) is None:
-            problems.add(where, "is not NAME=value (a comment begins with #)")
-            continue
-        if (first := seen.setdefault(found[1], number)) != number:
-            problems.add(where, f"{found[1]} stands here a second time, first in line {first}: keep one")
-        try:
-            if value := unquoted(found[2]):
-                values[found[1]] = Value(value, where)
-        except ValueError as error:
-            problems.add(where, f"{found[1]}: {error}")
-    return values
-
-
-def unquoted(text: str) -> str:
-    """Return a value without the quotes around it, or raise ValueError in words that show nothing of it."""
-    if not text.startswith(_QUOTES) and not text.endswith(_QUOTES):
-        if " #" in text:
-            raise ValueError("a comment needs a line of its own (or the whole value stands between quotes)")
-        return text
-    if len(text) == 1 or text[0] != text[-1]:
-        raise ValueError("a quote stands alone: put the whole value between two of one kind, or none")
-    return text[1:-1]
+def place(name: str, line: int | None) -> str:
+    """Return `file:line`, or the file where no line is known."""
+    return f"{name}:{line}" if line else name

@@ -1,64 +1,16 @@
-"""`ringhook.toml` into structs: every unknown key, missing key, wrong type and senseless value at once, each with its line."""
+"""Tables of `ringhook.toml` into structs: every unknown key, missing key, wrong type and senseless value, each with its line."""
 
-import re
-import tomllib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Any, Final, Generic, Literal, TypeVar, get_args, get_origin
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Generic, TypeVar
 
 import msgspec
 from msgspec.structs import fields
 
+from deploy.settings.document import Document
+from deploy.settings.kinds import misfits
 from deploy.settings.problems import Problems
-from deploy.settings.text import read
 
 S = TypeVar("S", bound=msgspec.Struct)
-_HEADER: Final = re.compile(r"^\s*\[(\[?)\s*([A-Za-z0-9_.\-]+)\s*\]")
-_KEY: Final = re.compile(r"^\s*([A-Za-z0-9_\-]+)\s*=")
-_AT: Final = re.compile(r" \(at line (\d+), column \d+\)$")
-
-
-class Document:
-    """A parsed file that knows on which line each table and key stands."""
-
-    def __init__(self, text: str, name: str) -> None:
-        self.name = name
-        self.data: dict[str, Any] = tomllib.loads(text)
-        self._lines = _positions(text)
-
-    def where(self, table: str, index: int = 0, key: str | None = None) -> str:
-        """Return `file:line` of a key, else of its table, else the file."""
-        line = self._lines.get((table, index, key)) or self._lines.get((table, index, None))
-        return f"{self.name}:{line}" if line else self.name
-
-
-def _positions(text: str) -> dict[tuple[str, int, str | None], int]:
-    """Return the line of each (table, its index among tables of that name, key)."""
-    lines: dict[tuple[str, int, str | None], int] = {}
-    table, index, seen = "", 0, dict[str, int]()
-    for number, line in enumerate(text.splitlines(), start=1):
-        if header := _HEADER.match(line):
-            table = header[2]
-            index = seen.get(table, -1) + 1 if header[1] else 0
-            seen[table] = index
-            lines[table, index, None] = number
-        elif key := _KEY.match(line):
-            lines.setdefault((table, index, key[1]), number)
-    return lines
-
-
-def load(path: Path, problems: Problems) -> Document:
-    """Read the file; one that is not there, or no TOML, is a problem and counts as empty."""
-    try:
-        return Document(read(path), path.name)
-    except FileNotFoundError:
-        problems.add(path.name, "is not there; `ringhook init` writes one")
-    except tomllib.TOMLDecodeError as error:
-        line = _AT.search(str(error))
-        problems.add(f"{path.name}:{line[1]}" if line else path.name, f"is not TOML: {error}")
-    except ValueError as error:
-        problems.add(path.name, str(error))
-    return Document("", path.name)
 
 
 def _nothing(_value: object) -> Iterable[str]:
@@ -92,6 +44,9 @@ def entries(document: Document, name: str) -> list["Table"]:
 
 def table(document: Document, name: str, kind: Kind[S], problems: Problems) -> tuple[S | None, "Table"]:
     """Return `[name]` as a struct, None where it is missing or wrong, and the table itself."""
+    if isinstance(document.data.get(name), list):
+        problems.add(document.where(name), f"write [{name}], with one bracket: there is only one")
+        return None, Table(document, name, 0, {})
     entry = Table(document, name, 0, document.data.get(name, {}))
     return entry.build(kind, problems) if name in document.data else None, entry
 
@@ -108,9 +63,7 @@ def unlike(document: Document, name: str, key: str, problems: Problems) -> None:
 def unknown_tables(document: Document, known: Sequence[str], problems: Problems) -> None:
     """Note every top-level name that means nothing here."""
     for name in document.data.keys() - set(known):
-        as_table = document.where(name)
-        where = document.where("", 0, name) if as_table == document.name else as_table
-        problems.add(where, f"{name} is not known here; known are {', '.join(known)}")
+        problems.add(document.where(name), f"{name} is not known here; known are {', '.join(known)}")
 
 
 class Table(msgspec.Struct, frozen=True):
@@ -125,6 +78,11 @@ class Table(msgspec.Struct, frozen=True):
         """Return `file:line` of a key, or of the table."""
         return self.document.where(self.name, self.index, key)
 
+    @property
+    def title(self) -> str:
+        """Return the name in the brackets that it is written with."""
+        return f"[[{self.name}]]" if isinstance(self.document.data.get(self.name), list) else f"[{self.name}]"
+
     def text(self, key: str) -> str | None:
         """Return what stands under `key`, if that is a text."""
         value = self.data.get(key) if isinstance(self.data, Mapping) else None
@@ -133,11 +91,11 @@ class Table(msgspec.Struct, frozen=True):
     def build(self, kind: Kind[S], problems: Problems) -> S | None:
         """Return the table as a struct, or None where that is not possible, after noting everything that is wrong with it."""
         if not isinstance(self.data, Mapping):
-            problems.add(self.where(), f"{self.name} is not a table")
+            problems.add(self.where(), f"{self.name} must be a table: {self.title} on a line of its own, then name = value")
             return None
         known = [field.encode_name for field in fields(kind.struct)]
         for key in self.data.keys() - set(known):
-            problems.add(self.where(key), f"{key} is not known in [{self.name}]; known are {', '.join(known)}")
+            problems.add(self.where(key), f"{key} is not known in {self.title}; known are {', '.join(known)}")
         wrong = self._wrong(kind.struct, problems)
         value = _sketch(self.data, kind, wrong)
         for words in kind.judge(value) if value is not None else ():
@@ -150,9 +108,9 @@ class Table(msgspec.Struct, frozen=True):
         for field in fields(struct):
             key = field.encode_name
             if key in self.data:
-                found = [(self.where(key), f"{key}: {words}") for words in _misfits(self.data[key], field.type)]
+                found = [(self.where(key), f"{key}: {words}") for words in misfits(self.data[key], field.type)]
             else:
-                found = [(self.where(), f"[{self.name}] needs {key}")] if field.required else []
+                found = [(self.where(), f"{key}: is missing in this {self.title}")] if field.required else []
             for where, words in found:
                 wrong.add(key)
                 problems.add(where, words)
@@ -172,16 +130,3 @@ def _sketch(data: Mapping[str, Any], kind: Kind[S], wrong: set[str]) -> S | None
     if any(field.required and key not in given for key, field in known.items()):
         return None
     return msgspec.convert(given, kind.struct)
-
-
-def _misfits(value: object, wanted: Any) -> Iterator[str]:  # noqa: ANN401 - a type expression has no type
-    """Yield why a value is not of this type; of a list each item by itself."""
-    if get_origin(wanted) is tuple and isinstance(value, list):
-        for number, item in enumerate(value, start=1):
-            yield from (f"item {number}: {words}" for words in _misfits(item, get_args(wanted)[0]))
-        return
-    try:
-        msgspec.convert(value, wanted)
-    except msgspec.ValidationError as error:
-        known = f"; known are {', '.join(get_args(wanted))}" if get_origin(wanted) is Literal else ""
-        yield f"{error}{known}"

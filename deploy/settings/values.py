@@ -7,6 +7,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from ingress.proxies import Proxies
 from ingress.settings import Limits
+from schemas.errors import Misconfigured
 from workers.bus.kafka.url import parse as kafka_address
 from workers.bus.sqlite.place import parse as sqlite_place
 from workers.deliver.sign import key
@@ -16,11 +17,16 @@ from workers.runtime.secrets import Secret
 _PATH_PART: Final = re.compile(r"[A-Za-z0-9_.~-]{16,200}")
 
 
-def secret(text: str) -> Secret:
-    """Return the text as a Secret; white space around a pasted key is refused, since it never belongs to it."""
+def plain(text: str) -> str:
+    """Return a pasted text; white space around it is refused, since it never belongs to it."""
     if text != text.strip():
         raise ValueError("has white space or a line end around it: paste the value alone")
-    return Secret(text)
+    return text
+
+
+def secret(text: str) -> Secret:
+    """Return a pasted text as a Secret."""
+    return Secret(plain(text))
 
 
 def signing_secret(text: str) -> Secret:
@@ -130,7 +136,10 @@ def level(text: str) -> str:
 def networks(text: str) -> tuple[str, ...]:
     """Return the networks of a comma-separated list."""
     found = tuple(part.strip() for part in text.split(",") if part.strip())
-    Proxies(found)
+    try:
+        Proxies(found)
+    except Misconfigured:
+        raise ValueError("must be a network like 10.0.0.0/8, or several with commas between them") from None
     return found
 
 

@@ -78,8 +78,8 @@ async def test_everything_wrong_with_a_configuration_is_one_message_and_exit_cod
     code, said = await ringhook("up", cwd=tmp_path, RINGHOOK_INGRESS_DEADLINE_S="4", RINGHOOK_RING_HMAC_KEY="canary \n")
     assert code == 2
     for expected in (
-        "missing: RINGHOOK_RING_CLIENT_ID",
-        "missing: RINGHOOK_PUBLIC_URL",
+        ".env:5: RINGHOOK_RING_CLIENT_ID is empty",
+        ".env:11: RINGHOOK_PUBLIC_URL is empty",
         "ringhook.toml:2: kind",
         "ringhook.toml:7: colour is not known",
         "RINGHOOK_INGRESS_DEADLINE_S: the ingress deadline must be above 0 and under 4 s",

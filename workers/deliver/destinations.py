@@ -2,13 +2,15 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_network
+from math import inf
 from typing import Any, Final, Literal
 from urllib.parse import SplitResult, urlsplit
 
 import msgspec
+from yarl import URL
 
-from workers.deliver.guard import Network, misspelt, permitted
+from workers.deliver.guard import Network, misspelt, permitted, standing
 
 MARGIN_S: Final = 5.0  # a request and this much more end before a silent member is put out of its group
 SESSION_S: Final = 20.0  # the bus's session and rebalance timeouts, as it has them by default
@@ -42,18 +44,18 @@ class Destination(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 def problems(destination: Destination, *, session_s: float = SESSION_S) -> Sequence[str]:
     """Return everything that is wrong with a destination, each as `key: words` or `key, key: words`.
 
-    `session_s` is the bus's session timeout.
+    `session_s` is the bus's session timeout, infinite where it is not known.
     """
     return [*_names(destination), *_url(destination), *_networks(destination), *_numbers(destination, session_s)]
 
 
 def _names(destination: Destination) -> Iterator[str]:
     if not _NAME.fullmatch(destination.name):
-        yield "name: 1 to 40 lower-case letters, digits and hyphens, not a hyphen first (topics are named after it)"
+        yield "name: must be 1 to 40 lower-case letters, digits and hyphens, not a hyphen first (topics are named after it)"
     if destination.secret_env and destination.secret_file:
         yield "secret_env, secret_file: say one of them"
     if not (destination.secret_env or destination.secret_file):
-        yield "secret_env, secret_file: name the variable that holds the signing secret (or secret_file its file)"
+        yield "secret_env, secret_file: one is missing: name the variable that holds the signing secret (or secret_file its file)"
     if destination.secret_env_next and destination.secret_file_next:
         yield "secret_env_next, secret_file_next: say one of them"
     if destination.filter is not None:
@@ -61,21 +63,21 @@ def _names(destination: Destination) -> Iterator[str]:
 
 
 def _url(destination: Destination) -> Iterator[str]:
-    url = _split(destination.url)
+    url, host = _split(destination.url), _host(destination.url)
     schemes = ("https", "http") if destination.allow_http else ("https",)
-    if url is None or url.hostname is None:
+    if url is None or host is None:
         yield "url: is not an address like https://service.example.com/ring"
         return
     if url.scheme not in schemes:
-        yield "url: must begin with https:// (allow_http = true permits http inside your own network)"
+        yield "url, allow_http: must begin with https:// (allow_http = true permits http inside your own network)"
     if url.username is not None or url.password is not None:
         yield "url: holds a user or password; deliveries are signed instead"
     if url.fragment:
         yield "url: has a #fragment, which is never sent"
-    if misspelt(url.hostname):
+    if misspelt(host):
         yield "url: holds an address that is not written as four numbers (127.0.0.1): write it so, or use a name"
-    elif not _permitted(url.hostname, destination):
-        yield "url: is an address inside a network; allow_networks names those that may be reached"
+    elif not _permitted(host, destination):
+        yield "url, allow_networks: leads into a network or this machine: closed, unless allow_networks names it, as 127.0.0.0/8"
 
 
 def _split(url: str) -> SplitResult | None:
@@ -88,25 +90,42 @@ def _split(url: str) -> SplitResult | None:
     return parts if sound else None
 
 
-def _permitted(host: str, destination: Destination) -> bool:
-    """Say whether a literal host may be reached; names are judged when they are resolved."""
+def _host(url: str) -> str | None:
+    """Return the host as the client will take it: digits and dots of other scripts are plain ones then."""
     try:
-        ip_address(host.partition("%")[0])
-        return permitted(host, destination.networks)
+        return URL(url).host
     except ValueError:
+        return None
+
+
+def _permitted(host: str, destination: Destination) -> bool:
+    """Say whether a host that needs no resolving may be reached; the guard judges all others when they are resolved."""
+    addresses = standing(host)
+    try:
+        return not addresses or any(permitted(address, destination.networks) for address in addresses)
+    except ValueError:  # of a network, which is told by itself
         return True
 
 
 def _networks(destination: Destination) -> Iterator[str]:
-    for text in destination.allow_networks:
+    for number, text in enumerate(destination.allow_networks, start=1):
         try:
             ip_network(text)
-        except ValueError as error:
-            yield f"allow_networks: {error}"
+        except ValueError:
+            yield f"allow_networks: item {number} {_network_meant(text)}"
+
+
+def _network_meant(text: str) -> str:
+    try:
+        return f"is an address and a network in one: write {ip_network(text, strict=False)}"
+    except ValueError:
+        return "is not a network like 10.0.0.0/8"
 
 
 def _numbers(destination: Destination, session_s: float) -> Iterator[str]:
     if not 1 <= destination.concurrency <= CONCURRENCY_LIMIT:
-        yield f"concurrency: between 1 and {CONCURRENCY_LIMIT}"
-    if not 0.1 <= destination.timeout_s < session_s - MARGIN_S:  # noqa: PLR2004 -- below, nothing ever answers
-        yield f"timeout_s: at least 0.1 and less than {session_s - MARGIN_S:g}, so that a request ends before its lane moves away"
+        yield f"concurrency: must be between 1 and {CONCURRENCY_LIMIT}"
+    longest = session_s - MARGIN_S
+    if not 0.1 <= destination.timeout_s < longest:  # noqa: PLR2004 -- below, nothing ever answers
+        bound = "" if longest == inf else f" and less than {longest:g}, so that a request ends before its lane moves away"
+        yield f"timeout_s: must be at least 0.1{bound}"

@@ -59,6 +59,18 @@ def misspelt(host: str) -> bool:
     return True
 
 
+def standing(host: str) -> Sequence[str]:
+    """Return the addresses that a host has everywhere: a literal itself, localhost this machine's, any other name none."""
+    name = host.rstrip(".").lower()
+    if name == "localhost" or name.endswith(".localhost"):
+        return ("127.0.0.1", "::1")
+    try:
+        ip_address(host.partition("%")[0])
+    except ValueError:
+        return ()
+    return (host,)
+
+
 def permitted(text: str, allowed: Sequence[Network]) -> bool:
     """Say whether a connection may go to this literal address: a public one, or one in a network that was allowed."""
     address = ip_address(text.partition("%")[0])

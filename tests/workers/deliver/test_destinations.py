@@ -15,6 +15,7 @@ def found(**changes: object) -> str:
 def test_a_plain_destination_has_no_problem() -> None:
     assert not found()
     assert not found(url="http://10.1.2.3:8080/x", allow_http=True, allow_networks=["10.0.0.0/8"])
+    assert not found(url="http://localhost:8080/x", allow_http=True, allow_networks=["127.0.0.0/8"])
     assert not found(url="https://[2606:4700::1111]/x")
 
 
@@ -39,6 +40,9 @@ def test_a_plain_destination_has_no_problem() -> None:
         ({"url": "https://127.0.0.1/"}, "network"),
         ({"url": "https://[::ffff:127.0.0.1]/"}, "network"),
         ({"url": "https://169.254.169.254/latest"}, "network"),
+        ({"url": "https://169。254。169。254/"}, "network"),
+        ({"url": "https://localhost/"}, "machine"),
+        ({"url": "https://a.localhost./", "allow_networks": ["10.0.0.0/8"]}, "machine"),
         ({"url": "https://127.1/"}, "four numbers"),
         ({"url": "https://2130706433/"}, "four numbers"),
         ({"url": "https://0x7f.1/", "allow_networks": ["127.0.0.0/8"]}, "four numbers"),

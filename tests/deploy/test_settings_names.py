@@ -1,0 +1,66 @@
+"""A name that begins like ours and means nothing is told, wherever it stands."""
+
+from pathlib import Path
+
+import pytest
+
+from deploy import settings
+from tests.deploy.judged import DESTINATION, SECRET, installed, told, wrong
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("RINGHOOK_BUSURL", "; did you mean RINGHOOK_BUS_URL?"),
+        ("RINGHOOK_CLIENT_ID", "; did you mean RINGHOOK_RING_CLIENT_ID?"),
+        ("RINGHOOK_HMAC_KEY_FILE", "; did you mean RINGHOOK_RING_HMAC_KEY_FILE?"),
+        ("RINGHOOK_EXCHANGE_SECRET_NEXTT", "; did you mean RINGHOOK_EXCHANGE_SECRET_NEXT?"),
+        ("RINGHOOK_STRANGE", ""),
+        ("RINGHOOK_PORT", ""),
+    ],
+)
+@pytest.mark.parametrize("value", ["8080", ""])
+def test_a_misspelt_name_is_told_in_the_environment_as_in_env(tmp_path: Path, name: str, meant: str, value: str) -> None:
+    words = f"{name} is not a name that ringhook knows{meant}"
+    assert wrong(tmp_path, f"{name}={value}\n") == [f".env:+1: {words}"]
+    installed(tmp_path)
+    assert told(tmp_path, environment={name: value}) == [f"environment: {words}"]
+
+
+LINKS = {  # of services called ringhook and ringhook-ingress
+    "RINGHOOK_SERVICE_HOST": "10.0.0.11",
+    "RINGHOOK_SERVICE_PORT": "8080",
+    "RINGHOOK_SERVICE_PORT_PUBLIC": "8080",
+    "RINGHOOK_PORT": "tcp://10.0.0.11:8080",
+    "RINGHOOK_PORT_8080_TCP": "tcp://10.0.0.11:8080",
+    "RINGHOOK_PORT_8080_TCP_PROTO": "tcp",
+    "RINGHOOK_PORT_8080_TCP_PORT": "8080",
+    "RINGHOOK_PORT_8080_TCP_ADDR": "10.0.0.11",
+    "RINGHOOK_INGRESS_SERVICE_HOST": "10.0.0.12",
+    "RINGHOOK_INGRESS_PORT": "udp://10.0.0.12:53",
+    "RINGHOOK_INGRESS_PORT_53_UDP_ADDR": "10.0.0.12",
+}
+
+
+def test_what_kubernetes_sets_for_a_service_of_our_name_stops_nothing(tmp_path: Path) -> None:
+    installed(tmp_path)
+    assert told(tmp_path, environment=LINKS) == []
+
+
+def test_the_same_names_in_env_are_somebodys_mistake(tmp_path: Path) -> None:
+    assert len(wrong(tmp_path, "".join(f"{name}={value}\n" for name, value in LINKS.items()))) == len(LINKS)
+
+
+def test_a_name_that_the_file_mentions_is_known(tmp_path: Path) -> None:
+    more = DESTINATION.replace("ALERTS", "RINGHOOK_ALERTS")
+    assert wrong(tmp_path, f"RINGHOOK_ALERTS={SECRET}\n", more) == []
+    (tmp_path / "secret").write_text(SECRET)
+    lines = (tmp_path / ".env").read_text().splitlines()[:-1]
+    (tmp_path / ".env").write_text("\n".join(lines))
+    found = settings.read("up", {"RINGHOOK_ALERTS_FILE": "secret"}, tmp_path)
+    assert found.destinations == ("alerts",)
+
+
+def test_names_of_others_are_their_own(tmp_path: Path) -> None:
+    installed(tmp_path)
+    assert told(tmp_path, environment={"MYRINGHOOK_X": "x", "ringhook_x": "x", "STRANGE": "x"}) == []
