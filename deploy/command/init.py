@@ -96,7 +96,7 @@ def next_steps(directory: Path, given: Mapping[str, str], exchange: str) -> str:
             f"       Account Link URL    {base}/ring/account-link",
             f"       Webhook URL         {base}/ring/webhook",
             f"       App Homepage URL    {base}/",
-            f"  3. cd {quote(str(directory))} && ringhook up",
+            f"  3. cd {quote(str(directory))} && ringhook config check && ringhook up",
             "  4. On a phone, signed in to the Ring account that the portal allowlisted: Ring app, Ring Appstore, your app,",
             "     choose devices, confirm.",
             '     The portal\'s own "Log in with Ring" button only allowlists a tester: it calls no URL of yours.',

@@ -1,9 +1,14 @@
 """What may stand in `[[destination]]`."""
 
+from ipaddress import IPv4Address, IPv6Address
+
 import msgspec
 import pytest
+from hypothesis import example, given
+from hypothesis.strategies import ip_addresses
 
 from workers.deliver.destinations import Destination, problems
+from workers.deliver.guard import permitted
 
 GOOD = {"name": "alerts", "url": "https://alerts.example.com/ring", "secret_env": "ALERTS_SECRET"}
 
@@ -58,6 +63,16 @@ def test_a_plain_destination_has_no_problem() -> None:
 )
 def test_what_is_wrong_is_said_in_plain_words(changes: dict[str, object], word: str) -> None:
     assert word in found(**changes)
+
+
+@given(ip_addresses())
+@example(IPv4Address("169.254.169.254"))
+@example(IPv6Address("::ffff:169.254.169.254"))
+@example(IPv6Address("fe80::1"))
+@example(IPv4Address("1.1.1.1"))
+def test_an_address_is_refused_here_just_where_the_guard_would_refuse_it(address: IPv4Address | IPv6Address) -> None:
+    url = f"https://{address}/" if address.version == 4 else f"https://[{address}]/"
+    assert ("leads into a network" in found(url=url)) is not permitted(str(address), ())
 
 
 def test_everything_wrong_is_told_at_once() -> None:
