@@ -16,13 +16,14 @@ from deploy.demo.installation import Installation
 from schemas import topics
 from tests.chaos.generator import KEY
 from workers.bus import kafka, sqlite
-from workers.bus.contract import Held, Lane, Record, Stop
+from workers.bus.contract import Lane, Record, Stop
 from workers.bus.partition import partition
 from workers.runtime.sealing import generate_code_keys, generate_key
 
 SECRET = "whsec_" + base64.b64encode(b"chaos-destination-secret-32bytes").decode()
 TOKEN = "chaos-token"
 END = b"the end"
+JUDGED = 150.0  # seconds to read everything: more than a consumer that stalls takes to be noticed and rebuilt
 KEYS = [
     next(key for n in count() if partition(key := b"%d" % n, topics.PARTITIONS) == index) for index in range(topics.PARTITIONS)
 ]
@@ -97,25 +98,29 @@ async def recorded(made: Installation) -> list[str]:
     """Return the ids on event.recorded, as a read_committed consumer of a new group sees them, lane by lane, up to now."""
     url, namespace = made.environment["RINGHOOK_BUS_URL"], made.environment.get("RINGHOOK_NAMESPACE", "ringhook")
     engine = kafka if url.startswith("kafka") else sqlite
-    found, ends, read = list[str](), list[Held](), asyncio.Event()
+    found, ended, read = dict[int, list[str]](), set[int](), asyncio.Event()
 
     async def work(lane: Lane, stop: Stop) -> None:
         await lane.open()
+        mine = found[lane.index] = []  # nothing is ever committed: a session that has to begin again reads all of it again
+        ended.discard(lane.index)
         while not stop.is_set():
-            batch = await lane.fetch(500, 5.0)
-            found.extend([(held.header("ce_id") or b"").decode() for held in batch if held.value != END])
-            ends.extend(held for held in batch if held.value == END)
-            if len(ends) == topics.PARTITIONS:
-                read.set()
+            for held in await lane.fetch(500, 5.0):
+                if held.value != END:
+                    mine.append((held.header("ce_id") or b"").decode())
+                    continue
+                ended.add(lane.index)
+                if len(ended) == topics.PARTITIONS:
+                    read.set()
 
     async with engine.connect(url, namespace=namespace, topics=topics.declared(["sink"])) as bus:
         await bus.publish([Record(topic="event.recorded", key=key, value=END) for key in KEYS])
         try:
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(JUDGED):
                 await bus.consume(["event.recorded"], f"judge-{id(found)}", work, read, atomic=False)
         except TimeoutError:
-            raise AssertionError(await stuck(url, namespace, sorted(end.index for end in ends))) from None
-    return found
+            raise AssertionError(await stuck(url, namespace, sorted(ended))) from None
+    return [name for index in sorted(found) for name in found[index]]
 
 
 async def stuck(url: str, namespace: str, ended: list[int]) -> str:

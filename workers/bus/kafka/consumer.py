@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import secrets
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 import structlog
@@ -30,10 +30,12 @@ LONG_POLL_MS: Final = 200  # a partition that is resumed waits for the poll unde
 FETCH_BYTES: Final = 1024 * 1024  # a poll; its records take five times as much once they are objects
 ANSWER: Final = 5.0  # seconds for a broker
 LEAVING: Final = 3.0  # seconds to leave the group politely
-STALLED: Final = 60.0  # seconds without a fetch although records wait
-WATCH: Final = 15.0  # seconds between looks
+STALLED: Final = 20.0  # seconds that records may wait at a position that does not move: a fetch takes 0.2
+WATCH: Final = 5.0  # seconds between looks
 UNASSIGNED: Final = 90.0  # seconds without any assignment, an empty one included
 LASTED: Final = 10.0  # seconds after which sessions count as having gone well
+
+Behind = Mapping[Place, tuple[int | None, float]]  # the position that does not move, and since when it was seen so
 
 log = structlog.get_logger()
 
@@ -168,28 +170,26 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
 
     async def _watch(self) -> None:
         """Raise Stalled when records wait and nothing is handed out, or no assignment comes."""
-        seen: dict[Place, tuple[int | None, float]] = {}
+        behind: Behind = {}
         while True:
             await asyncio.sleep(WATCH)
             now = asyncio.get_running_loop().time()
             if self._assigned is None and now - self._since > UNASSIGNED and self._sessions is None:
                 raise Stalled("no assignment")
-            seen = {
-                place: seen[place] if place in seen and seen[place][0] == position else (position, now)
-                for place, position in self._idle().items()
-            }
-            await self._check([place for place, (_, since) in seen.items() if now - since >= STALLED])
+            ends = await self._ends(list(self._idle()))
+            behind = still_behind(behind, self._idle(), ends, now)
+            if late := [place for place, (_, since) in behind.items() if now - since >= STALLED]:
+                raise Stalled(f"{len(late)} partitions have records and none is handed out")
 
     def _idle(self) -> dict[Place, int | None]:
         lanes = self._sessions.lanes.values() if self._sessions is not None else ()
         return {place: position for lane in lanes for place, position in lane.idle().items()}
 
-    async def _check(self, still: Collection[Place]) -> None:
+    async def _ends(self, places: Collection[Place]) -> Mapping[Place, int]:
+        """Return where what can be read ends; nothing while the broker does not say."""
         with contextlib.suppress(Broken, Refused):
-            ends = await group.offsets(self._wire, still, group.LATEST) if still else {}
-            now = self._idle()
-            if behind := [place for place in still if place in now and (now[place] or 0) < ends[place]]:
-                raise Stalled(f"{len(behind)} partitions have records and none is handed out")
+            return await group.offsets(self._wire, places, group.LATEST)
+        return {}
 
     async def _first(self, *coroutines: Any) -> None:  # noqa: ANN401 (coroutines)
         """Return or raise as the first of these does; the others are cancelled."""
@@ -217,6 +217,15 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
 def _outcome(sessions: Sessions) -> str:
     """Return why they ended; a commit that could still come through within this generation outweighs what ended them first."""
     return "unknown" if sessions.doubtful and sessions.reason not in ("rebalance", "stop") else sessions.reason
+
+
+def still_behind(before: Behind, idle: Mapping[Place, int | None], ends: Mapping[Place, int], now: float) -> Behind:
+    """Return the partitions at whose position records wait, each with since when it has been seen so at that position."""
+    behind = {place: position for place, position in idle.items() if (position or 0) < ends.get(place, 0)}
+    return {
+        place: before[place] if place in before and before[place][0] == position else (position, now)
+        for place, position in behind.items()
+    }
 
 
 def complete(assigned: Collection[Any], topics: Collection[str]) -> frozenset[int]:

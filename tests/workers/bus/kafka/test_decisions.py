@@ -7,7 +7,7 @@ from schemas.topics import ACCOUNT_CHANGED, DAY, MESSAGE_LIMIT, WEBHOOK_RECEIVED
 from workers.bus.contract import NOTE_LIMIT, Record, TooLarge
 from workers.bus.kafka.acls import acls
 from workers.bus.kafka.batch import BATCH_LIMIT, encode, size, slices
-from workers.bus.kafka.consumer import complete
+from workers.bus.kafka.consumer import complete, still_behind
 from workers.bus.kafka.eos import Place
 from workers.bus.kafka.group import pack, unpack
 from workers.bus.kafka.lane import Found, expired, starting
@@ -66,6 +66,18 @@ def test_a_position_above_the_end_is_refused_with_the_remedy() -> None:
 
 def test_only_indexes_of_which_every_topic_is_assigned_open() -> None:
     assert complete([("a", 0), ("b", 0), ("a", 1), ("b", 2)], ["a", "b"]) == {0}
+
+
+def test_a_stall_is_counted_from_when_records_were_first_seen_to_wait_at_a_position_that_does_not_move() -> None:
+    idle, other = {AT: 5}, Place("alpha", 1)
+    assert still_behind({}, idle, {AT: 5}, 1.0) == {}
+    first = still_behind({}, idle, {AT: 6}, 2.0)
+    assert first == {AT: (5, 2.0)}
+    assert still_behind(first, idle, {AT: 9}, 7.0) == first
+    assert still_behind(first, {AT: 6}, {AT: 9}, 7.0) == {AT: (6, 7.0)}  # it moves
+    assert still_behind(first, idle, {}, 7.0) == {}  # the broker does not say
+    assert still_behind(first, {}, {AT: 9}, 7.0) == {}  # paused: the lane has enough
+    assert still_behind(first, {AT: None, other: None}, {AT: 9, other: 0}, 7.0) == {AT: (None, 7.0)}
 
 
 def good(**changes: str) -> Topic:
