@@ -4,8 +4,6 @@ from collections.abc import Collection, Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass
 
-import structlog
-
 from deploy import migrations
 from deploy.settings import Settings
 from deploy.settings.parts import Common
@@ -16,10 +14,9 @@ from workers.bus.contract import Bus, Stop
 from workers.runtime import database, namespace
 from workers.runtime.backoff import Backoff
 from workers.runtime.database import Database
+from workers.runtime.delay import Delay
 from workers.runtime.storefault import StoreRefused
 from workers.runtime.supervise import wait_or_stop
-
-log = structlog.get_logger()
 
 
 def open_store(common: Common) -> AbstractAsyncContextManager[Database]:
@@ -103,14 +100,15 @@ class Preparing:
 
     async def run(self, stop: Stop) -> None:
         """Try until it can be said, or until `stop`."""
-        backoff = Backoff(first=0.5, longest=10.0)
+        backoff, delay = Backoff(first=0.5, longest=10.0), Delay()
         while not stop.is_set():
             try:
                 await prepare(self.chosen)
             except Unavailable as error:
-                log.warning("start.delayed", why=str(error))
+                delay.waits("start.delayed", str(error))
                 await wait_or_stop(stop, backoff.next())
             else:
+                delay.goes_on("start.checked")
                 await stop.wait()
 
 

@@ -121,7 +121,8 @@ async def _prepared(chosen: Settings) -> list[Worker]:
     try:
         await engines.prepare(chosen)
     except Unavailable as error:
-        log.warning("start.unchecked", why=str(error))
+        meaning = "this role starts all the same, and looks at store and topics once both answer"
+        log.warning("start.unchecked", why=str(error), meaning=meaning)
         return [engines.Preparing(chosen)]
     return []
 

@@ -21,6 +21,7 @@ from workers.runtime.backoff import Backoff
 from workers.runtime.clock import utc_now
 from workers.runtime.database import Database, OutcomeUnknown
 from workers.runtime.dead import letter
+from workers.runtime.delay import Delay
 from workers.runtime.jobs import Job
 from workers.runtime.lane import Session, note
 from workers.runtime.poison import Suspicion
@@ -44,6 +45,7 @@ class Drive:
     database: Database
     clock: Callable[[], datetime] = utc_now
     suspicions: defaultdict[int, Suspicion] = field(default_factory=lambda: defaultdict(Suspicion))
+    delay: Delay = field(default_factory=Delay)
 
     @property
     def name(self) -> str:
@@ -64,7 +66,7 @@ class _LaneDrive:
     def __init__(self, drive: Drive, lane: Lane, stop: Stop) -> None:
         self._job, self._clock, self._lane, self._stop = drive.job, drive.clock, lane, stop
         self._session = Session(drive.database, drive.job.name, lane.index, drive.job.stepped)
-        self._suspicion = drive.suspicions[lane.index]
+        self._suspicion, self._delay = drive.suspicions[lane.index], drive.delay
         self._next: dict[str, int] = {}
         self._limit = 100
         self._owes = any("release_n" in table.c for table in drive.job.stepped)  # only waiting rows can become due
@@ -196,14 +198,16 @@ class _LaneDrive:
         backoff = Backoff(first=0.05, longest=LONGEST)
         while not self._stop.is_set():
             try:
-                return await act()
+                result = await act()
             except OutcomeUnknown as error:
                 raise Unknown("the store did not say whether the step was written") from error
             except Unavailable as error:
-                pause = backoff.next()
                 metrics.STEP_RETRIES.labels(job=self._job.name).inc()
-                log.warning("step.delayed", job=self._job.name, lane=self._lane.index, why=str(error), seconds=round(pause, 2))
-                await wait_or_stop(self._stop, pause)
+                self._delay.waits("step.delayed", str(error), job=self._job.name)
+                await wait_or_stop(self._stop, backoff.next())
+            else:
+                self._delay.goes_on("step.resumed", job=self._job.name)
+                return result
         raise Revoked
 
 

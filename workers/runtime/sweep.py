@@ -6,15 +6,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-import structlog
-
 from schemas.errors import Unavailable
 from workers.bus.contract import BusBroken, Revoked, Stop
 from workers.runtime.backoff import Backoff
 from workers.runtime.clock import utc_now
+from workers.runtime.delay import Delay
 from workers.runtime.jobs import Sweep
 
-log = structlog.get_logger()
 LONGEST: Final = 30.0  # seconds; nothing due may be found later than this, whatever a sweep answers
 
 
@@ -42,17 +40,18 @@ async def run(sweep: Sweep, stop: Stop, *, wake: asyncio.Event | None = None, cl
     exception is a bug and is the supervisor's.
     """
     wake = wake or asyncio.Event()
-    backoff = Backoff(first=0.1, longest=5.0)
+    backoff, delay = Backoff(first=0.1, longest=5.0), Delay()
     while not stop.is_set():
         wake.clear()
         try:
             pause = (await sweep(clock())).total_seconds()
             backoff.reset()
+            delay.goes_on("sweep.resumed", sweep=sweep.name)
         except BusBroken:
             raise
         except (Unavailable, Revoked) as error:
             pause = backoff.next()
-            log.warning("sweep.delayed", sweep=sweep.name, why=str(error), seconds=round(pause, 2))
+            delay.waits("sweep.delayed", str(error), sweep=sweep.name)
         await _sleep(min(pause, LONGEST), wake, stop)
 
 

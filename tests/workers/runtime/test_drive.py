@@ -183,10 +183,12 @@ async def test_a_restart_goes_on_where_the_last_run_ended(bus: memory.MemoryBus,
 async def test_while_something_is_unavailable_the_same_batch_comes_again(bus: memory.MemoryBus, database: Database) -> None:
     job = Echo({"b": [away, away]})
     await bus.publish([word("a"), word("b")])
-    async with driven(bus, job, database):
-        await until(lambda: len(out(bus)) == 2)
+    with capture_logs() as logged:
+        async with driven(bus, job, database):
+            await until(lambda: len(out(bus)) == 2)
     assert job.batches == [["a", "b"]] * 3
     assert out(bus) == ["a", "b"]
+    assert [line["event"] for line in logged] == ["step.delayed"]  # once, however often it was tried
 
 
 async def test_a_worker_ends_soon_after_its_stop_although_the_store_is_away(bus: memory.MemoryBus, database: Database) -> None:
