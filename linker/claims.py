@@ -43,11 +43,11 @@ def overdue(attempt: Attempt, now: float) -> Attempt | None:
     if now <= attempt.until:
         return None
     if attempt.horizon is None:
-        words = "linker was down until the nonce's 10 minutes were over"
+        words = "linker was down until the sign-in's 10 minutes were over"
     elif attempt.grant:
-        words = "another sign-in of this Ring account was under way until the nonce's 10 minutes were over"
+        words = "another sign-in of this Ring account was under way until the 10 minutes of this one were over"
     else:
-        words = "no code of this Ring account arrived within the nonce's 10 minutes"
+        words = "no code of this Ring account arrived within the sign-in's 10 minutes"
     return learned(attempt, Verdict("expired", f"{words}: {TAP}"), now)
 
 

@@ -132,7 +132,7 @@ def withdrawn(grant: Grant, removed_at: float, now: float) -> Move:
     """Apply `app_integration_removed` of that time: only to a grant whose code came before it (correctness.md §7)."""
     if grant.received_at >= removed_at:
         return Move(grant)
-    return removed(grant, f"the user removed the app in Ring: {MENDS} to use it again", now)
+    return removed(grant, "the app was removed in the Ring app: connect it there again to use it", now)
 
 
 def rescued(grant: Grant, tokens: Tokens, now: float) -> Move | None:
@@ -166,7 +166,7 @@ def _call_with_token(grant: Grant, now: float) -> Move:
     if now > grant.received_at + KEPT:
         return _end(grant, "expired", f"30 days of tries did not succeed ({grant.reason}): {MENDS}", now)
     if grant.stage == "post" and now > (grant.nonce_until or 0) - (NONCE_LIFE - NONCE_LAST):
-        return unclaimed(grant, Verdict("expired", f"the nonce's 10 minutes were over before Ring could be told: {TAP}"), now)
+        return unclaimed(grant, Verdict("expired", f"the sign-in's 10 minutes were over before Ring could be told: {TAP}"), now)
     if grant.expires_at is not None and now > grant.expires_at - RENEW_BEFORE and not grant.renewed:
         return _refresh_first(grant, grant.reason, now)
     if grant.stage == "identify":

@@ -11,7 +11,7 @@ from aiohttp import web
 from ingress.link.attempt import Attempt
 from ingress.link.cookie import Cookie
 from ingress.link.pages import HEADERS, page
-from ingress.link.words import STATES, STEPS, TRY_LATER
+from ingress.link.words import STEPS, TRY_LATER, spoken
 from schemas.errors import Unavailable
 
 
@@ -86,14 +86,16 @@ def moment(at: float) -> str:
 
 
 def _page(facts: dict[str, object], status: int) -> web.Response:
-    title, words, final = STATES.get(str(facts["state"]), ("One moment", "", False))
+    finding = facts["finding"] if isinstance(facts["finding"], str) else None
+    title, words, warning, live = spoken(str(facts["state"]), finding)
     steps = facts["steps"] if isinstance(facts["steps"], list) else []
     return page(
         "progress.html",
         status=status,
         title=title,
         words=words,
-        live=not final,
-        finding=facts["finding"],
+        live=live,
+        follows=live and words != TRY_LATER,
+        warning=warning,
         steps=[step | {"words": STEPS.get(step["name"], step["name"]), "clock": step["at"][11:19]} for step in steps],
     )

@@ -35,13 +35,17 @@ STEPS: Final = {
     "completed": "Ring confirmed the connection",
     "expired": "The time for it ran out",
     "lost": "The connection broke",
-    "rejected": "Ring did not accept it",
-    "contested": "Two people confirmed the same sign-in",
+    "rejected": "It was not accepted",
+    "contested": "Another person confirmed it too",
     "removed": "The app was removed",
 }
 # by state: what the live page says, and whether anything more will come
 STATES: Final = {
-    "started": ("Not confirmed yet", "You have not confirmed the connection.", True),
+    "started": (
+        "Not confirmed yet",
+        "You have not confirmed the connection. Go back and confirm it, or tap Sign In in the Ring app again.",
+        True,
+    ),
     "requested": ("Connecting", "You have confirmed. We are connecting your Ring account now.", False),
     "received": ("Connecting", "You have confirmed. We are connecting your Ring account now.", False),
     "exchanged": ("Connecting", "Ring has let us in; we are finding out which account this is.", False),
@@ -55,10 +59,30 @@ STATES: Final = {
         "The connection broke where it cannot be resumed. Remove the app in Ring, and add it again.",
         True,
     ),
-    "rejected": ("Not connected", f"Ring did not accept the sign-in. {AGAIN}", True),
+    "rejected": ("Not connected", f"The sign-in was not accepted. {AGAIN}", True),
     "contested": ("Not connected", f"Two people confirmed the same sign-in, so neither was connected. {AGAIN}", True),
     "removed": ("Disconnected", "The app was removed in Ring. Add it again there to connect.", True),
 }
+WAITING: Final = ("One moment", TRY_LATER, False)
+FAILED: Final = frozenset({"expired", "lost", "rejected", "contested", "removed"})
 HOME: Final = (
     "This service connects Ring to our app. To start, open the Ring app, go to the Ring Appstore, and choose our app there."
 )
+
+
+def spoken(state: str, finding: str | None) -> tuple[str, str, str | None, bool]:
+    """Return the live page's title, its sentence, a warning beside it, and whether more will come.
+
+    Where a link failed, the finding is the sentence: it knows more than the state, and its remedy is the one that helps.
+    """
+    title, words, final = STATES.get(state, WAITING)
+    if finding is None or finding == words:
+        return title, words, None, not final
+    if state in FAILED:
+        return title, sentence(finding), None, not final
+    return title, words, sentence(finding), not final
+
+
+def sentence(text: str) -> str:
+    """Return a finding as it stands on a page: with a capital and a full stop."""
+    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")

@@ -9,6 +9,8 @@ from aiohttp import ClientResponse
 
 from ingress.link.attempt import Attempt, Signed
 from ingress.settings import Handoff
+from linker.claims import CONTESTED
+from linker.saga import MENDS, TAP
 from schemas import topics
 from schemas.records import LinkRequested, LinkSecret
 from schemas.ring import nonce
@@ -274,11 +276,47 @@ async def test_the_live_page_needs_the_cookie_and_follows_the_link(edge: Edge) -
     }
 
 
+@pytest.mark.parametrize(
+    ("state", "finding", "said"),
+    [
+        (
+            "contested",
+            CONTESTED,
+            ["Two users confirmed the same sign-in; neither was linked: tap Sign In in the Ring app again."],
+        ),
+        ("rejected", f"Ring refused the link (400): {TAP}", ["Ring refused the link (400): tap Sign In in the Ring app again."]),
+        ("rejected", None, ["The sign-in was not accepted. Open the Ring app and tap Sign In there again."]),
+        ("lost", f"no clear answer: {MENDS}", ["No clear answer: remove the app in the Ring app and connect it again."]),
+        (
+            "claimed",
+            "Ring did not answer. This is tried again by itself.",
+            [
+                "Your account was found. We are telling Ring.",
+                "Ring did not answer. This is tried again by itself.",
+                "This page keeps itself up to date.",
+            ],
+        ),
+        ("completed", None, ["Your Ring account is connected. You can close this page."]),
+    ],
+)
+async def test_the_live_page_says_each_thing_once_and_its_json_tells_the_finding_as_it_is(
+    edge: Edge, state: str, finding: str | None, said: list[str]
+) -> None:
+    await post(edge, "/ring/account-link/confirm", await signed_in_by_passcode(edge))
+    edge.attempts.progresses[cookie(edge).id] = Known.Seen(state, (("signed in", NOW.timestamp()),), finding)
+    _, text = await get(edge, "/ring/account-link/progress")
+    assert re.findall(r"<p[^>]*>([^<]*)</p>", text) == said
+    response, _ = await get(edge, "/ring/account-link/progress", Accept="application/json")
+    steps = [{"name": "signed in", "at": NOW.isoformat()}]
+    assert await response.json() == {"state": state, "steps": steps, "finding": finding}
+
+
 async def test_while_the_store_is_away_the_live_page_says_so_and_stays_live(edge: Edge) -> None:
     await signed_in_by_passcode(edge)
     edge.attempts.down = True
     response, text = await get(edge, "/ring/account-link/progress")
-    assert (response.status, "tries again" in text, 'http-equiv="refresh"' in text) == (503, True, True)
+    assert (response.status, 'http-equiv="refresh"' in text) == (503, True)
+    assert re.findall(r"<p[^>]*>([^<]*)</p>", text) == ["We cannot look just now. This page tries again by itself."]
 
 
 async def test_behind_https_the_cookie_is_host_bound_secure_and_unreadable_for_scripts(serve: Start) -> None:
