@@ -17,6 +17,7 @@ class Figure:
     beside: Sequence[float] = ()
     sense: Literal["at least", "at most", "report"] = "at least"
     note: str = ""
+    why: str = ""  # what is known of a shortfall; told where there is one
 
     @property
     def ratios(self) -> list[float]:
@@ -43,10 +44,10 @@ class Run(NamedTuple):
     cpu: float
 
 
-def versus(what: str, bound: float, ours: Sequence[Run], beside: Sequence[Run], note: str) -> Figure:
+def versus(what: str, bound: float, ours: Sequence[Run], beside: Sequence[Run], note: str, *, why: str = "") -> Figure:
     """Return the figure of two contenders' rounds; their CPU, which others on the machine disturb less, goes into the note."""
     cpu = f"CPU per event: ours {_micro(ours)}, baseline {_micro(beside)}"
-    return Figure(what, "/s", [run.rate for run in ours], bound, [run.rate for run in beside], note=f"{note}; {cpu}")
+    return Figure(what, "/s", [run.rate for run in ours], bound, [run.rate for run in beside], note=f"{note}; {cpu}", why=why)
 
 
 def _micro(runs: Sequence[Run]) -> str:

@@ -1,10 +1,12 @@
 """RESULTS.md: the table, how it was made, and where it falls short. Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from textwrap import fill
 from typing import Final
 
 from tests.bench.figures import Figure, markdown
 
+WIDTH: Final = 130
 HOW: Final = """\
 - Within a round everything that is compared runs in turn. A cell is the median of the rounds, behind it the least and the
   greatest; a ratio is taken within its round. Our roles are the processes that `ringhook ROLE` starts, logging as they do.
@@ -22,9 +24,7 @@ HOW: Final = """\
 
 def page(found: Sequence[Figure], failed: Mapping[str, str], rounds: int, machine: str) -> str:
     """Return the whole page."""
-    short = [
-        f"{figure.what}: {figure.value:.3g} where {figure.sense} {figure.bound:g} was asked" for figure in found if missed(figure)
-    ]
+    short = [shortfall(figure) for figure in found if missed(figure)]
     short += [f"not measured: {name}: {why}" for name, why in failed.items()]
     return f"""# What `make bench` measured
 
@@ -42,8 +42,9 @@ all share these cores.
 
 
 def shortfall(figure: Figure) -> str:
-    """Return the sentence about a figure that missed what was asked."""
-    return f"{figure.what}: {figure.value:.3g} where {figure.sense} {figure.bound:g} was asked"
+    """Return what missed what was asked, and what is known of why."""
+    missing = f"{figure.what}: {figure.value:.3g} where {figure.sense} {figure.bound:g} was asked."
+    return f"{missing} {figure.why}".rstrip()
 
 
 def missed(figure: Figure) -> bool:
@@ -52,4 +53,4 @@ def missed(figure: Figure) -> bool:
 
 
 def _bullets(lines: Iterable[str]) -> str:
-    return "".join(f"- {line}\n" for line in lines)
+    return "".join(fill(f"- {line}", WIDTH, subsequent_indent="  ", break_on_hyphens=False) + "\n" for line in lines)
