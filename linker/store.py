@@ -13,7 +13,7 @@ from linker import claims, metrics, saga, view
 from linker.rows import Account, Attempt, End, Grant, end_of
 from linker.saga import Move, Verdict
 from linker.tables import accounts, attempts, grants
-from schemas.errors import RinghookError
+from schemas.errors import Unavailable
 from workers.runtime import lease
 from workers.runtime.database import Database
 from workers.runtime.rows import compare_and_swap, insert_once
@@ -23,7 +23,7 @@ Counted = TypeVar("Counted", Grant, Attempt)
 LOST_NEVER: Final = "set local synchronous_commit = on"
 
 
-class Moved(RinghookError):
+class Moved(Unavailable):
     """Another linker moved this row in the meantime: look again."""
 
 
@@ -155,7 +155,10 @@ async def add_grant(connection: AsyncConnection, grant: Grant) -> None:
 
 
 async def add_attempt(connection: AsyncConnection, attempt: Attempt, now: float) -> tuple[End, ...]:
-    """Insert an attempt once; one whose nonce another brought first follows it, or contests it. Return what that ended."""
+    """Insert an attempt once; one whose nonce another brought first follows it, or contests it. Return what that ended.
+
+    Raises Moved, upon which the same batch comes again.
+    """
     if await insert_once(connection, attempts, _columns(attempt)):
         return ()
     if await _one(connection, Attempt, attempts, attempts.c.attempt, attempt.attempt):
@@ -169,7 +172,9 @@ async def _collide(connection: AsyncConnection, first: Attempt, second: Attempt,
     if grant and grant.account:  # the order of locks: account, grant, attempt
         await _lock(connection, grant.account)
         grant = await _one(connection, Grant, grants, grants.c.code_hash, grant.code_hash, lock=True)
-    first = await _one(connection, Attempt, attempts, attempts.c.attempt, first.attempt, lock=True) or first
+    known, first = first.grant, await _one(connection, Attempt, attempts, attempts.c.attempt, first.attempt, lock=True) or first
+    if first.grant != known:
+        raise Moved  # it was matched since we looked, and the grant that must be opened again is not in our hands
     one, two = claims.collided(first, second, now)
     if one.state == "contested" and grant and grant.attempt == first.attempt:
         move = saga.unclaimed(grant, Verdict("contested", claims.CONTESTED), now)

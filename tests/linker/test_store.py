@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from linker import saga
-from linker.store import Moved, Store, add_grant
+from linker import claims, saga
+from linker.store import Moved, Store, _collide, add_grant
+from schemas.errors import Unavailable
 from tests.linker.rig import Rig
 from tests.linker.ring import nonce
 from workers.runtime.storefault import OutcomeUnknown, StoreUnavailable
@@ -50,6 +51,30 @@ async def test_two_attempts_cannot_claim_one_grant(rig: Rig) -> None:
     assert sorted(type(result) for result in results if result is not None) == [Moved]
     states = [found.state for name in ("t1", "t2") if (found := await rig.store.attempt(name))]
     assert sorted(states) == ["claimed", "received"]
+
+
+async def test_a_sign_in_that_was_matched_while_a_second_user_contested_it_is_looked_at_again(rig: Rig) -> None:
+    """Between the contest's two looks at the first attempt its grant became known: contested without it, the link would go on."""
+    grant = await rig.state(rig.linker(), await rig.code("acct-1"), "unclaimed")
+    time, given = rig.time(), nonce(rig.time(), "acct-1")
+    await rig.sign_in("t1", given, time, "u1")
+    first = await rig.store.attempt("t1")
+    assert first
+    after, move = claims.matched(first, grant, rig.now)
+    assert move
+    await rig.store.claim(first, after, grant, move, rig.now)
+    second = replace(first, attempt="t2", partner_user="u2", counter=0)
+
+    async def contest() -> None:
+        async with rig.database.begin() as connection:
+            await _collide(connection, first, second, rig.now)
+
+    with pytest.raises(Unavailable):  # the driver brings the same batch again
+        await contest()
+    await rig.sign_in("t2", given, time, "u2")
+    assert [found.state for name in ("t1", "t2") if (found := await rig.store.attempt(name))] == ["contested"] * 2
+    [left] = await rig.grants(grant.code_hash)
+    assert (left.state, left.attempt) == ("unclaimed", None)
 
 
 class Away:
