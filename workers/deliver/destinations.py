@@ -10,7 +10,7 @@ from urllib.parse import SplitResult, urlsplit
 import msgspec
 from yarl import URL
 
-from workers.deliver.guard import Network, misspelt, permitted, standing
+from workers.runtime.guard import Network, misspelt, permitted, standing
 
 MARGIN_S: Final = 5.0  # a request and this much more end before a silent member is put out of its group
 SESSION_S: Final = 20.0  # the bus's session and rebalance timeouts, as it has them by default

@@ -1,10 +1,9 @@
 """The HTTP client of deliveries: one attempt in, one Answer out; whatever the other side does is bounded."""
 
 import asyncio
-import socket
 import ssl
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Final, Self
@@ -15,7 +14,8 @@ from yarl import URL
 from schemas.cloudevents import CONTENT_TYPE
 from workers.deliver.answer import Answer, Failure, retry_after
 from workers.deliver.destinations import Destination
-from workers.deliver.guard import Guarded, Network, permitted
+from workers.runtime.guard import Guarded
+from workers.runtime.sockets import guarded
 
 BODY_READ: Final = 1_024  # bytes of an answer that are read, so that its connection can serve again; a longer one is hung up on
 KEEPALIVE_S: Final = 4.0  # under the 5 s after which common servers close: a POST on a closing connection fails
@@ -84,18 +84,6 @@ async def _finish(response: aiohttp.ClientResponse) -> None:
                 await response.content.readany()
     except _FOREIGN:
         response.close()
-
-
-def guarded(allowed: Sequence[Network]) -> aiohttp.SocketFactoryType:
-    """Return a socket factory that makes sockets only for permitted addresses, and raises Guarded for all others."""
-
-    def make(info: aiohttp.AddrInfoType) -> socket.socket:
-        family, kind, proto, _, address = info
-        if family not in (socket.AF_INET, socket.AF_INET6) or not permitted(address[0], allowed):
-            raise Guarded("the destination's address is not a public one")
-        return socket.socket(family=family, type=kind, proto=proto)
-
-    return make
 
 
 def failure(error: BaseException) -> Failure:

@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis.strategies import ip_addresses
 
 from workers.deliver.destinations import Destination, problems
-from workers.deliver.guard import permitted
+from workers.runtime.guard import permitted
 
 GOOD = {"name": "alerts", "url": "https://alerts.example.com/ring", "secret_env": "ALERTS_SECRET"}
 

@@ -4,7 +4,7 @@ from ipaddress import ip_network
 
 import pytest
 
-from workers.deliver.guard import permitted
+from workers.runtime.guard import permitted
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Which addresses a destination may have: none inside a network, in whatever notation. Pure.
+"""Which addresses we call for others: none inside a network, in whatever notation, unless it was allowed. Pure.
 
 Checked where the socket is made, so that literal addresses and names that flip are caught alike (security.md 16).
 """
@@ -32,7 +32,7 @@ _REFUSED: Final = (
 
 
 class Guarded(OSError):
-    """The destination's address is not a public one."""
+    """The address is not a public one."""
 
 
 def unwrapped(address: Address) -> Address:
