@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 from urllib.parse import parse_qs, urlsplit
 
 import aiohttp
@@ -14,10 +14,12 @@ from aiohttp import web
 
 from deploy.demo.ring import proofs, webhooks
 from deploy.demo.ring.app import INTEGRATION, TOKEN
-from deploy.demo.ring.faults import Fault
+from deploy.demo.ring.books import Budget
+from deploy.demo.ring.faults import DOCUMENTED, Fault
+from deploy.demo.ring.ledger import Call, Ledger
 from deploy.demo.ring.ring import Partner, Ring, running
 from deploy.demo.ring.sender import judge
-from deploy.demo.ring.state import Account, Client, Device, Refusal, World, doorbell, masked
+from deploy.demo.ring.state import Account, Client, Device, Refusal, Shape, World, doorbell, masked
 
 CLIENT = Client("the-client", "the-secret", "test-hmac-key")
 FORM = {"client_id": CLIENT.client_id, "client_secret": CLIENT.client_secret}
@@ -164,6 +166,13 @@ async def test_a_code_is_good_once_and_for_sixty_seconds(ring: Ring, clock: Cloc
     assert (await exchange(ring, ring.codes[account.id])).status == 400
 
 
+async def test_a_code_that_comes_twice_ends_the_grant_it_gave(ring: Ring) -> None:
+    account, token = await connected(ring)
+    assert (await call(ring, "GET", "/v1/devices", token)).status == 200
+    await exchange(ring, ring.codes[account.id])
+    assert (await call(ring, "GET", "/v1/devices", token)).status == 401
+
+
 @pytest.mark.parametrize("status", [400, 401, 403])
 async def test_a_bogus_code_draws_any_of_the_statuses_seen(ring: Ring, status: int) -> None:
     ring.world.bogus_code = status
@@ -186,6 +195,16 @@ async def test_refresh_tokens_rotate_and_a_spent_one_revokes_the_family(ring: Ri
     assert (await call(ring, "GET", "/v1/users/me", second["access_token"])).status == 200
     assert (await refresh(ring, first["refresh_token"])).status == 400
     assert (await call(ring, "GET", "/v1/users/me", second["access_token"])).status == 403
+    assert ring.ledger.refreshed_twice() == [first["refresh_token"]]
+
+
+async def test_an_access_token_refreshes_nothing_and_a_refresh_token_opens_nothing(ring: Ring) -> None:
+    account = ring.world.add_account()
+    await ring.connect(account)
+    tokens = (await exchange(ring, ring.codes[account.id])).body
+    assert (await refresh(ring, tokens["access_token"])).status == 400
+    assert (await call(ring, "GET", "/v1/devices", tokens["refresh_token"])).status == 401
+    assert (await refresh(ring, tokens["refresh_token"])).status == 200
 
 
 async def test_a_bad_token_is_403_at_users_me_and_401_elsewhere(ring: Ring, clock: Clock) -> None:
@@ -269,6 +288,18 @@ async def test_the_hundred_and_first_request_of_a_second_is_429(ring: Ring) -> N
     assert answers[-1].headers["Retry-After"] == "1"
 
 
+def test_the_limit_counts_any_second_and_each_client_by_itself() -> None:
+    budget = Budget(rate=2)
+    asked = [("a", 0.9), ("a", 0.95), ("a", 1.1), ("b", 1.1), ("a", 1.91), ("a", 1.94)]
+    assert [budget.spend(client, at) for client, at in asked] == [1, 0, -1, 1, 0, -1]
+
+
+def test_the_ledger_knows_the_busiest_second_wherever_it_begins() -> None:
+    ledger = Ledger()
+    ledger.calls += [Call(at, "GET", "/", 200, client=client) for at, client in ((0.6, "a"), (0.9, "a"), (1.5, "b"), (1.6, "a"))]
+    assert (ledger.busiest(), ledger.busiest("a")) == (3, 2)
+
+
 async def test_an_answer_may_be_lost_after_the_deed(ring: Ring) -> None:
     account, _ = await connected(ring)
     await ring.connect(account)
@@ -285,6 +316,111 @@ async def test_faults_spoil_as_many_answers_as_they_say(ring: Ring) -> None:
     answers = [await call(ring, "GET", "/v1/users/me", token) for _ in range(3)]
     assert [answer.status for answer in answers] == [503, 503, 200]
     assert answers[0].headers["Retry-After"] == "7"
+
+
+async def test_a_call_may_go_unheard(ring: Ring) -> None:
+    account = ring.world.add_account()
+    await ring.connect(account)
+    ring.faults.next(f"POST {TOKEN}", Fault(unheard=True))
+    with pytest.raises(aiohttp.ClientError):
+        await exchange(ring, ring.codes[account.id])
+    assert ring.ledger.calls[-1].status is None
+    assert (await exchange(ring, ring.codes[account.id])).status == 200
+
+
+async def test_each_documented_error_comes_in_the_shape_asked_for(ring: Ring) -> None:
+    _, token = await connected(ring)
+    ring.books.budget.rate = 1_000
+    for endpoint, faults in DOCUMENTED.items():
+        method, path = endpoint.split(" ")
+        for fault in faults:
+            for shape, place in (("jsonapi", "errors"), ("flat", "error")):
+                ring.world.errors = cast("Shape", shape)
+                ring.faults.next(endpoint, fault)
+                async with ring.session.request(method, ring.url + path, headers={"Authorization": f"Bearer {token}"}) as answer:
+                    body = await answer.read()
+                assert answer.status == fault.status
+                assert body == fault.raw or (place if path != TOKEN else "error") in orjson.loads(body)
+
+
+async def test_a_standing_fault_spoils_its_share_until_all_is_calm(ring: Ring) -> None:
+    _, token = await connected(ring)
+    ring.books.budget.rate = 1_000
+    ring.faults.often("GET /v1/devices", 0.5, Fault(status=500), Fault(status=503))
+    statuses = [(await call(ring, "GET", "/v1/devices", token)).status for _ in range(60)]
+    assert {200, 500, 503} == set(statuses)
+    assert 15 < statuses.count(200) < 45
+    ring.faults.calm()
+    assert {(await call(ring, "GET", "/v1/devices", token)).status for _ in range(10)} == {200}
+
+
+async def test_oauth_s_faults_may_name_the_grant_type(ring: Ring) -> None:
+    account = ring.world.add_account()
+    await ring.connect(account)
+    ring.faults.next(f"POST {TOKEN} refresh_token", Fault(status=503))
+    tokens = await exchange(ring, ring.codes[account.id])
+    answers = [await refresh(ring, tokens.body["refresh_token"]) for _ in range(2)]
+    assert [tokens.status, *(answer.status for answer in answers)] == [200, 503, 200]
+
+
+async def test_a_frozen_ring_handles_nothing_and_a_killed_one_forgets_nothing(ring: Ring) -> None:
+    _, token = await connected(ring)
+    ring.freeze()
+    waiting = asyncio.create_task(call(ring, "GET", "/v1/devices", token))
+    await asyncio.sleep(0.05)
+    assert ring.ledger.calls_to("GET", "/v1/devices") == []
+    ring.thaw()
+    assert (await waiting).status == 200
+    ring.freeze()
+    waiting = asyncio.create_task(call(ring, "GET", "/v1/devices", token))
+    await asyncio.sleep(0.05)
+    await ring.kill()
+    with pytest.raises(aiohttp.ClientError):
+        await waiting
+    with pytest.raises(aiohttp.ClientConnectorError):
+        await call(ring, "GET", "/v1/devices", token)
+    ring.thaw()
+    await ring.start()
+    assert (await call(ring, "GET", "/v1/devices", token)).status == 200
+
+
+async def test_ring_s_clock_may_go_before_ours(ring: Ring) -> None:
+    ring.books.skew = 30
+    url = ring.redirect_url(ring.world.add_account())
+    assert parse_qs(urlsplit(url).query)["time"] == [str(int((NOW + 30) * 1000))]
+
+
+async def test_two_apps_share_an_account_and_nothing_else(ring: Ring, partner: Listener) -> None:
+    other = Client("client-2", "secret-2", "other-key")
+    ring.add_app(other, Partner(f"{partner.url}/second", f"{partner.url}/webhook", f"{partner.url}/link-2"))
+    account, token = await connected(ring)
+    there = account.under("client-2")
+    assert await ring.connect(there) == 200
+    assert partner.got[-1][0].path == "/second"
+    form = {"grant_type": "authorization_code", "code": ring.codes[account.id]}
+    assert (await call(ring, "POST", TOKEN, data=form | FORM)).status == 400
+    form |= {"client_id": "client-2", "client_secret": "secret-2"}
+    second = (await call(ring, "POST", TOKEN, data=form)).body["access_token"]
+    assert (await call(ring, "GET", "/v1/users/me", second)).body["data"]["id"] == account.id
+    nonce = nonce_of(ring.redirect_url(there))
+    assert nonce == proofs.nonce("other-key", str(int(NOW * 1000)), account.id)
+    assert (await call(ring, "POST", INTEGRATION, token, json={"nonce": nonce})).status == 400
+    assert (await call(ring, "POST", INTEGRATION, second, json={"nonce": nonce})).status == 200
+    assert (await call(ring, "PATCH", INTEGRATION, second, json={"status": "completed"})).status == 200
+    await ring.sender.settled()
+    request, body = partner.got[-1]
+    assert request.headers["X-Signature"] == proofs.signature("other-key", body)
+    await ring.remove(there)
+    assert [(await call(ring, "GET", "/v1/devices", one)).status for one in (token, second)] == [200, 401]
+
+
+async def test_ring_s_dead_letters_come_again_on_request(partner: Listener, clock: Clock) -> None:
+    partner.answers = [503] * 7
+    async with running(registered(partner), CLIENT, lapse=100_000, clock=clock) as ring:
+        webhook = ring.make("button_press", ring.world.add_account())
+        assert await ring.sender.send(webhook) == "again"
+        assert await asyncio.gather(*ring.sender.replay()) == ["delivered"]
+        assert ring.sender.dead == []
 
 
 async def test_a_slow_answer_comes_after_the_deed(ring: Ring) -> None:

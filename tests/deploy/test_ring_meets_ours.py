@@ -73,7 +73,7 @@ async def test_we_understand_how_the_judge_refuses(ring: Ring, ours: RingApi) ->
     code = ring.world.confirm(account, ring.books.clock())
     tokens = await ours.exchange("first", code)
     assert isinstance(tokens, Tokens)
-    assert isinstance(await ours.exchange("first", code), Refused)
+    assert isinstance(await ours.exchange("first", "bogus"), Refused)
     assert isinstance(await ours.identify("not a token"), Unauthorised)
     assert isinstance(await ours.claim(tokens.access_token, proofs.nonce("other key", "1", account.id), None), Refused)
     ring.faults.next(f"PATCH {INTEGRATION}", Fault(drop=True))

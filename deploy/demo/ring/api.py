@@ -39,8 +39,10 @@ def complete(books: Books, asked: Asked, now: float) -> Answer:
     return _integration(integration, books.world.shape)
 
 
-def refused(refusal: Refusal) -> Answer:
-    """Write a refusal as JSON:API does."""
+def refused(refusal: Refusal, shape: Shape = "jsonapi") -> Answer:
+    """Write a refusal as JSON:API does, or flat."""
+    if shape == "flat":
+        return Answer({"error": refusal.title, "message": refusal.detail}, refusal.status)
     error = {"status": str(refusal.status), "title": refusal.title, "detail": refusal.detail}
     return Answer({"errors": [error]}, refusal.status)
 

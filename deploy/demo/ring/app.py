@@ -3,6 +3,7 @@
 import asyncio
 import functools
 from collections.abc import Callable
+from dataclasses import replace
 
 import orjson
 from aiohttp import web
@@ -40,34 +41,41 @@ def application(books: Books) -> web.Application:
 async def handle(books: Books, endpoint: Endpoint, request: web.Request) -> web.StreamResponse:
     """Answer one request; a delay or a cut comes after the deed, so that the partner cannot know what became of it."""
     asked = await _read(request)
-    fault = books.faults.take(asked.endpoint)
-    answer = answered(books, endpoint, asked, fault, books.clock())
+    await books.awake.wait()
+    fault = books.faults.take(*_names(asked))
+    answer = answered(books, endpoint, asked, fault, books.now())
     await asyncio.sleep(fault.delay)
-    if fault.drop and request.transport is not None:
+    await books.awake.wait()
+    if (fault.drop or fault.unheard) and request.transport is not None:
         request.transport.abort()
-    return web.Response(
-        status=answer.status, body=orjson.dumps(answer.body), headers=dict(answer.headers), content_type="application/json"
-    )
+    if answer.raw is not None:
+        return web.Response(status=answer.status, body=answer.raw, headers=dict(answer.headers), content_type="text/html")
+    body = orjson.dumps(answer.body)
+    return web.Response(status=answer.status, body=body, headers=dict(answer.headers), content_type="application/json")
 
 
 def answered(books: Books, endpoint: Endpoint, asked: Asked, fault: Fault, now: float) -> Answer:
     """Return what the endpoint says, within the limit of requests, and keep it in the ledger."""
-    left = books.budget.spend(now)
-    answer = LIMITED if left < 0 else _decided(books, endpoint, asked, fault, now)
-    books.ledger.calls.append(_call(books, asked, None if fault.drop else answer.status, _title(answer), now))
+    call = _call(books, asked, now)
+    left = books.budget.spend(call.client or "", now)
+    answer = LIMITED if left < 0 else Answer({}, 0) if fault.unheard else _decided(books, endpoint, asked, fault, now)
+    unseen = fault.drop or fault.unheard
+    books.ledger.calls.append(replace(call, status=None if unseen else answer.status, title=_title(answer)))
     limits = (("X-RateLimit-Limit", str(books.budget.rate)), ("X-RateLimit-Remaining", str(max(left, 0))))
-    return Answer(answer.body, answer.status, (*answer.headers, *limits))
+    return replace(answer, headers=(*answer.headers, *limits))
 
 
 def _decided(books: Books, endpoint: Endpoint, asked: Asked, fault: Fault, now: float) -> Answer:
-    refused = oauth.refused if asked.path == TOKEN else api.refused
+    if (spoiled := fault.refusal()) is not None:
+        return replace(_refused(books, asked, spoiled), headers=fault.headers, raw=fault.raw)
     try:
-        if fault.status is not None:
-            spoiled = refused(Refusal(fault.status, "Fault", "Ring has trouble of its own."))
-            return Answer(spoiled.body, spoiled.status, fault.headers)
         return endpoint(books, asked, now)
     except Refusal as refusal:
-        return refused(refusal)
+        return _refused(books, asked, refusal)
+
+
+def _refused(books: Books, asked: Asked, refusal: Refusal) -> Answer:
+    return oauth.refused(refusal) if asked.path == TOKEN else api.refused(refusal, books.world.errors)
 
 
 async def _read(request: web.Request) -> Asked:
@@ -81,19 +89,30 @@ async def _read(request: web.Request) -> Asked:
     )
 
 
-def _call(books: Books, asked: Asked, status: int | None, title: str | None, now: float) -> Call:
+def _names(asked: Asked) -> tuple[str, ...]:
+    """Return what faults may call this endpoint, the narrowest first."""
+    if asked.path != TOKEN:
+        return (asked.endpoint,)
+    return f"{asked.endpoint} {oauth.fields(asked).get('grant_type')}", asked.endpoint
+
+
+def _call(books: Books, asked: Asked, now: float) -> Call:
+    """Return what the ledger keeps of a request, whatever its answer will be."""
     if asked.path == TOKEN:
         form = oauth.fields(asked)
         secret = form.get("code") or form.get("refresh_token")
-        return Call(
-            now, asked.method, asked.path, status, None, form.get("grant_type"), secret, None, form.get("client_id"), title
-        )
-    return Call(now, asked.method, asked.path, status, _whose(books, asked.bearer), nonce=_nonce(asked.body), title=title)
+        owner = _owner(books, form)
+        return Call(now, asked.method, asked.path, None, owner, form.get("grant_type"), secret, client=form.get("client_id"))
+    grant = books.world.family(asked.bearer)
+    client = (grant.client_id or books.world.client.client_id) if grant else None
+    account = grant.account if grant else None
+    return Call(now, asked.method, asked.path, None, account, nonce=_nonce(asked.body), client=client, token=asked.bearer)
 
 
-def _whose(books: Books, bearer: str) -> str | None:
-    """Return whose token this is or was."""
-    return next((grant.account for grant in books.world.grants if bearer in grant.access), None)
+def _owner(books: Books, form: dict[str, str]) -> str | None:
+    """Return whose code or refresh token this is or was."""
+    known = books.world.codes.get(form.get("code", "")) or books.world.family(form.get("refresh_token", ""))
+    return known.account if known else None
 
 
 def _nonce(body: bytes) -> str | None:

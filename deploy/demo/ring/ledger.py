@@ -1,12 +1,15 @@
 """What the judge saw: every call to Ring's API and everything Ring sent, with the answers, in order."""
 
-from collections import Counter
+from collections import Counter, deque
 from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
 class Call:
-    """One request to Ring. `secret` is the code or refresh token it carried; `status` is None where the answer was dropped."""
+    """One request to Ring, with what it carried; `status` is None where the answer was dropped.
+
+    `secret` is a code or refresh token, `token` the access token. `account` is whose that is or was; None: nobody's.
+    """
 
     at: float
     method: str
@@ -18,6 +21,7 @@ class Call:
     nonce: str | None = None
     client: str | None = None
     title: str | None = None  # of the error, where there was one
+    token: str | None = None
 
 
 @dataclass(frozen=True)
@@ -44,8 +48,26 @@ class Ledger:
 
     def codes_sent_twice(self) -> list[str]:
         """Return the codes that came to the token endpoint more than once: a partner must never do that."""
-        sent = Counter(call.secret for call in self.calls if call.grant_type == "authorization_code" and call.secret)
-        return [code for code, times in sent.items() if times > 1]
+        return self._repeated("authorization_code")
+
+    def refreshed_twice(self) -> list[str]:
+        """Return the refresh tokens that were traded and came again all the same: each is a family that Ring took away."""
+        traded = {call.secret for call in self.calls if call.grant_type == "refresh_token" and call.status in {200, None}}
+        return [token for token in self._repeated("refresh_token") if token in traded]
+
+    def busiest(self, client: str | None = None, window: float = 1.0) -> int:
+        """Return the most requests, of one client or of all, that came within any `window` seconds; 429s count too."""
+        most, inside = 0, deque[float]()
+        for at in sorted(call.at for call in self.calls if client is None or call.client == client):
+            while inside and inside[0] <= at - window:
+                inside.popleft()
+            inside.append(at)
+            most = max(most, len(inside))
+        return most
+
+    def _repeated(self, grant_type: str) -> list[str]:
+        sent = Counter(call.secret for call in self.calls if call.grant_type == grant_type and call.secret)
+        return [secret for secret, times in sent.items() if times > 1]
 
     def attempts_of(self, request_id: str) -> list[Attempt]:
         """Return the tries to deliver one webhook, in order."""

@@ -14,12 +14,12 @@ def token(books: Books, asked: Asked, now: float) -> Answer:
     if asked.media_type != FORM:
         raise Refusal(400, "invalid_request", f"The body must be {FORM}.")
     form = fields(asked)
-    books.world.authenticate(form.get("client_id", ""), form.get("client_secret", ""))
+    client_id = books.world.authenticate(form.get("client_id", ""), form.get("client_secret", ""))
     match form.get("grant_type"):
         case "authorization_code":
-            tokens = books.world.exchange(_required(form, "code"), now)
+            tokens = books.world.exchange(_required(form, "code"), now, client_id)
         case "refresh_token":
-            tokens = books.world.refresh(_required(form, "refresh_token"), now)
+            tokens = books.world.refresh(_required(form, "refresh_token"), now, client_id)
         case _:
             raise Refusal(400, "unsupported_grant_type", "Only authorization_code and refresh_token.")
     return Answer(asdict(tokens), headers=(("Cache-Control", "no-store"),))

@@ -1,11 +1,10 @@
 """Ring as a demo or a test holds it: users who confirm, tap and remove; codes and webhooks that go out; a ledger to read."""
 
-import socket
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from urllib.parse import urlencode
 
 import aiohttp
@@ -14,6 +13,7 @@ from aiohttp import web
 from deploy.demo.ring import page, webhooks
 from deploy.demo.ring.app import application
 from deploy.demo.ring.books import Books
+from deploy.demo.ring.door import Door
 from deploy.demo.ring.faults import Faults
 from deploy.demo.ring.ledger import Ledger
 from deploy.demo.ring.sender import JAVA, Sender
@@ -41,6 +41,8 @@ class Ring:
     partner: Partner
     sender: Sender
     session: aiohttp.ClientSession
+    door: Door
+    apps: dict[str, Partner] = field(default_factory=dict)  # client id of a further app → its URLs
     codes: dict[str, str] = field(default_factory=dict)  # account id → the code it was last sent with
 
     @property
@@ -58,12 +60,19 @@ class Ring:
         """What is to go wrong next."""
         return self.books.faults
 
+    def add_app(self, client: Client, partner: Partner) -> None:
+        """Let the partner have another app; how an account stands with it is `account.under(client.client_id)`."""
+        self.world.others[client.client_id] = client
+        self.apps[client.client_id] = partner
+
     async def connect(self, account: Account, *, media_type: str | None = ODD_MEDIA_TYPE) -> int | None:
         """Let the user confirm in the Ring app: POST the code and return the partner's answer (None: none in 10 s)."""
-        self.codes[account.id] = self.world.confirm(account, self.books.clock())
-        return await self.post_code(self.codes[account.id], media_type=media_type)
+        code = self.codes[account.id] = self.world.confirm(account, self.books.now())
+        return await self.post_code(code, media_type=media_type, client_id=account.client_id)
 
-    async def post_code(self, code: str, *, media_type: str | None = ODD_MEDIA_TYPE) -> int | None:
+    async def post_code(
+        self, code: str, *, media_type: str | None = ODD_MEDIA_TYPE, client_id: str = "", url: str | None = None
+    ) -> int | None:
         """POST a code as Ring's Java client does: a form, under a media type that cannot be relied on (None: none at all)."""
         headers = {"User-Agent": JAVA, "Accept": "*/*"} | ({"Content-Type": media_type} if media_type else {})
         body = urlencode({"code": code}).encode()
@@ -71,7 +80,7 @@ class Ring:
         timeout = aiohttp.ClientTimeout(total=CODE_ANSWER_S)
         try:
             async with self.session.post(
-                self.partner.token_exchange_url,
+                url or self._partner(client_id).token_exchange_url,
                 data=body,
                 headers=headers,
                 skip_auto_headers=skip,
@@ -84,28 +93,49 @@ class Ring:
 
     def redirect_url(self, account: Account, *, at: float | None = None) -> str:
         """Let the user tap Sign In (`at`: epoch seconds, now unless said): where Ring sends the browser."""
-        query = self.world.redirect(account, self.books.clock() if at is None else at)
-        return f"{self.partner.account_link_url}?{urlencode(query)}"
+        query = self.world.redirect(account, self.books.now() if at is None else at)
+        return f"{self._partner(account.client_id).account_link_url}?{urlencode(query)}"
 
     def make(self, type: str, account: Account, device: Device | None = None) -> webhooks.Webhook:  # noqa: A002  # Ring's word
         """Make a plain webhook of any type, of now."""
-        client_id = self.world.client.client_id
-        return webhooks.of_type(type, account, device or account.devices[0], self.now_ns(), client_id=client_id)
+        client_id = account.client_id or self.world.client.client_id
+        made = webhooks.of_type(type, account, device or account.devices[0], self.now_ns(), client_id=client_id)
+        return replace(made, key=self.world.key_of(account.client_id))
 
     def every(self, account: Account) -> list[webhooks.Webhook]:
         """Make one webhook of each documented type and each known oddity."""
         return list(webhooks.every(account, self.now_ns(), client_id=self.world.client.client_id))
 
-    async def remove(self, account: Account) -> webhooks.Webhook:
-        """Let the user remove the app: the tokens die at once, and the webhook that says so goes out."""
+    async def remove(self, account: Account, *, tell: bool = True) -> webhooks.Webhook:
+        """Let the user remove the app: the tokens die at once, and the webhook that says so goes out (`tell`) or is kept back."""
         webhook = self.make("app_integration_removed", account)
         self.world.remove(account)
-        self.sender.send(webhook)
+        if tell:
+            self.sender.send(webhook)
         return webhook
+
+    def freeze(self) -> None:
+        """Stand still: requests are taken, and neither handled nor answered."""
+        self.books.awake.clear()
+
+    def thaw(self) -> None:
+        """Go on where all stood still."""
+        self.books.awake.set()
+
+    async def kill(self) -> None:
+        """Be gone: nothing is heard, what is under way is cut. What Ring knew it knows still."""
+        await self.door.shut()
+
+    async def start(self) -> None:
+        """Be there again, at the same address."""
+        await self.door.open()
 
     def now_ns(self) -> int:
         """Return the time with digits that look like nanoseconds."""
-        return int(self.books.clock() * 1_000_000) * 1_000 + uuid.uuid4().int % 1_000
+        return int(self.books.now() * 1_000_000) * 1_000 + uuid.uuid4().int % 1_000
+
+    def _partner(self, client_id: str) -> Partner:
+        return self.apps.get(client_id, self.partner)
 
 
 @asynccontextmanager
@@ -114,19 +144,20 @@ async def running(
 ) -> AsyncIterator[Ring]:
     """Run Ring on 127.0.0.1 (`port` 0: a free one) for the length of a block; `lapse` divides the waits of its retries."""
     books = Books(World(client), clock=clock)
-    listening = socket.create_server(("127.0.0.1", port))
-    url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-    async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar(), connector=aiohttp.TCPConnector(limit=0)) as session:
-        sender = Sender(partner.webhook_url, client.hmac_key, session, books.ledger, clock, lapse)
-        ring = Ring(url, books, partner, sender, session)
-        books.completed = lambda account: sender.send(ring.make("app_integration_added", account))
+
+    def made() -> web.Application:
         app = application(books)
         page.add(app, ring)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
-        await runner.setup()
+        return app
+
+    async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar(), connector=aiohttp.TCPConnector(limit=0)) as session:
+        sender = Sender(partner.webhook_url, client.hmac_key, session, books.ledger, books.now, lapse)
+        door = Door(made, port)
+        ring = Ring(door.url, books, partner, sender, session, door)
+        books.completed = lambda account: sender.send(ring.make("app_integration_added", account))
         try:
-            await web.SockSite(runner, listening).start()
+            await door.open()
             yield ring
         finally:
             await sender.stop()
-            await runner.cleanup()
+            await door.shut()

@@ -42,7 +42,7 @@ class Sender:
     clock: Callable[[], float]
     lapse: float = 1
     answer_s: float = ANSWER_S
-    dead: list[Webhook] = field(default_factory=list)
+    dead: list[Webhook] = field(default_factory=list)  # Ring keeps them for 72 h, and sends them again only when it is asked
     refused: list[Webhook] = field(default_factory=list)
     _under_way: set[asyncio.Task[Outcome]] = field(default_factory=set)
     _room: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
@@ -59,7 +59,7 @@ class Sender:
         headers = {
             "Content-Type": "application/json",
             "User-Agent": JAVA,
-            "X-Signature": signature or proofs.signature(self.hmac_key, webhook.body),
+            "X-Signature": signature or proofs.signature(webhook.key or self.hmac_key, webhook.body),
         }
         for number, wait in enumerate((*WAITS_S, None), start=1):
             outcome = judge(await self._attempt(webhook, headers, number))
@@ -69,6 +69,11 @@ class Sender:
                 await asyncio.sleep(wait / self.lapse)
         {"refused": self.refused, "again": self.dead, "delivered": []}[outcome].append(webhook)
         return outcome
+
+    def replay(self) -> list[asyncio.Task[Outcome]]:
+        """Begin to deliver the dead letters again, as Ring does on request."""
+        dead, self.dead = self.dead, []
+        return [self.send(webhook) for webhook in dead]
 
     async def settled(self) -> None:
         """Return once nothing is under way any more."""

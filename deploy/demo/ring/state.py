@@ -1,7 +1,8 @@
 """The world Ring keeps: accounts, codes, tokens, integrations. Pure: every rule takes `now` (epoch seconds) and raises Refusal.
 
 An integration goes `pending` (the user confirmed) → `awaiting` (POST with the nonce) → `completed` (PATCH); a second
-confirmation begins again at `pending`, and a removal takes the integration and every token away.
+confirmation begins again at `pending`, and a removal takes the integration and every token away. The partner may have two
+apps at once: an account has an integration with each, and no code, token or nonce of one is good for the other.
 """
 
 import re
@@ -61,17 +62,26 @@ class Account:
 
     id: str
     devices: list[Device]
-    integration: Integration | None = None
+    integration: Integration | None = None  # with the partner's first app
     redirects: dict[str, float] = field(default_factory=dict)  # nonce → epoch seconds of its `time`
+    client_id: str = ""  # of the app whose standing this is; empty: the first
+    elsewhere: dict[str, "Account"] = field(default_factory=dict)  # client id → how this account stands with another app
+
+    def under(self, client_id: str) -> "Account":
+        """Return how this account stands with one app."""
+        if not client_id:
+            return self
+        return self.elsewhere.setdefault(client_id, Account(self.id, self.devices, client_id=client_id))
 
 
 @dataclass
 class Code:
-    """An authorization code; `used` once it was answered with tokens."""
+    """An authorization code; `grant` is what it was traded for. No client id: the partner's first app."""
 
     account: str
     issued: float
-    used: bool = False
+    client_id: str = ""
+    grant: "Grant | None" = None
 
 
 @dataclass
@@ -79,6 +89,7 @@ class Grant:
     """One family of tokens, from one code: the living access tokens, the one refresh token, and the spent ones."""
 
     account: str
+    client_id: str
     access: dict[str, float] = field(default_factory=dict)  # token → epoch seconds when it ends
     refresh: str = ""
     refresh_ends: float = 0
@@ -105,9 +116,12 @@ class World:
     accounts: dict[str, Account] = field(default_factory=dict)
     codes: dict[str, Code] = field(default_factory=dict)
     grants: list[Grant] = field(default_factory=list)
+    others: dict[str, Client] = field(default_factory=dict)  # the partner's further apps, by client id
     shape: Shape = "flat"  # of the App-Integrations answers: both have been seen
+    errors: Shape = "jsonapi"  # of the API's errors
     bogus_code: int = 400  # 400, 401 and 403 have been seen
     patch_again: bool = True  # whether a second PATCH to completed is a 200 or an Invalid Status Transition
+    _holders: dict[str, Grant] = field(default_factory=dict)  # by each token that was ever given out
 
     def add_account(self, *devices: Device) -> Account:
         """Let a user come into being, with a doorbell where nothing else is said."""
@@ -115,55 +129,65 @@ class World:
         self.accounts[account.id] = account
         return account
 
+    def key_of(self, client_id: str) -> str:
+        """Return the HMAC key of an app; empty: of the first."""
+        return (self.others.get(client_id) or self.client).hmac_key
+
     def confirm(self, account: Account, now: float) -> str:
         """Let the user confirm in the Ring app: the integration waits, and a fresh code goes to the partner."""
         account.integration = Integration()
         code = secrets.token_urlsafe(32)
-        self.codes[code] = Code(account.id, now)
+        self.codes[code] = Code(account.id, now, account.client_id)
         return code
 
     def redirect(self, account: Account, now: float) -> dict[str, str]:
         """Let the user tap Sign In: the query of the Account Link URL."""
         time = str(int(now * 1000))
-        nonce = proofs.nonce(self.client.hmac_key, time, account.id)
+        nonce = proofs.nonce(self.key_of(account.client_id), time, account.id)
         account.redirects[nonce] = now
         return {"nonce": nonce, "time": time}
 
-    def authenticate(self, client_id: str, client_secret: str) -> None:
-        """401 invalid_client for anybody but the partner."""
-        if (client_id, client_secret) != (self.client.client_id, self.client.client_secret):
+    def authenticate(self, client_id: str, client_secret: str) -> str:
+        """Return which app this is (empty: the first); 401 invalid_client for anybody but the partner."""
+        known = self.client if client_id == self.client.client_id else self.others.get(client_id)
+        if known is None or known.client_secret != client_secret:
             raise Refusal(401, "invalid_client", "The client id or secret is wrong.")
+        return "" if known is self.client else client_id
 
-    def exchange(self, code: str, now: float) -> Tokens:
-        """Trade a code, once and within 60 s, for the first tokens of a grant."""
+    def exchange(self, code: str, now: float, client_id: str = "") -> Tokens:
+        """Trade a code, once and within 60 s, for the first tokens of a grant; sent again, it ends that grant (RFC 6749)."""
         known = self.codes.get(code)
-        if known is None:
+        if known is None or known.client_id != client_id:
             raise Refusal(self.bogus_code, "invalid_grant", "The code is not known.")
-        if known.used:
-            raise Refusal(400, "invalid_grant", "The code was used before.")
+        if known.grant is not None:
+            known.grant.revoked = True
+            raise Refusal(400, "invalid_grant", "The code was used before; its grant is revoked.")
         if now - known.issued > CODE_S:
             raise Refusal(400, "invalid_grant", "The code has expired.")
-        known.used = True
-        grant = Grant(known.account)
-        self.grants.append(grant)
-        return _issue(grant, now)
+        known.grant = Grant(known.account, client_id)
+        self.grants.append(known.grant)
+        return self._issue(known.grant, now)
 
-    def refresh(self, token: str, now: float) -> Tokens:
+    def refresh(self, token: str, now: float, client_id: str = "") -> Tokens:
         """Rotate: the old refresh token is spent; a spent one that comes again revokes the whole family."""
-        grant = next((grant for grant in self.grants if token == grant.refresh or token in grant.spent), None)
-        if grant is None or grant.revoked or now > grant.refresh_ends:
+        grant = self._holders.get(token)
+        if grant is None or token in grant.access or grant.client_id != client_id or grant.revoked or now > grant.refresh_ends:
             raise Refusal(400, "invalid_grant", "The refresh token is not valid.")
         if token in grant.spent:
             grant.revoked = True
             raise Refusal(400, "invalid_grant", "The refresh token was used before; its grant is revoked.")
-        return _issue(grant, now)
+        return self._issue(grant, now)
+
+    def family(self, token: str) -> Grant | None:
+        """Return the grant that this token, living or dead, was given out for."""
+        return self._holders.get(token)
 
     def holder(self, access_token: str, now: float, *, refused: int = 401) -> Account:
         """Return whose living access token this is, or refuse with the status of the endpoint asked."""
-        for grant in self.grants:
-            if not grant.revoked and grant.access.get(access_token, 0) > now:
-                return self.accounts[grant.account]
-        raise Refusal(refused, "Unauthorized" if refused == 401 else "Forbidden", "The access token is not valid.")  # noqa: PLR2004
+        grant = self._holders.get(access_token)
+        if grant is None or grant.revoked or grant.access.get(access_token, 0) <= now:
+            raise Refusal(refused, "Unauthorized" if refused == 401 else "Forbidden", "The access token is not valid.")  # noqa: PLR2004
+        return self.accounts[grant.account].under(grant.client_id)
 
     def claim(self, account: Account, nonce: str | None, identifier: str | None, now: float) -> Integration:
         """POST app-integrations: the nonce of a redirect of this very account, at most 600 s old, makes it `awaiting`."""
@@ -191,11 +215,20 @@ class World:
         return integration
 
     def remove(self, account: Account) -> None:
-        """Let the user remove the app: no integration, and no token of the account is good for anything."""
+        """Let the user remove one app: no integration, and no token of the account with it is good for anything."""
         account.integration = None
         account.redirects.clear()
         for grant in self.grants:
-            grant.revoked = grant.revoked or grant.account == account.id
+            grant.revoked = grant.revoked or (grant.account, grant.client_id) == (account.id, account.client_id)
+
+    def _issue(self, grant: Grant, now: float) -> Tokens:
+        if grant.refresh:
+            grant.spent.add(grant.refresh)
+        tokens = Tokens(secrets.token_urlsafe(96), secrets.token_urlsafe(96))
+        grant.access[tokens.access_token] = now + tokens.expires_in
+        grant.refresh, grant.refresh_ends = tokens.refresh_token, now + REFRESH_S
+        self._holders |= {tokens.access_token: grant, tokens.refresh_token: grant}
+        return tokens
 
 
 def doorbell(name: str = "Front Door") -> Device:
@@ -212,12 +245,3 @@ def _integration(account: Account) -> Integration:
     if account.integration is None:
         raise Refusal(404, "Not Found", "There is no integration for this account.")
     return account.integration
-
-
-def _issue(grant: Grant, now: float) -> Tokens:
-    if grant.refresh:
-        grant.spent.add(grant.refresh)
-    tokens = Tokens(secrets.token_urlsafe(96), secrets.token_urlsafe(96))
-    grant.access[tokens.access_token] = now + tokens.expires_in
-    grant.refresh, grant.refresh_ends = tokens.refresh_token, now + REFRESH_S
-    return tokens

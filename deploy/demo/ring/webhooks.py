@@ -5,7 +5,7 @@ Sources: developer.amazon.com/docs/ring/notifications.html and the pages per typ
 
 import uuid
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import cycle
 from typing import Any, Literal
@@ -43,6 +43,7 @@ class Webhook:
     type: str
     account: str
     body: bytes
+    key: str | None = None  # of another app than the first, by which it is signed
 
 
 def motion(account: Account, device: Device, now_ns: int, *, what: str = "human", place: Place = "data.subType") -> Webhook:
@@ -103,7 +104,7 @@ def without_account(webhook: Webhook) -> Webhook:
     """Return the same notification as version 1.0 had it: nobody says whose it is."""
     whole = orjson.loads(webhook.body)
     whole["meta"] = {name: value for name, value in whole["meta"].items() if name != "account_id"} | {"version": "1.0"}
-    return Webhook(webhook.request_id, webhook.type, webhook.account, orjson.dumps(whole))
+    return replace(webhook, body=orjson.dumps(whole))
 
 
 def older(account: Account, device: Device, now_ns: int) -> list[Webhook]:
@@ -159,7 +160,7 @@ def _webhook(account: Account, data: dict[str, Any], now_ns: int) -> Webhook:
 def _renamed(webhook: Webhook, request_id: str) -> Webhook:
     whole = orjson.loads(webhook.body)
     whole["meta"]["request_id"] = request_id
-    return Webhook(request_id, webhook.type, webhook.account, orjson.dumps(whole))
+    return replace(webhook, request_id=request_id, body=orjson.dumps(whole))
 
 
 def _text(ns: int) -> str:
