@@ -17,6 +17,7 @@ from schemas.errors import Unavailable
 from workers.runtime import lease
 from workers.runtime.database import Database
 from workers.runtime.rows import compare_and_swap, insert_once
+from workers.runtime.sealing import key_of
 
 Value = TypeVar("Value", Grant, Attempt, Account)
 Counted = TypeVar("Counted", Grant, Attempt)
@@ -263,5 +264,19 @@ def _value(kind: type[Value], row: Row[Any]) -> Value:
     return kind(**fields)
 
 
+def columns_of(grant: Grant) -> dict[str, Any]:
+    """Return a grant as the row that holds it."""
+    return _columns(grant)
+
+
+def grant_of(row: Row[Any]) -> Grant:
+    """Return the row as the grant it holds."""
+    return _value(Grant, row)
+
+
 def _columns(value: Grant | Attempt) -> dict[str, Any]:
-    return asdict(value) | {"marks": msgspec.json.encode(value.marks).decode()}
+    columns = asdict(value) | {"marks": msgspec.json.encode(value.marks).decode()}
+    if isinstance(value, Attempt):
+        return columns
+    sealed = value.access or value.refresh
+    return columns | {"sealed_with": key_of(sealed) if sealed else None}

@@ -39,12 +39,25 @@ grants: Final = Table(
     Column("completed_at", Double),
     Column("marks", Text, nullable=False),
     Column("counter", Integer, nullable=False),
+    Column("sealed_with", Text),  # the id of the key that sealed the tokens, so that an index finds what an old one holds
     Column("lease_owner", Text),
     Column("lease_until", Double),
     Index(None, "queue", "due_at"),  # what rests has no due_at: looking for work does not cost more with what is stored
     Index(None, "account"),
     Index(None, "pool", "code_hash"),
     Index(None, "open_at"),
+)
+_held = grants.c.sealed_with.is_not(None)
+Index(None, grants.c.sealed_with, grants.c.code_hash, sqlite_where=_held, postgresql_where=_held)
+
+# One row per key that the vault ever had: what shows that its id still stands for the same bytes, and when it last sealed.
+keys: Final = Table(
+    "linker_vault_keys",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("proof", LargeBinary, nullable=False),
+    Column("since", Double),  # when linkers began to seal with it, by the store's clock; empty: it only opens
+    Column("seen_at", Double),  # when one last said so
 )
 
 attempts: Final = Table(

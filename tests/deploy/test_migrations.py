@@ -2,14 +2,16 @@ import asyncio
 import subprocess
 import sys
 
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Connection, inspect
+from sqlalchemy import Connection, inspect, text
 
 from deploy import migrations
 from deploy.migrations import scripts
 from deploy.migrations.tables import metadata
 from workers.runtime.database import connect
+from workers.runtime.sealing import Keyring, generate_key
 
 
 def differences(connection: Connection) -> object:
@@ -43,3 +45,23 @@ async def test_every_migration_follows_the_one_before_it() -> None:
 def test_a_role_whose_store_is_there_does_without_alembic() -> None:
     script = "import sys, deploy.roles; sys.exit('alembic' in sys.modules)"
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+async def test_rows_from_before_learn_which_key_sealed_them(store_url: str) -> None:
+    async with connect(store_url) as database:
+        async with database.begin() as connection:
+            await connection.run_sync(lambda sync: command.upgrade(scripts.config(sync), "0001"))
+        async with database.begin() as connection:
+            for name, access in (("1", Keyring.parse(generate_key("2026-01")).seal(b"token", ())), ("2", None)):
+                await connection.execute(text(OLD_ROW), {"code_hash": name, "access": access})
+        await migrations.upgrade(store_url)
+        async with database.read() as connection:
+            found = await connection.execute(text("select sealed_with from linker_grants order by code_hash"))
+            assert [*found.scalars()] == ["2026-01", None]
+
+
+OLD_ROW = """
+    insert into linker_grants (code_hash, app, stranger, received_at, generation, state, stage, renewed, queue, begun, tries,
+      posts, patched, writes, marks, counter, access)
+    values (:code_hash, 'first', false, 1, 1, 'completed', 'rest', false, 0, 0, 0, 0, false, 1, '[]', 0, :access)
+"""

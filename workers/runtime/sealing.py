@@ -20,6 +20,8 @@ from schemas.errors import Misconfigured, Rejected, Unavailable
 
 KEY_SIZE: Final = 32
 _VERSION: Final = 1
+NOBODY: Final = "?"
+_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,32}", re.ASCII)
 _NAMED: Final = re.compile(r"\s*([A-Za-z0-9_-]{1,32}):([A-Za-z0-9+/_-]{43}=?)\s*", re.ASCII)
 
 
@@ -31,8 +33,23 @@ class Keyring:
     """Seals under its first key and opens with any; `context` says where sealed bytes belong, and elsewhere they do not open."""
 
     def __init__(self, keys: Mapping[str, bytes]) -> None:
+        self._keys = dict(keys)
         self._boxes = {name: Aead(key) for name, key in keys.items()}
         self._first = next(iter(keys))
+
+    @property
+    def first(self) -> str:
+        """The id of the key that seals."""
+        return self._first
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The ids of all keys, the one that seals first."""
+        return tuple(self._boxes)
+
+    def only(self, name: str) -> "Keyring":
+        """Return a ring of this one key."""
+        return Keyring({name: self._keys[name]})
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -52,7 +69,7 @@ class Keyring:
         """
         name, rest = _split(sealed)
         if name not in self._boxes:
-            raise KeyMissing(f"sealed with key {name!r}, but only {', '.join(self._boxes)} are configured: put it back")
+            raise KeyMissing(f"sealed with key {name!r}, which is not configured (only {', '.join(self._boxes)}): put it back")
         try:
             return self._boxes[name].decrypt(rest, _header(name) + _associated(context))
         except (CryptoError, ValueError) as error:
@@ -103,6 +120,25 @@ class CodeOpener:
     def __repr__(self) -> str:
         """Name the keys, never show them."""
         return f"CodeOpener({', '.join(self._boxes)})"
+
+
+def key_of(sealed: bytes) -> str:
+    """Return the id of the key that sealed these bytes; `?` where no key of ours did."""
+    try:
+        name, _ = _split(sealed)
+    except Rejected:
+        return NOBODY
+    return name if _ID.fullmatch(name) else NOBODY
+
+
+def new_id(today: str) -> str:
+    """Return an id that no key had before: one that comes back would stand for other bytes in an older copy of the store."""
+    return f"{today}-{random(2).hex()}"
+
+
+def is_id(text: str) -> bool:
+    """Say whether a key may be called so."""
+    return _ID.fullmatch(text) is not None
 
 
 def generate_key(name: str = "k1") -> str:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.errors import Misconfigured, Rejected
-from workers.runtime.sealing import CodeOpener, CodeSealer, KeyMissing, Keyring, generate_code_keys, generate_key
+from workers.runtime.sealing import CodeOpener, CodeSealer, KeyMissing, Keyring, generate_code_keys, generate_key, key_of
 
 OLD, NEW = generate_key("2026-01"), generate_key("2026-02")
 RING = Keyring.parse(f"{NEW},{OLD}")
@@ -102,3 +102,9 @@ def test_arbitrary_bytes_are_rejected(sealed: bytes) -> None:
 @given(st.binary(), st.lists(st.text(st.characters(exclude_categories=("Cs",)))))
 def test_what_is_sealed_opens(plaintext: bytes, context: list[str]) -> None:
     assert RING.open(RING.seal(plaintext, context), context) == plaintext
+
+
+@pytest.mark.parametrize("foreign", [b"", b"\x01", b"\x02\x02k1", b"\x01\x05k1", b"\x01\x02\x00\xff......", b"\x01\x00"])
+def test_sealed_bytes_name_their_key_and_foreign_ones_nobody(foreign: bytes) -> None:
+    assert key_of(RING.seal(b"token", CONTEXT)) == "2026-02"
+    assert key_of(foreign) == "?"
