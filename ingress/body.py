@@ -18,13 +18,18 @@ class BodyTooLarge(Rejected):
 
 
 async def read(request: web.Request, most: int, room: Room) -> bytes:
-    """Return the body as it came, or raise BodyTooLarge (a declared length over `most` is refused unread) or Full."""
+    """Return the body as it came, or raise BodyTooLarge (a declared length over `most`: unread), Full or ConnectionError."""
     if (request.content_length or 0) > most:
         raise BodyTooLarge(most)
-    body = await request.content.readany()
-    if request.content.at_eof() and len(body) <= FREE:
-        return body
-    return await _rest(request, body, most, room)
+    try:
+        body = await request.content.readany()
+        if request.content.at_eof() and len(body) <= FREE:
+            return body
+        return await _rest(request, body, most, room)
+    except RuntimeError as error:  # so aiohttp says that the sender went before we began to read
+        if request.transport is not None:
+            raise
+        raise ConnectionResetError("the sender has gone") from error
 
 
 async def _rest(request: web.Request, begun: bytes, most: int, room: Room) -> bytes:

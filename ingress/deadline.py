@@ -8,6 +8,7 @@ from typing import Final, TypeVar
 R = TypeVar("R")
 A = TypeVar("A")
 TICK_S: Final = 0.05  # how late a deadline may be noticed
+MOST: Final = 50  # requests that end in one turn of the loop: thousands that came together would keep all others waiting
 
 
 class _Entry:
@@ -27,7 +28,7 @@ class Deadline:
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._entries: deque[_Entry] = deque()
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
 
     async def call(self, handler: Callable[[A], Awaitable[R]], argument: A) -> R:
         """Return what the handler returns, or cancel it and raise TimeoutError."""
@@ -46,11 +47,15 @@ class Deadline:
             entry.task = None
 
     def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Cancel what is due and forget what has ended; both stand at the front."""
-        entries, now = self._entries, loop.time()
-        while entries and (entries[0].task is None or entries[0].at <= now):
+        """Cancel what is due and forget what has ended; both stand at the front. What is left for the next turn comes then."""
+        entries, now, left = self._entries, loop.time(), MOST
+        while left and entries and (entries[0].task is None or entries[0].at <= now):
             entry = entries.popleft()
             if entry.task is not None:
                 entry.expired = True
                 entry.task.cancel()
-        self._timer = loop.call_later(TICK_S, self._tick, loop) if entries else None
+                left -= 1
+        if not entries:
+            self._timer = None
+        else:
+            self._timer = loop.call_later(TICK_S, self._tick, loop) if left else loop.call_soon(self._tick, loop)

@@ -1,24 +1,30 @@
 """The listener as strangers meet it: raw sockets, half requests, floods, and the end."""
 
 import asyncio
+import gc
 import resource
+import sys
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from statistics import median
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
 
 import pytest
+import uvloop
 from aiohttp import web
 
+from deploy.roles import _calm_collector
 from ingress.descriptors import room_for
 from ingress.server import Server
 from ingress.settings import Limits
 from schemas import topics
 from schemas.errors import Misconfigured
+from schemas.ring import nonce
 from schemas.ring.signature import sign
-from tests.ingress.conftest import KEY, Edge, Start, until
+from tests.ingress.conftest import KEY, Edge, Start, running, until
 
 BODY = b'{"meta":{"request_id":"r1","account_id":"a1"}}'
+STARTED = f"/ring/account-link?nonce={nonce.make(KEY.encode(), '1771130906289', 'a1')}&time=1771130906289"
 SIGNED = {"X-Signature": sign(KEY.encode(), BODY)}
 
 
@@ -139,21 +145,67 @@ async def test_what_is_no_http_is_400_from_the_parser_without_an_echo(
     assert "Traceback" not in capsys.readouterr().out
 
 
-async def test_a_thousand_dripping_connections_do_not_keep_signed_webhooks_waiting(serve: Start) -> None:
-    async with serve(limits=Limits(webhooks=50, deadline_s=2.0)) as edge:
-        drips = [await asyncio.open_connection("127.0.0.1", edge.port) for _ in range(1000)]
-        for number, (_, writer) in enumerate(drips):
-            writer.write(request(b"x" * 8000, length=200_000)[: 200 if number % 2 else 9000])
-        took = list[float]()
-        for _ in range(20):
-            begun = time.monotonic()
-            async with edge.client.post("/ring/webhook", data=BODY, headers=SIGNED) as response:
-                assert response.status == 200
-            took.append(time.monotonic() - begun)
-        assert median(took) < 1
-        assert max(took) < 5  # Ring's patience
-        for _, writer in drips:
-            writer.close()
+def test_a_flood_of_drips_live_pages_and_gzip_bombs_keeps_no_signed_webhook_waiting() -> None:
+    """On uvloop and with the collector calmed, as roles run; what strangers do is not the server's time, but a process's own.
+
+    A machine that others keep busy may be slow once, a server that lets strangers in first is slow each time.
+    """
+    slowest = list[float]()
+    while len(slowest) < 3 and min(slowest, default=1.0) >= 1:
+        with calm_collector():
+            slowest.append(max(uvloop.run(flooded(drips=5_000, pages=1_000))))
+    assert min(slowest) < 1, slowest
+
+
+@contextmanager
+def calm_collector() -> Iterator[None]:
+    """Spare the tests' own objects, of which a full collection takes most of a second on a busy machine."""
+    usual = gc.get_threshold()
+    _calm_collector()
+    try:
+        yield
+    finally:
+        gc.set_threshold(*usual)
+        gc.unfreeze()
+
+
+async def flooded(*, drips: int, pages: int) -> list[float]:
+    """Return how long each signed webhook took, from before the flood until its first bodies have met their deadline."""
+    took = list[float]()
+    async with running(limits=Limits(webhooks=50)) as edge:
+        async with edge.client.get(STARTED, allow_redirects=False):
+            (cookie,) = (morsel.value for morsel in edge.client.cookie_jar)
+        async with flood(edge, drips, pages, cookie) as standing:
+            until = time.monotonic() + 60
+            while time.monotonic() < until:
+                begun = time.monotonic()
+                kept = {} if len(took) % 2 else {"Connection": "close"}  # some on a new connection, some on a kept one
+                async with edge.client.post("/ring/webhook", data=BODY, headers=SIGNED | kept) as response:
+                    assert response.status == 200
+                took.append(time.monotonic() - begun)
+                await asyncio.sleep(0.01)
+                if standing.done():
+                    assert standing.result() == b"standing\n"
+                    until = min(until, time.monotonic() + 2.0)
+    assert len(took) > 20
+    return took
+
+
+@asynccontextmanager
+async def flood(edge: Edge, drips: int, pages: int, cookie: str) -> AsyncIterator[asyncio.Task[bytes]]:
+    """Let strangers come from a process of their own; give what it says once they are all there."""
+    words = (sys.executable, str(Path(__file__).with_name("flood.py")), str(edge.port), str(drips), str(pages), cookie)
+    piped = {"stdin": asyncio.subprocess.PIPE, "stdout": asyncio.subprocess.PIPE}
+    process = await asyncio.create_subprocess_exec(*words, **piped)
+    assert process.stdin
+    assert process.stdout
+    standing = asyncio.create_task(process.stdout.readline())
+    try:
+        yield standing
+    finally:
+        process.stdin.close()
+        await asyncio.wait_for(process.wait(), 30)
+        await standing
 
 
 async def test_large_bodies_of_strangers_have_a_bound_that_small_ones_never_meet(serve: Start) -> None:
