@@ -39,7 +39,9 @@ def obstacle(error: BaseException) -> str:
         return _SILENT
     if isinstance(error, socket.gaierror):
         return "there is no such name" if error.errno in _NO_NAME else "its name could not be looked up just now"
-    if isinstance(error, EOFError):
+    if isinstance(
+        error, EOFError | ConnectionResetError | ConnectionAbortedError | BrokenPipeError
+    ):  # some come without a number
         return _CUT
     return _verdict(error) if isinstance(error, OSError) else type(error).__name__
 

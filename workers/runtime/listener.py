@@ -58,6 +58,7 @@ class Listener:
         await runner.setup()
         try:
             await self._bind(runner)
+            log.info("server.started", server=self.name, host=self.host, port=runner.addresses[0][1])
             self.opened.set()
             await stop.wait()
         finally:

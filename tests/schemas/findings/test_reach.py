@@ -29,6 +29,7 @@ def certificate(words: str) -> ssl.SSLCertVerificationError:
         (TimeoutError(), "no answer came in time"),
         (OSError(errno.ETIMEDOUT, "Connect call failed"), "no answer came in time"),
         (ConnectionResetError(errno.ECONNRESET, "Connection reset by peer"), "the connection was cut"),
+        (ConnectionResetError(), "the connection was cut"),
         (EOFError(), "the connection was cut"),
         (certificate("self-signed certificate"), "its certificate is not accepted (self-signed certificate)"),
         (ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] wrong version number"), "does not speak TLS as asked"),

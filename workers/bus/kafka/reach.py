@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import ssl
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -21,6 +22,7 @@ from aiokafka.protocol.metadata import MetadataRequest
 from schemas.errors import RinghookError
 from schemas.findings.reach import obstacle
 
+ODD: Final = ": is it Kafka, and security_protocol right?"
 KNOCK: Final = 1.0  # seconds for an address to answer
 logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # ten lines a second while a broker is away; we say it once
 
@@ -52,8 +54,10 @@ async def knock(options: Mapping[str, Any], host: str, port: int) -> str:
     try:
         async with asyncio.timeout(KNOCK):
             await _ask(host, port, how)
-    except KafkaConnectionError:
-        return "it closed the connection: is it Kafka, and security_protocol right?"
+    except ssl.SSLCertVerificationError as error:
+        return told(error)
+    except (KafkaConnectionError, ConnectionResetError, ssl.SSLError) as error:
+        return told(error) + ODD
     except (KafkaError, OSError, TimeoutError, EOFError) as error:
         return told(error)
     return "it answers again"

@@ -43,6 +43,11 @@ async def hang_up(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -
     writer.close()
 
 
+async def babble(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.write(b"220 mail.example.com\r\n")
+    writer.close()
+
+
 async def stay_silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     await reader.read()
     writer.close()
@@ -59,7 +64,13 @@ async def test_what_is_no_kafka_or_speaks_tls_otherwise_is_told() -> None:
     async with listening(hang_up) as port:
         assert "it closed the connection: is it Kafka, and security_protocol right?" in await said(f"kafka://127.0.0.1:{port}")
         tls = await said(f"kafka://127.0.0.1:{port}?security_protocol=SSL")
-        assert f"127.0.0.1:{port}: the connection was cut" in tls
+        assert f"127.0.0.1:{port}: the connection was cut: is it Kafka, and security_protocol right?" in tls
+
+
+async def test_what_answers_tls_with_something_else_is_told() -> None:
+    async with listening(babble) as port:
+        tls = await said(f"kafka://127.0.0.1:{port}?security_protocol=SSL")
+    assert f"127.0.0.1:{port}: what listens there does not speak TLS as asked: is it Kafka" in tls
 
 
 async def test_what_listens_and_stays_silent_is_told_with_its_address() -> None:
