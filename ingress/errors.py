@@ -64,6 +64,10 @@ class Unprocessable(Rejected):
     """It was understood, and cannot be taken as it is."""
 
 
+class SignInAway(Unavailable):
+    """The sign-in service does not answer just now. Please try again in a minute."""
+
+
 TABLE: Final[dict[type[BaseException], Answer]] = {
     BadSignature: Answer(401, "The signature does not fit the body."),
     Unauthorized: Answer(401, "A token is needed."),

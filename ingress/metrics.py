@@ -13,3 +13,4 @@ CRASHES: Final = Counter("ringhook_request_crashes_total", "Requests answered 50
 CONNECTIONS: Final = Gauge("ringhook_connections", "Open connections, by listener", ["server"])
 CONNECTIONS_CUT: Final = Counter("ringhook_connections_cut_total", "Connections closed by us, by why", ["why"])
 NOTICES_DROPPED: Final = Counter("ringhook_notices_dropped_total", "Sampled facts that found no room or no bus")
+SIGNIN_FAILURES: Final = Counter("ringhook_signin_failures_total", "OIDC sign-ins that did not come to an end, by why", ["why"])

@@ -51,7 +51,17 @@ class Dev(msgspec.Struct, frozen=True, tag="dev"):
     partner_user: str = "dev-user"
 
 
-SignIn = Handoff | Dev
+class Oidc(msgspec.Struct, frozen=True, tag="oidc", kw_only=True):
+    """The partner's identity provider signs users in; `client_secret` is None where the issuer asks for none."""
+
+    issuer: str
+    client_id: str
+    client_secret: Secret | None = None
+    scopes: tuple[str, ...] = ("openid", "email")
+    allow_networks: tuple[Network, ...] = ()  # exceptions from the guard, for an issuer inside a network
+
+
+SignIn = Handoff | Oidc | Dev
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):

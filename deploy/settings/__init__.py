@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from deploy.settings import cross, lists, names, parts
+from deploy.settings import cross, lists, names, parts, signin
 from deploy.settings.document import Document, load
 from deploy.settings.problems import Problems
 from deploy.settings.schema import RinghookToml
@@ -84,7 +84,7 @@ def _read(role: str, reader: Reader, document: Document) -> Settings:
         role=role,
         common=common,
         destinations=tuple(destination.name for destination, _ in destinations),
-        edge=parts.read_edge(reader, lists.read_signin(reader, document)) if "edge" in wanted else None,
+        edge=parts.read_edge(reader, signin.read_signin(reader, document)) if "edge" in wanted else None,
         vault=parts.read_vault(reader) if "vault" in wanted else None,
         dispatch="dispatch" in wanted,
         services=lists.read_services(reader, document, session_s) if "services" in wanted else None,

@@ -1,9 +1,9 @@
-"""What the tables of `ringhook.toml` mean: sign-in, tokens, destinations, and the secrets that they name."""
+"""What the tables of `ringhook.toml` mean: tokens, destinations, and the secrets that they name."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
 from hashlib import sha256
-from typing import Final, Literal
+from typing import Final
 
 import msgspec
 
@@ -11,24 +11,12 @@ from deploy.settings import values
 from deploy.settings.document import Document
 from deploy.settings.problems import Problems
 from deploy.settings.source import Reader
-from deploy.settings.toml import Kind, Table, entries, table, tables, unlike
-from ingress.link.signin.handoff import usable
-from ingress.settings import Dev, Handoff, Token
-from ingress.settings import SignIn as SignInSettings
+from deploy.settings.toml import Kind, Table, entries, tables, unlike
+from ingress.settings import Token
 from workers.deliver.destinations import Destination, problems
 from workers.runtime.secrets import Secret
 
-_NOWHERE: Final = Secret("")
 _HEX: Final = frozenset("0123456789abcdef")
-
-
-class SignIn(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`[signin]` of ringhook.toml: how the partner's users prove who they are."""
-
-    kind: Literal["handoff", "dev"]
-    login_url: str | None = None
-    passcode_env: str | None = None
-    partner_user: str = "dev-user"
 
 
 class Service(msgspec.Struct, frozen=True):
@@ -62,21 +50,6 @@ def read_tokens(document: Document, found: Problems) -> tuple[Token, ...]:
     return tuple(token for token, _ in tables(document, "token", TOKEN, found))
 
 
-def read_signin(reader: Reader, document: Document) -> SignInSettings:
-    """Read how users prove who they are (ingress)."""
-    given, entry = table(document, "signin", SIGNIN, reader.problems)
-    if "signin" not in document.data and document.whole:
-        words = '[signin] is missing: kind = "dev" for a first day, "handoff" for your own login page'
-        reader.problems.add(document.name, words)
-    login = entry.text("login_url") or ""
-    for words in _judge("login_url", values.page, login) if login else ():  # whatever `kind` is
-        reader.problems.add(entry.where("login_url"), words)
-    if entry.text("kind") == "handoff":
-        return Handoff(login)
-    passcode = _named(reader, entry, "passcode_env", None, values.secret)
-    return Dev(passcode or _NOWHERE, given.partner_user if given else "")
-
-
 def _secrets(reader: Reader, entry: Table) -> tuple[Secret, ...]:
     def parse(text: str) -> Secret:
         try:
@@ -84,13 +57,11 @@ def _secrets(reader: Reader, entry: Table) -> tuple[Secret, ...]:
         except Exception as error:
             raise ValueError(f"destination {entry.text('name') or entry.index + 1}: {error}") from error
 
-    named = [_named(reader, entry, f"secret_env{which}", f"secret_file{which}", parse) for which in ("", "_next")]
-    return tuple(value for value in named if value)
+    found = [named(reader, entry, f"secret_env{which}", f"secret_file{which}", parse) for which in ("", "_next")]
+    return tuple(value for value in found if value)
 
 
-def _named(
-    reader: Reader, entry: Table, variable_key: str, file_key: str | None, parse: Callable[[str], Secret]
-) -> Secret | None:
+def named(reader: Reader, entry: Table, variable_key: str, file_key: str | None, parse: Callable[[str], Secret]) -> Secret | None:
     """Return the secret that a table names by variable or by path; a missing one is a problem.
 
     What the table says is not quoted: it may be the secret itself, pasted into the wrong place.
@@ -109,22 +80,6 @@ def _named(
     return reader.optional(variable, parse)
 
 
-def _judge_signin(given: SignIn) -> Iterator[str]:
-    if given.kind == "dev" and not given.passcode_env:
-        yield "passcode_env: is missing: name the variable that holds the passcode"
-    if given.kind == "handoff" and not given.login_url:
-        yield "login_url: is missing: the page of yours that signs users in"
-    if not usable(given.partner_user):
-        yield "partner_user: must be 1 to 256 printable characters"
-
-
-def _judge(key: str, parse: Callable[[str], object], text: str) -> Iterator[str]:
-    try:
-        parse(text)
-    except ValueError as error:
-        yield f"{key}: {error}"
-
-
 def _judge_token(token: Token) -> Iterator[str]:
     if not token.name:
         yield "name: say whose token it is, for the log"
@@ -134,5 +89,4 @@ def _judge_token(token: Token) -> Iterator[str]:
         yield "scopes: name at least one; without any the token is good for nothing"
 
 
-SIGNIN: Final = Kind(SignIn, _judge_signin)
 TOKEN: Final = Kind(Token, _judge_token, {"name": "x", "sha256": "0" * 64, "scopes": ["read"]})

@@ -5,7 +5,7 @@ from typing import Final
 
 import msgspec
 
-from deploy.settings.lists import SignIn
+from deploy.settings.signin import SignIn
 from ingress.settings import Token
 from workers.deliver.destinations import Destination
 

@@ -31,6 +31,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     nonce: str
     time: str
     partner_user: str | None = None  # once confirmed
+    asked: float | None = None  # epoch seconds: when this browser was sent to sign in, while an answer may come
 
 
 class Signed(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,6 +41,7 @@ class Signed(msgspec.Struct, frozen=True, kw_only=True):
     partner_user: str
     account_identifier: str | None
     until: datetime
+    known_as: str | None = None  # what people see, where partner_user says nothing to them
 
 
 def begin(nonce: str, time: str) -> Attempt:

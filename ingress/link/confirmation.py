@@ -13,7 +13,9 @@ from schemas.ring.nonce import WINDOW, sent_at
 CONFIRM: Final = "/ring/account-link/confirm"
 
 
-def confirmation(seals: Seals, attempt: Attempt, partner_user: str, account_identifier: str | None) -> web.Response:
+def confirmation(
+    seals: Seals, attempt: Attempt, partner_user: str, account_identifier: str | None, known_as: str | None = None
+) -> web.Response:
     """Return the page with its one form; what the form carries is good as long as the nonce is."""
     sent = sent_at(attempt.time)
     if sent is None:
@@ -23,7 +25,7 @@ def confirmation(seals: Seals, attempt: Attempt, partner_user: str, account_iden
     return page(
         "confirm.html",
         title="Connect Ring?",
-        partner_user=partner_user,
+        partner_user=known_as or partner_user,
         account_identifier=account_identifier,
         claim=seals.claim(signed, attempt),
         action=CONFIRM,

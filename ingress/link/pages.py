@@ -6,7 +6,7 @@ from typing import Final
 from aiohttp import web
 from jinja2 import Environment, PackageLoader
 
-from ingress.errors import Answer
+from ingress.errors import Answer, SignInAway
 from ingress.link.words import BROKEN, TITLES
 from schemas.errors import Rejected
 
@@ -38,7 +38,7 @@ def redirect(location: str) -> web.Response:
 
 def refused(answer: Answer, error: BaseException) -> web.Response:
     """Return the page for a refusal; words of ours only where the error carries some."""
-    words = str(error) if isinstance(error, Rejected) else BROKEN
+    words = str(error) if isinstance(error, Rejected | SignInAway) else BROKEN
     return page("message.html", status=answer.status, title=TITLES.get(answer.status, TITLES[400]), words=words)
 
 

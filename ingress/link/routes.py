@@ -14,7 +14,7 @@ from ingress.link.confirmation import CONFIRM
 from ingress.link.cookie import Cookie
 from ingress.link.pages import STYLE_PATH, refused, style
 from ingress.link.progress import Attempts, Follow
-from ingress.link.signin import dev
+from ingress.link.signin import dev, oidc
 from ingress.link.signin.finish import Finish
 from ingress.link.signin.handoff import FINISH, sign_in_url
 from ingress.link.start import Start
@@ -23,7 +23,7 @@ from ingress.notices import Notices
 from ingress.proxies import Proxies
 from ingress.ring.code import Sealer
 from ingress.route import Handler, guarded
-from ingress.settings import Dev, Settings
+from ingress.settings import Dev, Oidc, Settings
 from workers.bus.contract import Publisher
 from workers.runtime.sealing import Keyring
 
@@ -64,6 +64,13 @@ def add_link(
         add("POST", dev.PATH, "link_dev", passcode.check)
     else:
         add("GET", FINISH, "link_finish", Finish(seals, cookie, clock))
+    if isinstance(settings.signin, Oidc):
+        openid = oidc.connect(
+            application, settings.signin, public_url=settings.public_url, seals=seals, cookie=cookie, clock=clock
+        )
+        slow = Bound(limits.pages)  # a slow issuer must not keep other pages from anybody
+        for path, name, handler in ((oidc.PATH, "link_oidc", openid.ask), (oidc.CALLBACK, "link_callback", openid.take)):
+            application.router.add_get(path, guard(name, within(slow, handler), deadline_s=oidc.DEADLINE_S))
     add("POST", CONFIRM, "link_confirm", Confirm(publisher, sealer, seals, cookie, room, settings.public_url, clock))
     add("GET", PROGRESS, "link_progress", Follow(cookie, attempts))
     add("GET", STYLE_PATH, "link_style", style)
@@ -82,4 +89,6 @@ def within(bound: Bound, handler: Handler) -> Handler:
 def _sign_in_url(settings: Settings) -> Callable[[Attempt], str]:
     if isinstance(settings.signin, Dev):
         return lambda _attempt: dev.PATH
+    if isinstance(settings.signin, Oidc):
+        return lambda _attempt: oidc.PATH
     return sign_in_url(settings.signin.login_url)

@@ -243,7 +243,7 @@ def test_what_is_wrong_in_a_table_is_told_with_the_line_of_its_key(tmp_path: Pat
         ('kind = "handoff"', "ringhook.toml:1: login_url: is missing: the page of yours"),
         ('kind = "dev"', "ringhook.toml:1: passcode_env: is missing: name the variable"),
         ('kind = "dev"\npasscode_env = "canary"', "ringhook.toml:3: passcode_env: the variable named here"),
-        ('kind = "oauth"', "ringhook.toml:2: kind: must be one of handoff, dev"),
+        ('kind = "oauth"', "ringhook.toml:2: kind: must be one of handoff, oidc, dev"),
     ],
 )
 def test_sign_in_that_cannot_work_is_told(tmp_path: Path, signin: str, words: str) -> None:

@@ -96,7 +96,7 @@ def test_what_is_no_toml_is_told_in_plain_words(tmp_path: Path, more: str, probl
 
 
 @pytest.mark.parametrize(
-    "kind", ['kind = "oidc"\n', "kind = 5\n", "", 'kind = "handoff"\n', 'kind = "dev"\npasscode_env = "ALERTS"\n']
+    "kind", ['kind = "oauth"\n', "kind = 5\n", "", 'kind = "handoff"\n', 'kind = "dev"\npasscode_env = "ALERTS"\n']
 )
 def test_a_login_page_is_judged_whatever_kind_says(tmp_path: Path, kind: str) -> None:
     found = wrong(tmp_path, signin=f'{kind}login_url = "http://login.example.com"')
@@ -109,8 +109,8 @@ def test_a_login_page_is_judged_whatever_kind_says(tmp_path: Path, kind: str) ->
 
 
 def test_the_passcode_of_a_wrong_kind_is_judged_too(tmp_path: Path) -> None:
-    assert wrong(tmp_path, signin='kind = "oidc"\npasscode_env = "NOWHERE"') == [
-        "ringhook.toml:2: kind: must be one of handoff, dev",
+    assert wrong(tmp_path, signin='kind = "oauth"\npasscode_env = "NOWHERE"') == [
+        "ringhook.toml:2: kind: must be one of handoff, oidc, dev",
         "ringhook.toml:3: passcode_env: the variable named here is neither in the environment nor in .env",
     ]
 
@@ -126,7 +126,7 @@ def test_a_nameless_user_is_told(tmp_path: Path) -> None:
         ('signin = "dev"\n', ["ringhook.toml:1: signin must be a table: [signin] on a line of its own, then name = value"]),
         ('[[signin]]\nkind = "dev"\n', ["ringhook.toml:1: write [signin], with one bracket: there is only one"]),
         ("#\nsignin.kind = 'handoff'\n", ["ringhook.toml:2: login_url: is missing: the page of yours that signs users in"]),
-        ("#\nsignin = { kind = 'x' }\n", ["ringhook.toml:2: kind: must be one of handoff, dev"]),
+        ("#\nsignin = { kind = 'x' }\n", ["ringhook.toml:2: kind: must be one of handoff, oidc, dev"]),
     ],
 )
 def test_a_table_in_another_form_keeps_its_line(tmp_path: Path, text: str, problems: list[str]) -> None:

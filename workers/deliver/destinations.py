@@ -10,7 +10,7 @@ from urllib.parse import SplitResult, urlsplit
 import msgspec
 from yarl import URL
 
-from workers.runtime.guard import Network, misspelt, permitted, standing
+from workers.runtime.guard import Network, leads_inside, misspelt, no_network
 
 MARGIN_S: Final = 5.0  # a request and this much more end before a silent member is put out of its group
 SESSION_S: Final = 20.0  # the bus's session and rebalance timeouts, as it has them by default
@@ -99,27 +99,16 @@ def _host(url: str) -> str | None:
 
 
 def _permitted(host: str, destination: Destination) -> bool:
-    """Say whether a host that needs no resolving may be reached; the guard judges all others when they are resolved."""
-    addresses = standing(host)
     try:
-        return not addresses or any(permitted(address, destination.networks) for address in addresses)
+        return not leads_inside(host, destination.networks)
     except ValueError:  # of a network, which is told by itself
         return True
 
 
 def _networks(destination: Destination) -> Iterator[str]:
     for number, text in enumerate(destination.allow_networks, start=1):
-        try:
-            ip_network(text)
-        except ValueError:
-            yield f"allow_networks: item {number} {_network_meant(text)}"
-
-
-def _network_meant(text: str) -> str:
-    try:
-        return f"is an address and a network in one: write {ip_network(text, strict=False)}"
-    except ValueError:
-        return "is not a network like 10.0.0.0/8"
+        if words := no_network(text):
+            yield f"allow_networks: item {number} {words}"
 
 
 def _numbers(destination: Destination, session_s: float) -> Iterator[str]:

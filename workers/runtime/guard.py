@@ -4,7 +4,7 @@ Checked where the socket is made, so that literal addresses and names that flip 
 """
 
 from collections.abc import Sequence
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from socket import inet_aton
 from typing import Final
 
@@ -69,6 +69,26 @@ def standing(host: str) -> Sequence[str]:
     except ValueError:
         return ()
     return (host,)
+
+
+def leads_inside(host: str, allowed: Sequence[Network]) -> bool:
+    """Say whether a host that needs no resolving is closed; all others are judged when they are resolved."""
+    addresses = standing(host)
+    return bool(addresses) and not any(permitted(address, allowed) for address in addresses)
+
+
+def no_network(text: str) -> str | None:
+    """Return why a text is no network like `10.0.0.0/8`, or None where it is one."""
+    try:
+        ip_network(text)
+    except ValueError:
+        pass
+    else:
+        return None
+    try:
+        return f"is an address and a network in one: write {ip_network(text, strict=False)}"
+    except ValueError:
+        return "is not a network like 10.0.0.0/8"
 
 
 def permitted(text: str, allowed: Sequence[Network]) -> bool:

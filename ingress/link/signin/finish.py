@@ -1,4 +1,4 @@
-"""`GET /ring/account-link/finish?ticket=…`: the browser comes back from the partner's login page."""
+"""`GET /ring/account-link/finish?ticket=…`: the browser comes back from where its user signed in."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,4 +25,4 @@ class Finish:
         attempt, now = self.cookie.read(request), self.clock()
         signed = self.seals.redeem(request.query.get("ticket", ""), attempt, now)
         demand_fresh(attempt.time, now)
-        return confirmation(self.seals, attempt, signed.partner_user, signed.account_identifier)
+        return confirmation(self.seals, attempt, signed.partner_user, signed.account_identifier, signed.known_as)
