@@ -36,6 +36,7 @@ from linker.intake import Intake
 from linker.notices import FirstProofs
 from linker.progress import Explain
 from linker.ringapi import Credentials
+from linker.risk import AtRisk
 from linker.store import Store
 from linker.vault import Vault as TokenVault
 from schemas.errors import Unavailable
@@ -177,6 +178,7 @@ async def add_linker(house: House, vault: Vault, *, alone: bool) -> None:
         wake=intake.wake,
     )
     house.drive(intake)
+    house.workers.append(Sweeping(AtRisk(store)))
     house.workers += [advance, Sweeping(Announce(store, house.bus), wake=advance.moved), Sweeping(proofs, wake=proofs.wake)]
 
 

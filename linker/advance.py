@@ -12,7 +12,7 @@ import structlog
 from linker.budget import Budget
 from linker.matching import Matching
 from linker.ringapi import RingApi
-from linker.rows import Grant
+from linker.rows import ASIDE, Grant
 from linker.steps import MARGIN_OF_LEASE, Notices, Steps
 from linker.store import Moved, Store
 from linker.vault import Vault
@@ -55,6 +55,7 @@ class Advance:
         self._match = Matching(self.store, self.opener, self.keys, self.notices, self.clock)
         self._length = self.ring.timeout + MARGIN_OF_LEASE + SPARE
         self._running: set[asyncio.Task[None]] = set()
+        self._aside: set[asyncio.Task[None]] = set()  # of those, the ones that only keep tokens alive
 
     async def run(self, stop: Stop) -> None:
         """Advance links until `stop`; what is under way then is finished."""
@@ -88,11 +89,19 @@ class Advance:
         attempts = await self.store.take_attempts(owner=self.owner, now=now, length=self._length, limit=room)
         grants = await self.store.take_grants(owner=self.owner, now=now, length=self._length, limit=room - len(attempts), queue=0)
         strangers = await self._take_strangers(now, room - len(attempts) - len(grants))
+        kept = await self._take_aside(now, room - len(attempts) - len(grants) - len(strangers))
         for attempt in attempts:
             self._spawn(self._match(attempt), f"match {attempt.attempt}")
-        for grant in (*grants, *strangers):
-            self._spawn(self._steps(grant, ends), f"{grant.stage} {grant.code_hash[:12]}")
-        return len(attempts) + len(grants) + len(strangers)
+        for grant in (*grants, *strangers, *kept):
+            self._spawn(self._steps(grant, ends), f"{grant.stage} {grant.code_hash[:12]}", aside=grant.queue == ASIDE)
+        return len(attempts) + len(grants) + len(strangers) + len(kept)
+
+    async def _take_aside(self, now: float, room: int) -> list[Grant]:
+        """Take what only keeps tokens alive, never more than half of the room: links find the other half free."""
+        limit = min(room, max(1, self.parallel // 2) - len(self._aside))
+        if limit <= 0:
+            return []
+        return await self.store.take_grants(owner=self.owner, now=now, length=self._length, limit=limit, queue=ASIDE)
 
     async def _take_strangers(self, now: float, room: int) -> list[Grant]:
         """Take strangers' codes as far as their bucket goes, never more than a quarter of the room."""
@@ -101,9 +110,11 @@ class Advance:
             return []
         return await self.store.take_grants(owner=self.owner, now=now, length=self._length, limit=limit, queue=1)
 
-    def _spawn(self, step: Awaitable[None], name: str) -> None:
+    def _spawn(self, step: Awaitable[None], name: str, *, aside: bool = False) -> None:
         task = self._group.create_task(self._guard(step, name), name=name)
         self._running.add(task)
+        if aside:
+            self._aside.add(task)
         task.add_done_callback(self._finished)
 
     async def _guard(self, step: Awaitable[None], name: str) -> None:
@@ -117,6 +128,7 @@ class Advance:
 
     def _finished(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
+        self._aside.discard(task)
         self.wake.set()
         self.moved.set()
 

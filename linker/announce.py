@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from linker.metrics import ANNOUNCED
-from linker.rows import Account
+from linker.rows import LOST, Account
 from linker.store import Store
 from schemas.records import AccountChanged
 from schemas.topics import ACCOUNT_CHANGED
@@ -56,5 +56,6 @@ def _record(account: Account) -> Record:
         linked=account.linked,
         partner_user=account.partner_user,
         at=datetime.fromtimestamp(account.changed_at, UTC),
+        reconnect=account.risk in LOST,
     )
     return Record(topic=ACCOUNT_CHANGED.name, key=account.account.encode(), value=msgspec.json.encode(changed))

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -21,6 +22,7 @@ from workers.runtime.secrets import Secret
 
 FIRST_PAGE: Final = 256  # the grant is nearly always among the newest
 PAGE: Final = 4_096
+LOOKS: Final = 3  # at a grant that moved in the moment it was matched
 _RESULTS: Final[dict[LinkState, Result]] = {"received": "waiting", "completed": "done", "rejected": "refused"}
 
 
@@ -57,6 +59,13 @@ class Matching:
         if grant is None:
             return await self._settle(attempt, claims.unmatched(attempt, looked_at, self.clock()))
         self.notices.proven("redirect")
+        for _ in range(LOOKS):
+            with suppress(Moved):
+                return await self._decide(attempt, grant)
+            grant = await self.store.grant(grant.code_hash) or grant  # its tokens were being renewed, most likely
+        return await self._decide(attempt, grant)
+
+    async def _decide(self, attempt: Attempt, grant: Grant) -> Result:
         after, move = claims.matched(attempt, grant, self.clock())
         if move is None:
             return await self._settle(attempt, after)

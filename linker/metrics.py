@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Final, Literal
 
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter, Gauge, Histogram
 
 from linker.rows import End
 
@@ -37,6 +37,22 @@ ENDED: Final = Counter(
     ["what", "state"],
 )
 ANNOUNCED: Final = Counter("ringhook_accounts_announced_total", "Versions of accounts published on account.changed")
+FAMILIES_LOST: Final = Counter(
+    "ringhook_token_families_lost_total",
+    "Grants whose tokens nobody can renew any more: their users must connect the app again",
+    ["reason"],
+)
+AT_RISK: Final = Gauge(
+    "ringhook_accounts_at_risk",
+    "Accounts that will have to be connected again, or that may have to; every linker tells the same of all (take the max)",
+    ["reason"],
+)
+VAULT_ROWS: Final = Gauge(
+    "ringhook_vault_rows",
+    "Links whose tokens are not sealed with the first vault key: one that is being replaced (older), or not configured (missing)",
+    ["key"],
+)
+RESEALED: Final = Counter("ringhook_vault_resealed_total", "Links whose tokens were sealed again under the first vault key")
 
 
 def stepped(step: Step, result: Result) -> None:
@@ -48,3 +64,5 @@ def ended(ends: Iterable[End]) -> None:
     """Count what came to an end, once that is committed."""
     for end in ends:
         ENDED.labels(end.what, end.state).inc()
+        if end.risk:
+            FAMILIES_LOST.labels(end.risk.removeprefix("lost_")).inc()

@@ -38,6 +38,7 @@ class NotSent(msgspec.Struct, frozen=True, kw_only=True):
     words: str
     wait: float = 0.0
     limited: bool = False  # 429: everybody waits
+    sealed: bool = False  # our own key is missing: what was to be sent cannot be opened
 
 
 class Unclear(msgspec.Struct, frozen=True, kw_only=True):

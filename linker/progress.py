@@ -6,7 +6,8 @@ from typing import Final
 
 import msgspec
 
-from linker.rows import OVER, Attempt, Grant, Mark
+from linker import refresh
+from linker.rows import ENDED, Account, Attempt, Grant, Mark, Risk
 from linker.store import Store
 from schemas.records import LinkState
 
@@ -45,7 +46,29 @@ class AccountSeen(msgspec.Struct, frozen=True, kw_only=True):
     changed_at: float
     steps: tuple[Mark, ...]
     finding: str | None
+    risk: Risk | None
+    tokens_end_at: float | None  # the user must connect the app again then, unless the tokens are renewed before
     grants: tuple[GrantSeen, ...]
+
+
+class AccountListed(msgspec.Struct, frozen=True, kw_only=True):
+    """One account among many."""
+
+    account: str
+    state: LinkState
+    linked: bool
+    partner_user: str | None
+    changed_at: float
+    risk: Risk | None
+    tokens_end_at: float | None
+    finding: str | None
+
+
+class AccountPage(msgspec.Struct, frozen=True, kw_only=True):
+    """A page of accounts in the order of their ids; `next` is what the page after it follows, None at the end."""
+
+    accounts: tuple[AccountListed, ...]
+    next: str | None
 
 
 @dataclass(frozen=True)
@@ -81,8 +104,16 @@ class Explain:
             changed_at=known.changed_at,
             steps=shown.marks if shown else (),
             finding=_finding(shown) if shown else None,
+            risk=known.risk,
+            tokens_end_at=refresh.dies(shown) if shown else None,
             grants=tuple(_seen(grant) for grant in grants),
         )
+
+    async def accounts(self, *, after: str, limit: int, at_risk: bool) -> AccountPage:
+        """Return the accounts that follow this id, at most `limit`; `at_risk`: only those."""
+        found = await self.store.listed(after, limit, at_risk=at_risk)
+        last = found[-1][0].account if len(found) == limit else None
+        return AccountPage(accounts=tuple(_listed(account, grant) for account, grant in found), next=last)
 
 
 def seen(attempt: Attempt, grant: Grant | None) -> Progress:
@@ -94,7 +125,7 @@ def seen(attempt: Attempt, grant: Grant | None) -> Progress:
 
 def _finding(grant: Grant) -> str | None:
     """Return the grant's reason; where a step did not succeed yet, that it goes on."""
-    struggles = grant.reason and grant.tries and grant.state not in OVER
+    struggles = grant.reason and grant.tries and grant.state not in ENDED
     return f"{grant.reason}. {AGAIN}" if struggles else grant.reason
 
 
@@ -113,4 +144,17 @@ def _seen(grant: Grant) -> GrantSeen:
         finding=_finding(grant),
         attempt=grant.attempt,
         partner_user=grant.partner_user,
+    )
+
+
+def _listed(account: Account, grant: Grant | None) -> AccountListed:
+    return AccountListed(
+        account=account.account,
+        state=account.state,
+        linked=account.linked,
+        partner_user=account.partner_user,
+        changed_at=account.changed_at,
+        risk=account.risk,
+        tokens_end_at=refresh.dies(grant) if grant else None,
+        finding=_finding(grant) if grant else None,
     )

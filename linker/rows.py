@@ -1,6 +1,6 @@
 """The linker's rows as values. Times are epoch seconds in UTC; what is sealed stays sealed here."""
 
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple, get_args
 
 import msgspec
 
@@ -23,6 +23,21 @@ Stage = Literal[
     "rest",
 ]
 
+# Why an account may come to need its user: those that begin with `lost_` have come to it.
+Risk = Literal[
+    "failing",  # its tokens could not be renewed for days
+    "unanswered",  # the answer to a renewal is missing: the next one tells
+    "unreadable",  # the key that sealed its tokens is not configured
+    "lost_refused",  # Ring refused to renew
+    "lost_unanswered",  # the new tokens were in an answer that never came, and Ring refuses the old
+    "lost_expired",  # 30 days went by without a renewal
+    "lost_unaccepted",  # Ring renewed the tokens and does not take them
+]
+
+RISKS: Final[tuple[Risk, ...]] = get_args(Risk)
+LOST: Final = frozenset(risk for risk in RISKS if risk.startswith("lost_"))
+
+ASIDE: Final = 2  # the queue of what only keeps tokens alive: ten thousand of them hold up no link
 ENDED: Final = frozenset({"expired", "lost", "rejected", "contested", "removed"})
 OVER: Final = ENDED | {"completed"}
 Mark = tuple[str, float]  # (what happened, when)
@@ -41,7 +56,7 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
     resume: Stage | None = None  # where to go on after a refresh
     renewed: bool = False  # the tokens were renewed for the stage at hand: a second 401 is final
     due_at: float | None
-    queue: int = 0  # 1: a stranger's code, which waits behind everything proven
+    queue: int = 0  # 1: a stranger's code, which waits behind everything proven; 2: ASIDE
     begun: int = 0  # how often this stage was taken up without an end: above 1, a linker died in it
     tries: int = 0
     posts: int = 0  # of this nonce
@@ -55,7 +70,10 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
     access: bytes | None = None  # sealed by the vault, as is refresh
     refresh: bytes | None = None
     writes: int = 0  # the vault's write counter: old ciphertext does not open in a newer row
-    expires_at: float | None = None
+    expires_at: float | None = None  # of the access token
+    tokens_at: float | None = None  # when Ring gave these tokens
+    settles_at: float | None = None  # the answer to a renewal is missing: the same refresh token is not sent before
+    risk: Risk | None = None
     open_at: float | None = None  # when it became unclaimed, the last time
     pool: int | None = None  # the generation, while a nonce may match this grant
     completed_at: float | None = None
@@ -94,6 +112,7 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     linked: bool = False
     partner_user: str | None = None
     changed_at: float = 0.0
+    risk: Risk | None = None  # announced where it is lost
 
 
 class End(NamedTuple):
@@ -101,10 +120,11 @@ class End(NamedTuple):
 
     what: Literal["attempt", "grant"]
     state: LinkState
+    risk: Risk | None = None  # what a grant's tokens were lost by
 
 
 def end_of(before: Grant | Attempt, after: Grant | Attempt) -> tuple[End, ...]:
     """Return the end that this transition is, if it is one."""
     if after.state == before.state or after.state not in OVER:
         return ()
-    return (End("grant" if isinstance(after, Grant) else "attempt", after.state),)
+    return (End("grant", after.state, after.risk) if isinstance(after, Grant) else End("attempt", after.state),)

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from linker import saga
 from linker.budget import Budget, Kind
 from linker.metrics import MARGIN, Result, stepped
-from linker.outcomes import Done, NotSent, Outcome, Refused, Tokens, Unauthorised, Unclear
+from linker.outcomes import Done, NotSent, Outcome, Refused, Unauthorised, Unclear
 from linker.ringapi import RingApi
 from linker.rows import Grant
 from linker.saga import Call, Move
@@ -23,13 +23,14 @@ from schemas.records import LinkSecret, Notice
 from schemas.ring import api
 from workers.runtime.backoff import Backoff
 from workers.runtime.lease import steady
-from workers.runtime.sealing import CodeOpener
+from workers.runtime.sealing import CodeOpener, KeyMissing
 from workers.runtime.storefault import OutcomeUnknown
 
 log = structlog.get_logger()
 PATIENCE: Final = 2.0  # seconds to wait for the budget
 LATER: Final = 0.2  # seconds until a postponed grant is due again
 MARGIN_OF_LEASE: Final = 2.0  # seconds of the lease that no call may use: what came of it is written then
+UNREADABLE: Final = 30.0  # seconds until what a missing key sealed is tried again: putting it back takes a restart
 INSISTS: Final = 600.0  # seconds an outcome is tried to be written: it may hold the only copy of tokens
 _RESULTS: Final[dict[type[Outcome], Result]] = {
     Done: "done",
@@ -100,6 +101,8 @@ class Steps:
         """Make the one request; what cannot be opened is refused by us, in Ring's place."""
         try:
             answer = await self._request(call, grant)
+        except KeyMissing as error:
+            return NotSent(words=str(error), wait=UNREADABLE, sealed=True)
         except Rejected as error:
             return Refused(words=str(error))
         return Done(tokens=self.vault.seal(grant, answer, self.clock())) if isinstance(answer, api.Tokens) else answer
@@ -144,11 +147,9 @@ class Steps:
     async def _superseded(self, held: Grant, outcome: Outcome) -> Result:
         """Look what another linker, or our own unanswered commit, made of the row; tokens that came are kept if they can be."""
         fresh = await self.store.grant(held.code_hash)
-        tokens = outcome.tokens if isinstance(outcome, Done) else None
-        move = saga.rescued(fresh, tokens, self.clock()) if fresh and isinstance(tokens, Tokens) else None
-        if fresh and move:
+        if fresh and (move := saga.late(held, fresh, outcome, self.clock())):
             await self._write(fresh, move)
-            return "done"
+            return _RESULTS[type(outcome)]
         log.info("link.superseded", grant=held.code_hash[:12], stage=held.stage)
         return "superseded"
 
@@ -175,7 +176,9 @@ def _tell(before: Grant, after: Grant) -> None:
 def _kind(call: Call, grant: Grant) -> Kind:
     if call == "exchange" and grant.queue:
         return "stranger"
-    return "refresh" if call == "refresh" and grant.resume in {None, "rest", "wait"} else "link"
+    if call == "refresh" and (grant.stage in {"rest", "wait"} or grant.resume in {"rest", "wait"}):
+        return "refresh" if grant.queue else "broker"
+    return "link"
 
 
 def _measure(call: Call, grant: Grant, now: float) -> None:

@@ -6,12 +6,12 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 from msgspec.structs import asdict, replace
-from sqlalchemy import ColumnElement, Row, Select, Table, or_, select, text, tuple_, update
+from sqlalchemy import ColumnElement, Row, Select, Table, func, or_, select, text, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from linker import claims, metrics, saga, view
-from linker.rows import Account, Attempt, End, Grant, end_of
-from linker.saga import Move, Verdict
+from linker.moves import Move, Verdict
+from linker.rows import ASIDE, Account, Attempt, End, Grant, Risk, end_of
 from linker.tables import accounts, attempts, grants
 from schemas.errors import Unavailable
 from workers.runtime import lease
@@ -70,11 +70,8 @@ class Store:
     async def next_due(self) -> float | None:
         """Return when the next row that nobody holds is due."""
         async with self.database.read() as connection:
-            found = [
-                await connection.scalar(_first_due(grants).where(grants.c.queue == 0)),
-                await connection.scalar(_first_due(grants).where(grants.c.queue == 1)),
-                await connection.scalar(_first_due(attempts)),
-            ]
+            found = [await connection.scalar(_first_due(grants).where(grants.c.queue == queue)) for queue in (0, 1, ASIDE)]
+            found.append(await connection.scalar(_first_due(attempts)))
         return min((due for due in found if due is not None), default=None)
 
     async def intend(self, before: Grant, after: Grant) -> Grant:
@@ -129,6 +126,25 @@ class Store:
         async with self.database.read() as connection:
             found = await _one(connection, Account, accounts, accounts.c.account, account)
             return (found, await _grants_of(connection, account)) if found else None
+
+    async def listed(self, after: str, limit: int, *, at_risk: bool) -> list[tuple[Account, Grant | None]]:
+        """Return a page of the accounts that follow this id, each with the grant that decides how it stands."""
+        wanted = select(accounts).where(accounts.c.account > after).order_by(accounts.c.account).limit(limit)
+        if at_risk:
+            wanted = wanted.where(accounts.c.risk.is_not(None))
+        async with self.database.read() as connection:
+            page = [_value(Account, row) for row in await connection.execute(wanted)]
+            keys = [(account.account, account.generation) for account in page]
+            owned = select(grants).where(grants.c.account.in_([account for account, _ in keys]))
+            found = {(row.account, row.generation): _value(Grant, row) for row in await connection.execute(owned)}
+            return [(account, found.get(key)) for account, key in zip(page, keys, strict=True)]
+
+    async def risks(self, most: int) -> dict[Risk, int]:
+        """Return how many accounts are at risk and why; beyond `most` of them nobody counts on."""
+        some = select(accounts.c.risk).where(accounts.c.risk.is_not(None)).limit(most).subquery()
+        async with self.database.read() as connection:
+            counted = select(some.c.risk, func.count()).group_by(some.c.risk)
+            return {risk: many for risk, many in await connection.execute(counted)}  # noqa: C416 - rows are no pairs to mypy
 
     async def behind(self, limit: int) -> list[Account]:
         """Return accounts whose last version was not announced yet."""
@@ -188,9 +204,10 @@ async def _collide(connection: AsyncConnection, first: Attempt, second: Attempt,
 
 async def _apply(connection: AsyncConnection, before: Grant, move: Move, now: float) -> list[End]:
     account = await _lock(connection, move.grant.account) if move.grant.account else None
-    after = await _swap(connection, grants, before, move.grant)
+    in_flight = before.stage == move.grant.stage == "refreshing"  # whoever awaits Ring's answer keeps the row
+    after = await _swap(connection, grants, before, move.grant, keep_lease=in_flight)
     ends = [*end_of(before, after), *await _teach(connection, before.attempt, move.verdict, now)]
-    if account and (before.state, before.account) != (after.state, after.account):
+    if account and (before.state, before.account, before.risk) != (after.state, after.account, after.risk):
         ends += await _see(connection, account, now)
     return ends
 
@@ -205,7 +222,7 @@ async def _see(connection: AsyncConnection, account: Account, now: float) -> lis
         ends += (*end_of(old, move.grant), *await _teach(connection, old.attempt, move.verdict, now))
     after = view.seen(account, await _grants_of(connection, account.account), now)
     if after != account:
-        values = asdict(after) | {"behind": True}
+        values = asdict(after) | {"behind": after.version > after.announced}
         await connection.execute(update(accounts).where(accounts.c.account == account.account).values(**values))
     return ends
 

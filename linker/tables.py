@@ -34,6 +34,9 @@ grants: Final = Table(
     Column("refresh", LargeBinary),
     Column("writes", Integer, nullable=False),
     Column("expires_at", Double),
+    Column("tokens_at", Double),
+    Column("settles_at", Double),
+    Column("risk", Text),
     Column("open_at", Double),
     Column("pool", BigInteger),
     Column("completed_at", Double),
@@ -42,7 +45,7 @@ grants: Final = Table(
     Column("sealed_with", Text),  # the id of the key that sealed the tokens, so that an index finds what an old one holds
     Column("lease_owner", Text),
     Column("lease_until", Double),
-    Index(None, "queue", "due_at"),  # what rests has no due_at: looking for work does not cost more with what is stored
+    Index(None, "queue", "due_at"),  # what ended has no due_at: looking for work does not cost more with what is stored
     Index(None, "account"),
     Index(None, "pool", "code_hash"),
     Index(None, "open_at"),
@@ -95,5 +98,8 @@ accounts: Final = Table(
     Column("linked", Boolean, nullable=False),
     Column("partner_user", Text),
     Column("changed_at", Double, nullable=False),
+    Column("risk", Text),
 )
 Index(None, accounts.c.account, sqlite_where=accounts.c.behind, postgresql_where=accounts.c.behind)
+_at_risk = accounts.c.risk.is_not(None)
+Index(None, accounts.c.account, accounts.c.risk, sqlite_where=_at_risk, postgresql_where=_at_risk)

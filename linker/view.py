@@ -26,7 +26,9 @@ def seen(account: Account, grants: Sequence[Grant], now: float) -> Account:
     linked = shown.state == "completed"
     user = shown.partner_user if linked else None
     after = replace(account, state=shown.state, generation=shown.generation, linked=linked, partner_user=user)
-    return after if after == account else replace(after, version=account.version + 1, changed_at=now)
+    told = after != account  # a risk that is no loss is the operator's to know, not the world's
+    after = replace(after, risk=shown.risk)
+    return replace(after, version=account.version + 1, changed_at=now) if told else after
 
 
 def _order(grant: Grant) -> tuple[int, str]:

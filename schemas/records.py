@@ -57,6 +57,7 @@ class AccountChanged(msgspec.Struct, frozen=True, kw_only=True):
     linked: bool
     partner_user: str | None = None
     at: datetime
+    reconnect: bool = False  # its tokens are lost: the user must remove the app in the Ring app and connect it again
 
 
 Notice = Literal[

@@ -8,14 +8,14 @@ from typing import Final, NamedTuple
 
 from msgspec.structs import replace
 
-from linker import claims, saga
+from linker import claims, refresh, saga
 from linker.outcomes import Done, NotSent, Outcome, Refused, Tokens, Unauthorised, Unclear
 from linker.rows import ENDED, Attempt, Grant
 from linker.saga import Move, Verdict
 
 PAGE: Final = Path(__file__).parents[2] / "linker" / "saga.md"
 AT: Final = 1_771_130_906.0
-LEAPS: Final = (0.0, 20.0, saga.CODE_LAST + 1, saga.NONCE_LIFE + 1, 14_500.0, saga.KEPT + 1)
+LEAPS: Final = (0.0, 20.0, saga.CODE_LAST + 1, saga.NONCE_LIFE + 1, 14_500.0, refresh.EVERY, saga.KEPT + 1)
 CALLS: Final = {
     "exchange": "POST code",
     "identify": "GET users/me",
@@ -32,7 +32,7 @@ ANSWERS: Final[dict[str, Outcome]] = {
     "no clear answer": Unclear(words="timeout"),
 }
 # The transitions that are walked; what is postponed stays where it is.
-WALKED: Final = {"begin", "end", "claimed", "unclaimed", "removed", "withdrawn", "rescued", "postponed"}
+WALKED: Final = {"begin", "end", "claimed", "unclaimed", "removed", "withdrawn", "late", "postponed"}
 GRANTS: Final = ("received", "exchanged", "unclaimed", "claimed", "awaiting", "completed")
 
 
@@ -120,7 +120,7 @@ def _acts(here: At) -> Iterator[tuple[Grant, str, Move]]:
         yield grant, "a newer link of the account replaced it", saga.removed(grant, "replaced", now)
     if grant.state == "lost" and grant.account is None:
         tokens = Tokens(access=b"a", refresh=b"r", writes=grant.writes + 1, expires_at=now + 14_400)
-        if move := saga.rescued(grant, tokens, now):
+        if move := saga.late(replace(grant, stage="exchanging"), grant, Done(tokens=tokens), now):
             yield grant, "the answer was written late after all", move
 
 
@@ -133,10 +133,12 @@ def _full(move: Move, outcome: Outcome, now: float) -> Outcome:
     )
 
 
-def _lapsed(grant: Grant, now: float) -> str:
+def _lapsed(grant: Grant, now: float) -> str:  # noqa: PLR0911 - a table: one line, one cause
     """Say why a due row moves on without a call."""
     if saga.plain(grant.stage) != grant.stage:
         return "the linker died in mid-call"
+    if grant.stage == "refresh":
+        return "a renewal without an answer rests half a minute"
     if grant.stage == "exchange":
         return "the code is older than 55 s"
     if grant.stage == "rest":
@@ -155,6 +157,7 @@ def _key(here: At) -> tuple[object, ...]:
     held = (grant.attempt, grant.account, grant.pool is None, grant.access, grant.tries > 0)
     over = (grant.nonce_until and now > grant.nonce_until - 10, grant.expires_at and now > grant.expires_at - 60)
     due = grant.due_at is not None and grant.due_at <= now
+    over = (*over, grant.settles_at and now < grant.settles_at, grant.risk, now > (refresh.dies(grant) or now))
     return *facts, *held, *over, due, now - grant.received_at > saga.CODE_LAST, now > grant.received_at + saga.KEPT
 
 

@@ -206,9 +206,9 @@ def test_a_refused_refresh_loses_the_grant_and_an_unclear_one_is_tried_again() -
 
 
 def test_nobody_signs_in_for_thirty_days() -> None:
-    grant = unclaimed()
-    assert grant.due_at == AT + 30 * 86_400
-    assert saga.begin(grant, grant.due_at).grant.state == "expired"
+    gone = saga.begin(unclaimed(), AT + 30 * 86_400).grant
+    assert (gone.state, gone.access, gone.refresh, gone.due_at) == ("expired", None, None, None)
+    assert "nobody signed in within 30 days" in (gone.reason or "")
 
 
 def test_removal_applies_only_to_codes_that_came_before_it() -> None:
@@ -230,11 +230,11 @@ def test_tokens_that_come_after_the_code_was_given_up_are_kept() -> None:
 def test_tokens_renewed_while_the_sign_in_was_contested_are_kept() -> None:
     grant = saga.begin(after(awaiting(), Unauthorised(words="401")), AT + 5).grant
     opened = saga.unclaimed(grant, saga.Verdict("contested", "two users"), AT + 6).grant
-    move = saga.rescued(opened, replace(TOKENS, access=b"a2", writes=2), AT + 7)
+    answer = Done(tokens=replace(TOKENS, access=b"a2", writes=2))
+    move = saga.late(grant, opened, answer, AT + 7)
     assert move is not None
     assert (move.grant.state, move.grant.stage, move.grant.access) == ("unclaimed", "wait", b"a2")
-    gone = saga.removed(opened, "gone", AT + 7).grant
-    assert saga.rescued(gone, replace(TOKENS, writes=2), AT + 8) is None
+    assert saga.late(grant, saga.removed(opened, "gone", AT + 7).grant, answer, AT + 8) is None
 
 
 def test_a_postponed_call_counts_nothing() -> None:

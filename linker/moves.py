@@ -1,0 +1,88 @@
+"""What every transition of a grant is made of. Pure."""
+
+from typing import Any, Final, Literal
+
+import msgspec
+from msgspec.structs import replace
+
+from linker.outcomes import Done, Outcome, Tokens
+from linker.rows import ASIDE, Grant, Risk, Stage
+from schemas.records import LinkState
+
+KEPT: Final = 30 * 86_400.0  # seconds: a grant nobody claims, and the end of every retry
+SHOWN: Final = 3_600.0  # a second tap on Sign In finds a completed grant this long
+SLOWEST: Final = 300.0  # seconds between two retries
+MENDS: Final = "remove the app in the Ring app and connect it again"
+TAP: Final = "tap Sign In in the Ring app again"
+REMOVED: Final = "if the app was removed in the Ring app, connect it there again"
+
+Call = Literal["exchange", "identify", "post", "patch", "refresh"]
+_PLAIN: Final[dict[Stage, Stage]] = {"exchanging": "exchange", "posting": "post", "refreshing": "refresh"}
+_ONCE: Final = frozenset({"refreshed"})  # marks of which only the last is kept: tokens are renewed for years
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """What the grant's attempt learns: its new state, and the reason in words."""
+
+    state: LinkState
+    reason: str | None = None
+
+
+class Move(msgspec.Struct, frozen=True):
+    """A transition: the row as it shall be, what its attempt learns, and the call to make once the row is held."""
+
+    grant: Grant
+    verdict: Verdict | None = None
+    call: Call | None = None
+
+
+def plain(stage: Stage) -> Stage:
+    """Return the stage without the intent: what is sent and put off again has not moved."""
+    return _PLAIN.get(stage, stage)
+
+
+def dice(grant: Grant, turn: int) -> float:
+    """Return a number in [0, 1) that is this grant's own at this turn, and the same whenever it is asked for."""
+    return (int(grant.code_hash[:8], 16) + turn * 0x9E3779B9) % 2**32 / 2**32
+
+
+def pause(grant: Grant) -> float:
+    """Return the seconds before the next try: 0.5, 1, 2 … 300, spread by half either way so that grants do not march in step."""
+    return min(SLOWEST, 0.5 * 2.0 ** min(grant.tries, 20)) * (0.5 + dice(grant, grant.tries))
+
+
+def to(grant: Grant, stage: Stage, due_at: float | None) -> Grant:
+    """Enter a stage with clean counts; a refresh keeps them, since it goes back."""
+    changes: dict[str, Any] = {"stage": stage, "due_at": due_at, "tries": 0, "begun": 0, "reason": None}
+    changes["queue"] = ASIDE if stage in {"rest", "wait"} else 0
+    if stage != "refresh":
+        changes |= {"renewed": False, "resume": None}
+    return replace(grant, **changes)
+
+
+def again(grant: Grant, outcome: Outcome, now: float) -> Move:
+    """Try the same stage later: as long as Ring asked for, or longer each time."""
+    words = outcome.words if not isinstance(outcome, Done) else "an answer without what was asked"
+    wait = max(pause(grant), getattr(outcome, "wait", 0.0))
+    changes = {"due_at": now + wait, "tries": grant.tries + 1, "begun": 0, "renewed": False, "reason": words}
+    return Move(replace(grant, **changes))
+
+
+def ended(grant: Grant, state: LinkState, words: str, now: float, *, risk: Risk | None = None) -> Move:
+    """End a grant for good, with the reason; its code and tokens are dropped."""
+    over = replace(grant, state=state, code=None, access=None, refresh=None, expires_at=None, pool=None)
+    over = replace(over, tokens_at=None, settles_at=None, risk=risk)
+    verdict = Verdict(state, words) if grant.attempt and grant.state in {"claimed", "awaiting"} else None
+    return Move(replace(to(marked(over, state, now), "rest", None), reason=words), verdict)
+
+
+def hold(grant: Grant, tokens: Tokens, now: float) -> Grant:
+    """Keep tokens that Ring gave now; whatever was doubtful about their predecessors is over."""
+    fresh = replace(grant, access=tokens.access, refresh=tokens.refresh, writes=tokens.writes, expires_at=tokens.expires_at)
+    return replace(fresh, tokens_at=now, settles_at=None, risk=None)
+
+
+def marked(grant: Grant, name: str, now: float) -> Grant:
+    """Note that something happened."""
+    before = [mark for mark in grant.marks if mark[0] != name or name not in _ONCE]
+    return replace(grant, marks=(*before, (name, now)))
