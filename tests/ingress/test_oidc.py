@@ -325,6 +325,12 @@ async def test_what_the_issuer_did_not_like_is_told_in_words_of_ours(edge: Edge,
     assert "token" not in issuer.asked
 
 
+async def test_an_error_that_comes_without_our_state_is_told_too(edge: Edge, issuer: Issuer) -> None:
+    await sent(edge)
+    status, text = await back(edge, "/ring/account-link/callback?error=access_denied")
+    assert (status, "You were not signed in" in text) == (403, True)
+
+
 async def test_an_issuer_that_always_names_itself_must_do_so(edge: Edge, issuer: Issuer) -> None:
     issuer.extra = {"authorization_response_iss_parameter_supported": True}
     assert (await signed_in(edge, issuer))[0] == 403

@@ -138,6 +138,8 @@ def read(query: MultiMapping[str]) -> Answer:
 
 def demand_asked(attempt: Attempt, answer: Answer) -> datetime:
     """Return when this browser was sent to sign in, or raise Forbidden: it was not, or for another answer than this."""
+    if answer.error and not answer.state:  # some leave it out of what is none of our doing; nothing comes of it either way
+        raise Forbidden(NOT_SIGNED_IN, reason=_reason(answer.error))
     given, wanted = answer.state.encode(errors="surrogatepass"), derived(attempt, "state").encode()
     if attempt.asked is None or not hmac.compare_digest(given, wanted):
         raise Forbidden(ANOTHER_BROWSER, reason="state")
