@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from deploy import migrations
 from deploy.settings import Settings
 from deploy.settings.parts import Common
+from linker import reseal
+from linker.sealed import Sealed
+from linker.vault import Vault
 from schemas import topics
 from schemas.errors import Misconfigured, Unavailable
 from workers.bus import kafka, sqlite
@@ -15,6 +18,7 @@ from workers.runtime import database, namespace
 from workers.runtime.backoff import Backoff
 from workers.runtime.database import Database
 from workers.runtime.delay import Delay
+from workers.runtime.sealing import Keyring
 from workers.runtime.storefault import StoreRefused
 from workers.runtime.supervise import wait_or_stop
 
@@ -55,7 +59,9 @@ async def prepare(chosen: Settings) -> None:
         if chosen.role == "up":
             await migrate(common)
         else:
-            await _check_tables(common)
+            await migrated(common)
+        if chosen.vault is not None:
+            await _check_keys(common, chosen.vault.keys)
     if common.bus_url.startswith("kafka"):
         await _check_topics(common, chosen.destinations)
 
@@ -77,13 +83,19 @@ def refusals() -> Iterator[None]:
         raise Misconfigured(str(error)) from error
 
 
-async def _check_tables(common: Common) -> None:
+async def migrated(common: Common) -> None:
+    """Raise Misconfigured, naming the command that mends it, where the store is not at this version, or of another namespace."""
     found = await migrations.version(common.store_url)
     if found is None:
         raise Misconfigured("the store has no tables yet: run `ringhook migrate`, then start again")
     if found != migrations.HEAD:
         raise Misconfigured("the store's tables are not those of this version: run `ringhook migrate`, then start again")
     await _check_namespace(common)
+
+
+async def _check_keys(common: Common, keyring: Keyring) -> None:
+    async with open_store(common) as store:
+        await reseal.check(Sealed(store), Vault(keyring, common.namespace))
 
 
 async def _check_namespace(common: Common) -> None:

@@ -35,8 +35,10 @@ from linker.budget import Budget
 from linker.intake import Intake
 from linker.notices import FirstProofs
 from linker.progress import Explain
+from linker.reseal import Reseal
 from linker.ringapi import Credentials
 from linker.risk import AtRisk
+from linker.sealed import Sealed
 from linker.store import Store
 from linker.vault import Vault as TokenVault
 from schemas.errors import Unavailable
@@ -165,10 +167,11 @@ async def add_linker(house: House, vault: Vault, *, alone: bool) -> None:
     )
     ring = await house.stack.enter_async_context(client)
     store, intake, proofs = Store(house.database), Intake(vault.opener), FirstProofs(house.bus)
+    tokens = TokenVault(vault.keys, house.namespace)
     advance = Advance(
         store=store,
         ring=ring,
-        vault=TokenVault(vault.keys, house.namespace),
+        vault=tokens,
         opener=vault.opener,
         keys=vault.hmac_keys,
         budget=Budget(vault.rate),
@@ -180,6 +183,7 @@ async def add_linker(house: House, vault: Vault, *, alone: bool) -> None:
     house.drive(intake)
     house.workers.append(Sweeping(AtRisk(store)))
     house.workers += [advance, Sweeping(Announce(store, house.bus), wake=advance.moved), Sweeping(proofs, wake=proofs.wake)]
+    house.workers.append(Sweeping(Reseal(Sealed(house.database), tokens)))
 
 
 def add_dispatch(house: House) -> None:

@@ -1,0 +1,108 @@
+"""The SQL of the vault's keys: which of them seal how many rows, and the re-sealing of a few rows at a time."""
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+from sqlalchemy import case, func, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from linker.rows import Grant
+from linker.store import columns_of, grant_of
+from linker.tables import grants, keys
+from workers.runtime.database import Database
+from workers.runtime.lease import store_time
+from workers.runtime.rows import compare_and_swap, insert_once
+
+AWAKE: Final = 90.0  # seconds after which a linker that said nothing more seals no more
+INTENTS: Final = ("exchanging", "posting", "refreshing")  # a request may be under way: what comes of it is written to this row
+
+Again = Callable[[Grant], Grant | None]  # the row as it shall be, or None where it cannot be opened
+
+
+class Key(msgspec.Struct, frozen=True):
+    """What the store knows of one key of the vault; ages in seconds, by the store's clock."""
+
+    key: str
+    proof: bytes
+    began_ago: float | None  # since linkers began to seal with it
+    seen_ago: float | None  # since one last said so
+
+
+class Page(msgspec.Struct, frozen=True):
+    """What became of a few rows; `last` is None where there are no more."""
+
+    last: str | None
+    resealed: int
+    shut: int
+
+
+@dataclass(frozen=True)
+class Sealed:
+    """What the store holds under which key."""
+
+    database: Database
+
+    async def known(self) -> dict[str, Key]:
+        """Return every key the vault ever had."""
+        async with self.database.read() as connection:
+            began, seen = store_time() - keys.c.since, store_time() - keys.c.seen_at
+            found = await connection.execute(select(keys.c.key, keys.c.proof, began, seen))
+            return {row[0]: Key(*row) for row in found}
+
+    async def prove(self, proofs: Mapping[str, bytes]) -> None:
+        """Write down the proofs of keys that are new; the first that is written stands."""
+        async with self.database.begin() as connection:
+            for key, proof in proofs.items():
+                await insert_once(connection, keys, {"key": key, "proof": proof})
+
+    async def sealing(self, key: str) -> None:
+        """Note that a linker seals with this key now; where none did lately, that it begins now."""
+        slept = or_(keys.c.seen_at.is_(None), keys.c.seen_at < store_time() - AWAKE)
+        since = case((slept, store_time()), else_=keys.c.since)
+        async with self.database.begin() as connection:
+            await connection.execute(update(keys).where(keys.c.key == key).values(since=since, seen_at=store_time()))
+
+    async def in_use(self) -> list[str]:
+        """Return the ids of all keys that hold rows: one look into an index for each."""
+        found, last = list[str](), ""
+        async with self.database.read() as connection:
+            while last is not None:
+                last = await connection.scalar(select(func.min(grants.c.sealed_with)).where(grants.c.sealed_with > last))
+                found += [last] if last else []
+        return found
+
+    async def counts(self, among: Collection[str]) -> dict[str, int]:
+        """Return how many rows each of these keys holds."""
+        wanted = select(grants.c.sealed_with, func.count()).where(grants.c.sealed_with.in_(among))
+        async with self.database.read() as connection:
+            found = {row[0]: row[1] for row in await connection.execute(wanted.group_by(grants.c.sealed_with))}
+        return {key: found.get(key, 0) for key in among}
+
+    async def some(self, key: str, limit: int) -> list[Grant]:
+        """Return a few rows that this key sealed."""
+        async with self.database.read() as connection:
+            found = await connection.execute(select(grants).where(grants.c.sealed_with == key).limit(limit))
+            return [grant_of(row) for row in found]
+
+    async def reseal(self, key: str, after: str, limit: int, again: Again) -> Page:
+        """Write the next rows that this key sealed as `again` has them; all of them or none.
+
+        Rows that a step holds, or whose request may be under way, are left for later: what it brings is sealed anew anyway.
+        """
+        free = or_(grants.c.lease_until.is_(None), grants.c.lease_until < store_time())
+        mine = (grants.c.sealed_with == key) & (grants.c.code_hash > after)
+        wanted = select(grants).where(mine, free, grants.c.stage.not_in(INTENTS)).order_by(grants.c.code_hash).limit(limit)
+        async with self.database.begin() as connection:
+            rows = [grant_of(row) for row in await connection.execute(wanted.with_for_update(skip_locked=True))]
+            written = [await _write(connection, row, again(row)) for row in rows]
+        return Page(rows[-1].code_hash if len(rows) == limit else None, sum(written), len(rows) - sum(written))
+
+
+async def _write(connection: AsyncConnection, before: Grant, after: Grant | None) -> bool:
+    if after is None:
+        return False
+    expected = {"code_hash": before.code_hash, "counter": before.counter}
+    raised = msgspec.structs.replace(after, counter=before.counter + 1)
+    return await compare_and_swap(connection, grants, expected, columns_of(raised))
