@@ -68,6 +68,7 @@ class Issuer:
     asked: list[str] = field(default_factory=list)
     forms: list[tuple[dict[str, str], str]] = field(default_factory=list)
     now: Callable[[], float] = time.time
+    padding: int = 0  # bytes after each answer that are its own
 
     def rotate(self, kid: str | None) -> None:
         self.key, self.kid = KEYS[self.alg](), kid
@@ -97,7 +98,15 @@ class Issuer:
         }
         if self.methods is not None:
             found["token_endpoint_auth_methods_supported"] = self.methods
-        return web.json_response({**found, **self.extra})
+        return self._padded({**found, **self.extra})
+
+    def _padded(self, found: object) -> web.Response:
+        return web.Response(text=json.dumps(found) + " " * self.padding, content_type="application/json")
+
+    async def moved(self, request: web.Request) -> web.StreamResponse:
+        self.asked.append("moved")
+        self.metadata_answer = self.token_answer = None
+        return await (self.metadata(request) if request.method == "GET" else self.token(request))
 
     async def keys(self, _request: web.Request) -> web.StreamResponse:
         self.asked.append("keys")
@@ -113,7 +122,7 @@ class Issuer:
         query = self.codes.pop(form["code"], None)
         if query is None or b64(sha256(form["code_verifier"].encode()).digest()) != query["code_challenge"]:
             return web.json_response({"error": "invalid_grant"}, status=400)
-        return web.json_response({"token_type": "Bearer", "access_token": "at", "id_token": self.id_token(query)})
+        return self._padded({"token_type": "Bearer", "access_token": "at", "id_token": self.id_token(query)})
 
     def id_token(self, query: dict[str, str]) -> str:
         now = int(self.now())
@@ -152,6 +161,7 @@ async def issuing() -> AsyncIterator[Issuer]:
     application.router.add_get("/.well-known/openid-configuration", issuer.metadata)
     application.router.add_get("/keys", issuer.keys)
     application.router.add_post("/token", issuer.token)
+    application.router.add_route("*", "/moved", issuer.moved)
     runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)

@@ -325,7 +325,7 @@ async def test_what_the_issuer_did_not_like_is_told_in_words_of_ours(edge: Edge,
     assert "token" not in issuer.asked
 
 
-async def test_an_error_that_comes_without_our_state_is_told_too(edge: Edge, issuer: Issuer) -> None:
+async def test_an_error_that_comes_without_our_state_is_told_too(edge: Edge) -> None:
     await sent(edge)
     status, text = await back(edge, "/ring/account-link/callback?error=access_denied")
     assert (status, "You were not signed in" in text) == (403, True)
@@ -388,7 +388,7 @@ async def test_people_see_a_masked_address_or_the_subject(
 ) -> None:
     issuer.email, issuer.twist = email, lambda claims: claims.update(more)
     status, text = await signed_in(edge, issuer)
-    assert (status, "248289761001" in text, "@example.com" in text) == (200, True, shown is not None)
+    assert (status, text.count("248289761001"), text.count("@example.com")) == ((200, 0, 1) if shown else (200, 1, 0))
     assert shown is None or shown in text
 
 
@@ -396,15 +396,11 @@ Broken = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 async def elsewhere(_request: web.Request) -> web.StreamResponse:
-    return web.Response(status=307, headers={"Location": "https://evil.example.com/"})
+    return web.Response(status=307, headers={"Location": "/moved"})
 
 
 async def a_page(_request: web.Request) -> web.StreamResponse:
     return web.Response(text="<html>maintenance</html>", content_type="text/html")
-
-
-async def too_much(_request: web.Request) -> web.StreamResponse:
-    return web.Response(body=b'{"x": "' + b"x" * 300_000 + b'"}', content_type="application/json")
 
 
 async def an_error(_request: web.Request) -> web.StreamResponse:
@@ -435,7 +431,7 @@ async def dripping(request: web.Request) -> web.StreamResponse:
     return response
 
 
-@pytest.mark.parametrize("broken", [elsewhere, a_page, too_much, an_error, hung_up, another])
+@pytest.mark.parametrize("broken", [elsewhere, a_page, an_error, hung_up, another])
 async def test_an_issuer_out_of_order_is_503_in_words_and_works_again_when_it_does(
     edge: Edge, issuer: Issuer, broken: Broken
 ) -> None:
@@ -444,17 +440,30 @@ async def test_an_issuer_out_of_order_is_503_in_words_and_works_again_when_it_do
     with capture_logs() as lines:
         response, text = await get(edge, "/ring/account-link/oidc")
     assert (response.status, "The sign-in service does not answer just now." in text) == (503, True)
+    assert "moved" not in issuer.asked
     assert [line["event"] for line in lines if line["log_level"] == "error"] == []
     issuer.metadata_answer = None
     edge.clock.now += timedelta(seconds=3)
     assert (await signed_in(edge, issuer))[0] == 200
 
 
-@pytest.mark.parametrize("broken", [elsewhere, a_page, too_much, an_error, hung_up])
+@pytest.mark.parametrize("broken", [elsewhere, a_page, an_error, hung_up])
 async def test_a_token_endpoint_out_of_order_is_503_and_signs_nobody_in(edge: Edge, issuer: Issuer, broken: Broken) -> None:
     issuer.token_answer = broken
     status, text = await signed_in(edge, issuer)
     assert (status, "The sign-in service does not answer just now." in text, hidden(text)) == (503, True, {})
+    assert "moved" not in issuer.asked
+
+
+async def test_an_answer_beyond_256_kib_is_not_read_to_its_end(edge: Edge, issuer: Issuer) -> None:
+    issuer.padding = 300_000
+    await get(edge, fresh(edge))
+    assert (await get(edge, "/ring/account-link/oidc"))[0].status == 503
+    issuer.padding = 0
+    edge.clock.now += timedelta(seconds=3)
+    location = await sent(edge)
+    issuer.padding = 300_000
+    assert (await back(edge, issuer.callback(location)))[0] == 503
 
 
 @pytest.mark.parametrize("slow", [never, dripping])

@@ -154,7 +154,7 @@ def signed(claims: Claims, attempt: Attempt, now: datetime) -> Signed:
         partner_user=partner_user(claims),
         account_identifier=shown,
         until=now + TICKET_LIFE,
-        known_as=claims.sub,
+        known_as=shown or claims.sub,
     )
 
 
