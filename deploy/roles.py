@@ -9,6 +9,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import structlog
@@ -21,7 +22,9 @@ from deploy.settings.lists import Service
 from deploy.settings.parts import Edge, Vault
 from deploy.story import Story, add_story
 from ingress.admin.api import Api, add_claims, add_reading
-from ingress.admin.gate import Gate
+from ingress.admin.broker import add_broker
+from ingress.admin.gate import Gate, name_of
+from ingress.admin.quota import Quota
 from ingress.admin.store import ClaimStore, Pruning
 from ingress.app import public_app
 from ingress.link.attempt import Seals
@@ -31,6 +34,7 @@ from ingress.server import Server
 from linker import ringapi
 from linker.advance import Advance
 from linker.announce import Announce
+from linker.broker import Broker
 from linker.budget import Budget
 from linker.intake import Intake
 from linker.notices import FirstProofs
@@ -134,13 +138,13 @@ async def _furnish(house: House, chosen: Settings) -> None:
     if chosen.edge is not None:
         add_ingress(house, chosen.edge)
     if chosen.vault is not None:
-        await add_linker(house, chosen.vault, alone=engines.unshared(chosen.common))
+        await add_linker(house, chosen.vault, gate(chosen), alone=engines.unshared(chosen.common))
     if chosen.dispatch:
         add_dispatch(house)
     for service in chosen.services or ():
         add_destination(house, service)
     if chosen.admin is not None:
-        add_admin(house, chosen.admin, chosen.common.internal_listen[0])
+        add_admin(house, chosen.admin, gate(chosen))
     if chosen.edge is None and (chosen.vault is not None or chosen.dispatch or chosen.admin is not None):
         add_store_probe(house)  # where Ring and browsers come in, webhooks are taken without the store too
 
@@ -155,7 +159,7 @@ def add_ingress(house: House, edge: Edge) -> None:
     house.probes["public"] = server.ready
 
 
-async def add_linker(house: House, vault: Vault, *, alone: bool) -> None:
+async def add_linker(house: House, vault: Vault, callers: Gate, *, alone: bool) -> None:
     """Complete links, `alone` where no other linker can live. The keys that open codes and tokens come no further than here."""
     apps = {
         app: Credentials(vault.client_ids[app], vault.client_secrets[app], key)
@@ -182,6 +186,8 @@ async def add_linker(house: House, vault: Vault, *, alone: bool) -> None:
     )
     house.drive(intake)
     house.workers.append(Sweeping(AtRisk(store)))
+    broker = Broker(store, advance.vault, advance.wake, advance.clock)
+    add_broker(Api(house.internal, callers), broker, Quota())
     house.workers += [advance, Sweeping(Announce(store, house.bus), wake=advance.moved), Sweeping(proofs, wake=proofs.wake)]
     house.workers.append(Sweeping(Reseal(Sealed(house.database), tokens)))
 
@@ -198,12 +204,12 @@ def add_destination(house: House, service: Service) -> None:
     house.workers += [deliver, Sweeping(LagSweep(house.bus, deliver.name, (EVENT_RECORDED.name,)))]
 
 
-def add_admin(house: House, admin: Admin, host: str) -> None:
+def add_admin(house: House, admin: Admin, callers: Gate) -> None:
     """Answer `/v1`, and keep the facts of the edge."""
     house.drive(Notice())
     claims, explain = ClaimStore(house.database), Explain(Store(house.database))
     house.workers.append(Sweeping(Pruning(claims)))
-    api = Api(house.internal, gate(admin, host))
+    api = Api(house.internal, callers)
     add_claims(api, Handoff(claims, Seals(admin.cookies, house.namespace), admin.public_url, utc_now))
     add_reading(api, explain, explain)
 
@@ -215,9 +221,11 @@ def add_store_probe(house: House) -> None:
     house.probes["store"] = probe.away
 
 
-def gate(admin: Admin, host: str) -> Gate:
-    """Return who may call the internal listener at `host`."""
-    return Gate(admin.tokens, {"localhost", "127.0.0.1", "::1", host, socket.gethostname().lower()})
+def gate(chosen: Settings) -> Gate:
+    """Return who may call the internal listener, and by which names."""
+    host, url = chosen.common.internal_listen[0], chosen.common.internal_url
+    named = {name_of(urlsplit(url).netloc)} if url else set[str]()
+    return Gate(chosen.tokens, {"localhost", "127.0.0.1", "::1", host, socket.gethostname().lower(), *named})
 
 
 def _open_inside(house: House, chosen: Settings, say: Say) -> None:
@@ -229,7 +237,7 @@ def _open_inside(house: House, chosen: Settings, say: Say) -> None:
         return
     story = Story(house.database)
     host = chosen.common.internal_listen[0]
-    add_story(house.internal, story, gate(chosen.admin, host), host)
+    add_story(house.internal, story, gate(chosen), host)
     if chosen.edge is not None:
         words = partial(_welcome, chosen.edge, chosen.common.internal_listen)
         house.workers.append(Greeting(house.listening, inside.opened, say, words))

@@ -1,6 +1,6 @@
 """The one table from what went wrong to what is answered. Everything on our side is 503 with Retry-After: never 408, 500.
 
-429 is for people at a form only: Ring would take it for good.
+429 is for people at a form and for services at /v1 only: Ring would take it for good.
 """
 
 from typing import Final
@@ -58,6 +58,22 @@ class WrongMediaType(Rejected):
 
 class TooManyTries(Rejected):
     """Too much was guessed in a short time."""
+
+
+class TooOften(TooManyTries):
+    """One caller asks more than its share."""
+
+    def __init__(self, message: str, *, retry_after: float) -> None:
+        super().__init__(message, reason="too_often")
+        self.retry_after = retry_after  # seconds
+
+
+class Later(Unavailable):
+    """It cannot be had just now."""
+
+    def __init__(self, message: str, *, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after  # seconds
 
 
 class Unprocessable(Rejected):

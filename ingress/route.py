@@ -1,6 +1,7 @@
 """The thin wrapper around every handler: one deadline, one table of errors, one count, one sampled line for a refusal."""
 
 from collections.abc import Awaitable, Callable
+from math import ceil
 from typing import Final
 
 import structlog
@@ -8,7 +9,7 @@ from aiohttp import web
 
 from ingress.bounds import Full
 from ingress.deadline import Deadline
-from ingress.errors import CRASHED, RETRY_AFTER, Answer, answer
+from ingress.errors import CRASHED, RETRY_AFTER, Answer, Later, TooOften, answer
 from ingress.metrics import CRASHES, REFUSED_BY_BOUND, REQUESTS
 from ingress.proxies import Proxies
 from ingress.sampling import Sampler
@@ -51,12 +52,14 @@ def _refuse(name: str, error: Exception, render: Render) -> web.Response:
     if isinstance(error, Full):
         REFUSED_BY_BOUND.labels(route=name).inc()
     REQUESTS.labels(route=name, answer=str(refused.status)).inc()
-    return _finish(render(refused, error), refused)
+    return _finish(render(refused, error), refused, error)
 
 
-def _finish(response: web.Response, refused: Answer) -> web.Response:
+def _finish(response: web.Response, refused: Answer, error: Exception) -> web.Response:
     """Add what every refusal carries."""
-    if refused.status == 503:  # noqa: PLR2004 - try again
+    if isinstance(error, Later | TooOften):
+        response.headers["Retry-After"] = str(max(1, ceil(error.retry_after)))
+    elif refused.status == 503:  # noqa: PLR2004 - try again
         response.headers.update(RETRY_AFTER)
     if refused.close:
         response.force_close()

@@ -47,6 +47,11 @@ AT_RISK: Final = Gauge(
     "Accounts that will have to be connected again, or that may have to; every linker tells the same of all (take the max)",
     ["reason"],
 )
+LENT: Final = Counter(
+    "ringhook_broker_requests_total",
+    "Access tokens that services asked for: lent, refused, put off until later, or of an unknown account",
+    ["outcome"],
+)
 VAULT_ROWS: Final = Gauge(
     "ringhook_vault_rows",
     "Links whose tokens are not sealed with the first vault key: one that is being replaced (older), or not configured (missing)",

@@ -18,6 +18,7 @@ COMMANDS: Final = {
     "config": "deploy.command.config",
     "migrate": "deploy.command.migrate",
     "topics": "deploy.command.topics",
+    "accounts": "deploy.command.accounts",
     "keys": "deploy.command.keys",
     "demo": "deploy.command.demo",
 }

@@ -32,9 +32,8 @@ TABLES: Final = RinghookToml.__struct_fields__
 
 
 class Admin(msgspec.Struct, frozen=True, kw_only=True):
-    """What `/v1` is told: who may call it, and the keys of tickets."""
+    """What admin is told besides: the keys of tickets, and where browsers come back."""
 
-    tokens: tuple[Token, ...]
     cookies: Keyring
     public_url: str
 
@@ -50,6 +49,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     dispatch: bool = False
     services: tuple[lists.Service, ...] | None = None
     admin: Admin | None = None
+    tokens: tuple[Token, ...] = ()  # who may call `/v1`: admin's, and the linker's broker
 
 
 def read(role: str, environment: Mapping[str, str], directory: Path) -> Settings:
@@ -88,13 +88,10 @@ def _read(role: str, reader: Reader, document: Document) -> Settings:
         vault=parts.read_vault(reader) if "vault" in wanted else None,
         dispatch="dispatch" in wanted,
         services=lists.read_services(reader, document, session_s) if "services" in wanted else None,
-        admin=_read_admin(reader, document) if "admin" in wanted else None,
+        admin=_read_admin(reader) if "admin" in wanted else None,
+        tokens=lists.read_tokens(document, reader.problems) if {"admin", "vault"} & set(wanted) else (),
     )
 
 
-def _read_admin(reader: Reader, document: Document) -> Admin:
-    return Admin(
-        tokens=lists.read_tokens(document, reader.problems),
-        cookies=parts.read_cookies(reader),
-        public_url=parts.read_public_url(reader),
-    )
+def _read_admin(reader: Reader) -> Admin:
+    return Admin(cookies=parts.read_cookies(reader), public_url=parts.read_public_url(reader))

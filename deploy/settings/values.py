@@ -84,7 +84,16 @@ def page(text: str) -> str:
 
 def base_url(text: str) -> str:
     """Return scheme and host of such an address, without a slash at its end."""
-    parts = urlsplit(page(text))
+    return _bare(page(text))
+
+
+def inner_url(text: str) -> str:
+    """Return scheme and host of an address inside the partner's own network, where http is common."""
+    return _bare(web_address(text))
+
+
+def _bare(text: str) -> str:
+    parts = urlsplit(text)
     if parts.path.strip("/") or parts.query or parts.fragment:
         raise ValueError("must be scheme and host alone, without a path")
     return text.rstrip("/")

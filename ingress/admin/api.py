@@ -1,8 +1,8 @@
 """`/v1`: JSON in, JSON out, and a scope declared on every route."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Final, Protocol, TypeVar
+from typing import Annotated, Final, Protocol, TypeVar
 
 import msgspec
 from aiohttp import web
@@ -10,7 +10,7 @@ from aiohttp import web
 from ingress.admin.gate import Gate
 from ingress.body import read
 from ingress.bounds import Room
-from ingress.errors import Answer, NotFound, WrongMediaType
+from ingress.errors import Answer, Later, NotFound, WrongMediaType
 from ingress.link.progress import Attempts, moment, shown, told_steps
 from ingress.link.signin.handoff import Handoff
 from ingress.route import Handler, guarded
@@ -22,10 +22,12 @@ T = TypeVar("T")
 BODY_LIMIT: Final = 64 * 1024  # bytes
 HEADERS: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 SCOPES: Final = web.AppKey("SCOPES", dict[tuple[str, str], Scope])  # (method, path) → what a token needs for it
+CALLER: Final = web.RequestKey("CALLER", str)  # the name of the token that was shown
 CODES: Final = {401: "unauthorized", 403: "forbidden", 404: "not_found", 409: "conflict", 413: "too_large"} | {
     415: "json_only",
     421: "misdirected",
     422: "unprocessable",
+    429: "too_many_requests",
     503: "unavailable",
 }
 
@@ -38,6 +40,10 @@ class Accounts(Protocol):
 
         `steps` in it are (what happened, epoch seconds), and `…_at` are epoch seconds.
         """
+        ...
+
+    async def accounts(self, *, after: str, limit: int, at_risk: bool) -> object:
+        """Return `accounts` in the order of their ids, those that follow `after`, and `next`; times as above."""
         ...
 
 
@@ -57,7 +63,7 @@ class Api:
 
     def _gated(self, scope: Scope, answering: Answering) -> Handler:
         async def gated(request: web.Request) -> web.Response:
-            self.gate.admit(request.headers, scope)
+            request[CALLER] = self.gate.admit(request.headers, scope).name
             if request.method not in {"GET", "HEAD"} and request.content_type != "application/json":
                 raise WrongMediaType("Content-Type: application/json is needed.", reason="media_type")
             return as_json(await answering(request))
@@ -72,7 +78,7 @@ def as_json(value: object, status: int = 200) -> web.Response:
 
 def refused(answer: Answer, error: BaseException) -> web.Response:
     """Return `{"error": {"code", "message"}}`."""
-    message = str(error) if isinstance(error, Rejected) else answer.words
+    message = str(error) if isinstance(error, Rejected | Later) else answer.words
     response = as_json({"error": {"code": CODES.get(answer.status, "bad_request"), "message": message}}, answer.status)
     if answer.status == 401:  # noqa: PLR2004 - RFC 9110 wants the scheme named
         response.headers["WWW-Authenticate"] = "Bearer"
@@ -90,7 +96,11 @@ def add_claims(api: Api, handoff: Handoff) -> None:
 
 
 def add_reading(api: Api, accounts: Accounts, attempts: Attempts) -> None:
-    """Add `GET /v1/accounts/{account}` and `GET /v1/attempts/{attempt}` (scope read)."""
+    """Add `GET /v1/accounts`, `GET /v1/accounts/{account}` and `GET /v1/attempts/{attempt}` (scope read)."""
+
+    async def listing(request: web.Request) -> object:
+        asked = paged(request.query)
+        return timed(msgspec.to_builtins(await accounts.accounts(after=asked.after, limit=asked.limit, at_risk=asked.at_risk)))
 
     async def account(request: web.Request) -> object:
         return timed(msgspec.to_builtins(found(await accounts.describe(request.match_info["account"]))))
@@ -98,8 +108,25 @@ def add_reading(api: Api, accounts: Accounts, attempts: Attempts) -> None:
     async def attempt(request: web.Request) -> object:
         return shown(found(await attempts.progress(request.match_info["attempt"])))
 
+    api.add("GET", "/v1/accounts", "read", listing)
     api.add("GET", "/v1/accounts/{account}", "read", account)
     api.add("GET", "/v1/attempts/{attempt}", "read", attempt)
+
+
+class Asked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which page of a list is asked for."""
+
+    after: Annotated[str, msgspec.Meta(max_length=512)] = ""
+    limit: Annotated[int, msgspec.Meta(ge=1, le=500)] = 100
+    at_risk: bool = False
+
+
+def paged(query: Mapping[str, str]) -> Asked:
+    """Return what a query asks for, or raise Rejected in words."""
+    try:
+        return msgspec.convert(dict(query), Asked, strict=False)
+    except msgspec.ValidationError as error:
+        raise Rejected(f"The query is not understood: {error}", reason="query") from error
 
 
 def timed(value: object) -> object:

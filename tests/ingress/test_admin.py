@@ -5,12 +5,16 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from urllib.parse import parse_qs, urlsplit
 
+import msgspec
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
+from structlog.testing import capture_logs
 
 from ingress.admin.api import SCOPES, Api, add_claims, add_reading
+from ingress.admin.broker import add_broker
 from ingress.admin.gate import Gate
+from ingress.admin.quota import Quota
 from ingress.admin.store import ClaimStore
 from ingress.link.attempt import Seals, begin
 from ingress.link.signin.handoff import Handoff
@@ -32,12 +36,39 @@ class Accounts:
         seen = {"account": account, "state": "completed", "changed_at": 60.0, "steps": steps, "grants": grants}
         return seen if account == "a1" else None
 
+    async def accounts(self, *, after: str, limit: int, at_risk: bool) -> object:
+        return {"accounts": [{"account": after, "changed_at": 60.0, "limit": limit, "at_risk": at_risk}], "next": None}
+
+
+class Lent(msgspec.Struct):
+    access_token: str | None = None
+    expires_at: float = 0.0
+    words: str = ""
+    wait: float | None = None
+
+
+class Loans:
+    """Lends what the account's name asks for, and remembers what Ring is said to have rejected."""
+
+    def __init__(self) -> None:
+        self.rejected: list[str | None] = []
+
+    async def lend(self, account: str, rejected: str | None) -> Lent | None:
+        self.rejected.append(rejected)
+        loans = {
+            "a1": Lent("t0ken", 60.0),
+            "a2": Lent(words="This account is lost: reconnect it."),
+            "a3": Lent(words="Ring is away.", wait=8.2),
+        }
+        return loans.get(account)
+
 
 @dataclass
 class Admin:
     client: TestClient[web.Request, web.Application]
     application: web.Application
     seals: Seals
+    loans: Loans
 
 
 def bearer(*scopes: Scope) -> dict[str, str]:
@@ -59,8 +90,10 @@ async def admin(store_url: str) -> AsyncIterator[Admin]:
         api = Api(application, gate)
         add_claims(api, Handoff(ClaimStore(database), seals, "https://ring.example.com/", lambda: NOW))
         add_reading(api, Accounts(), attempts)
+        loans = Loans()
+        add_broker(api, loans, Quota(rate=1.0, burst=20.0))
         async with TestClient(TestServer(application)) as client:
-            yield Admin(client, application, seals)
+            yield Admin(client, application, seals, loans)
 
 
 async def error(response: object) -> tuple[int, str]:
@@ -125,6 +158,66 @@ async def test_accounts_and_attempts_are_shown_or_404(admin: Admin) -> None:
         "steps": [{"name": "signed in", "at": "1970-01-01T00:00:00+00:00"}],
         "finding": "something is missing",
     }
+
+
+async def test_accounts_are_listed_by_the_page(admin: Admin) -> None:
+    asked = await admin.client.get("/v1/accounts?after=a1&limit=7&at_risk=true", headers=bearer("read"))
+    told = {"account": "a1", "changed_at": "1970-01-01T00:01:00+00:00", "limit": 7, "at_risk": True}
+    assert await asked.json() == {"accounts": [told], "next": None}
+    for query in ("limit=0", "limit=501", "limit=x", "at_risk=maybe", "surprise=1"):
+        refused = await admin.client.get(f"/v1/accounts?{query}", headers=bearer("read"))
+        assert refused.status == 400
+        assert "The query is not understood" in (await refused.json())["error"]["message"]
+
+
+async def test_a_token_is_lent_with_its_end_and_nothing_keeps_it(admin: Admin) -> None:
+    with capture_logs() as lines:
+        response = await admin.client.post("/v1/accounts/a1/token", json={}, headers=bearer("broker"))
+    assert (response.status, response.headers["Cache-Control"]) == (200, "no-store")
+    assert await response.json() == {"access_token": "t0ken", "expires_at": "1970-01-01T00:01:00+00:00"}
+    [line] = [line for line in lines if line["event"] == "token.lent"]
+    assert (line["caller"], line["account"], "t0ken" in str(lines)) == ("broker", "a1", False)
+
+
+async def test_a_token_that_cannot_be_lent_says_why_and_when_to_ask_again(admin: Admin) -> None:
+    async def asked(account: str) -> tuple[int, str | None, dict[str, str]]:
+        response = await admin.client.post(f"/v1/accounts/{account}/token", json={}, headers=bearer("broker"))
+        return response.status, response.headers.get("Retry-After"), (await response.json())["error"]
+
+    assert await asked("a2") == (409, None, {"code": "conflict", "message": "This account is lost: reconnect it."})
+    assert await asked("a3") == (503, "9", {"code": "unavailable", "message": "Ring is away."})
+    assert (await asked("nobody"))[0] == 404
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b"", 200),
+        (b"{}", 200),
+        (b'{"rejected": "%s"}' % (b"aB" * 32), 200),
+        (b'{"rejected": null}', 200),
+        (b'{"rejected": "%s"}' % (b"g" * 64), 400),
+        (b'{"rejected": "%s"}' % (b"a" * 63), 400),
+        (b'{"rejected": "%s"}' % (b"a" * 65), 400),
+        (b'{"rejected": 7}', 400),
+        (b'{"surprise": 1}', 400),
+        (b"[]", 400),
+        (b"{", 400),
+    ],
+)
+async def test_what_a_service_may_say_about_a_token(admin: Admin, body: bytes, status: int) -> None:
+    headers = bearer("broker") | {"Content-Type": "application/json"}
+    response = await admin.client.post("/v1/accounts/a1/token", data=body, headers=headers)
+    assert response.status == status
+    assert len(admin.loans.rejected) == (status == 200)
+
+
+async def test_one_caller_that_asks_too_often_is_429_and_others_are_not(admin: Admin) -> None:
+    answers = [await admin.client.post("/v1/accounts/a1/token", json={}, headers=bearer("broker")) for _ in range(21)]
+    assert [answer.status for answer in answers] == [200] * 20 + [429]
+    assert answers[-1].headers["Retry-After"] == "1"
+    assert "asks too often" in (await answers[-1].json())["error"]["message"]
+    assert (await admin.client.get("/v1/accounts/a1", headers=bearer("read"))).status == 200
 
 
 async def test_each_route_of_the_router_admits_its_own_scope_and_no_other(admin: Admin) -> None:

@@ -116,6 +116,7 @@ class World:
     accounts: dict[str, Account] = field(default_factory=dict)
     codes: dict[str, Code] = field(default_factory=dict)
     grants: list[Grant] = field(default_factory=list)
+    access_s: int = ACCESS_S  # what access tokens live
     others: dict[str, Client] = field(default_factory=dict)  # the partner's further apps, by client id
     shape: Shape = "flat"  # of the App-Integrations answers: both have been seen
     errors: Shape = "jsonapi"  # of the API's errors
@@ -224,7 +225,7 @@ class World:
     def _issue(self, grant: Grant, now: float) -> Tokens:
         if grant.refresh:
             grant.spent.add(grant.refresh)
-        tokens = Tokens(secrets.token_urlsafe(96), secrets.token_urlsafe(96))
+        tokens = Tokens(secrets.token_urlsafe(96), secrets.token_urlsafe(96), self.access_s)
         grant.access[tokens.access_token] = now + tokens.expires_in
         grant.refresh, grant.refresh_ends = tokens.refresh_token, now + REFRESH_S
         self._holders |= {tokens.access_token: grant, tokens.refresh_token: grant}

@@ -1,0 +1,51 @@
+"""How a command asks a running ringhook over `/v1`: one request, and every refusal in a sentence."""
+
+import asyncio
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import aiohttp
+import orjson
+
+from deploy.settings.calling import Calling, read_calling
+from schemas.errors import Misconfigured
+from schemas.findings.reach import obstacle
+
+PATIENCE: Final = aiohttp.ClientTimeout(total=30)
+
+
+def ask(directory: Path, method: str, path: str, **query: str | int) -> dict[str, Any]:
+    """Return the JSON that `/v1` answers, or raise Misconfigured with what to do."""
+    return asyncio.run(_asked(read_calling(os.environ, directory), method, path, query))
+
+
+async def _asked(calling: Calling, method: str, path: str, query: Mapping[str, str | int]) -> dict[str, Any]:
+    headers = {"Authorization": f"Bearer {calling.token.reveal()}", "Content-Type": "application/json"}
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=PATIENCE, trust_env=False) as client,
+            client.request(method, calling.url + path, params=query, headers=headers, allow_redirects=False) as answer,
+        ):
+            return _read(calling, answer.status, await answer.read())
+    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        why = obstacle(error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error)
+        raise Misconfigured(
+            f"ringhook was not reached at {calling.url}: {why}. It must be running; RINGHOOK_INTERNAL_URL says where"
+        ) from error
+
+
+def _read(calling: Calling, status: int, body: bytes) -> dict[str, Any]:
+    try:
+        read = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        read = None
+    if not isinstance(read, dict):
+        raise Misconfigured(
+            f"What answers at {calling.url} is not ringhook's internal port: RINGHOOK_INTERNAL_URL says where it is"
+        )
+    if status != 200:  # noqa: PLR2004 - all of /v1 answers 200 or says why not
+        message = read.get("error", {}).get("message", "no reason given")
+        raise Misconfigured(f"{calling.url} answered {status}: {message}")
+    return read

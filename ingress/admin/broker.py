@@ -1,0 +1,99 @@
+"""`POST /v1/accounts/{account}/token`: a valid access token for a partner's service, so that nobody else ever refreshes."""
+
+import re
+import time
+from typing import Annotated, Final, Protocol
+
+import msgspec
+import structlog
+from aiohttp import web
+
+from ingress.admin.api import BODY_LIMIT, CALLER, Api, found
+from ingress.admin.quota import Quota
+from ingress.body import read
+from ingress.bounds import Bound, Room
+from ingress.errors import Conflict, Later, TooOften
+from ingress.link.progress import moment
+from schemas.errors import Rejected
+
+log = structlog.get_logger()
+AT_ONCE: Final = 256  # callers that wait for a token
+_HEX: Final = re.compile(r"[0-9a-fA-F]{64}")
+
+
+class Loan(Protocol):
+    """A token, or why there is none; with `wait` seconds after which asking again may help."""
+
+    @property
+    def access_token(self) -> str | None:
+        """The token itself."""
+        ...
+
+    @property
+    def expires_at(self) -> float:
+        """When it ends, in epoch seconds."""
+        ...
+
+    @property
+    def words(self) -> str:
+        """Why there is none."""
+        ...
+
+    @property
+    def wait(self) -> float | None:
+        """None: asking again will not help."""
+        ...
+
+
+class Broker(Protocol):
+    """Lends tokens; the linker does."""
+
+    async def lend(self, account: str, rejected: str | None) -> Loan | None:
+        """Return a loan, None for an unknown account; `rejected`: SHA-256 in hex of a token that Ring refused."""
+        ...
+
+
+class Asked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a service may say: that Ring answered 401 to the token with this SHA-256."""
+
+    rejected: Annotated[str, msgspec.Meta(max_length=64)] | None = None
+
+
+def add_broker(api: Api, broker: Broker, quota: Quota) -> None:
+    """Add `POST /v1/accounts/{account}/token` (scope broker)."""
+    room, bound = Room(64 * BODY_LIMIT), Bound(AT_ONCE)
+
+    async def token(request: web.Request) -> object:
+        caller, account = request[CALLER], request.match_info["account"]
+        if wait := quota.spend(caller, time.monotonic()):
+            raise TooOften(
+                f"The token {caller!r} asks too often: {quota.rate:.0f} times a second is its share.", retry_after=wait
+            )
+        asked = parse(await read(request, BODY_LIMIT, room))
+        with bound:
+            loan = found(await broker.lend(account, asked.rejected))
+        lent = loan.access_token is not None
+        log.info("token.lent" if lent else "token.refused", caller=caller, account=account, rejected=asked.rejected is not None)
+        return told(loan)
+
+    api.add("POST", "/v1/accounts/{account}/token", "broker", token)
+
+
+def parse(body: bytes) -> Asked:
+    """Return what was asked; an empty body asks for nothing special. Raises Rejected."""
+    try:
+        asked = msgspec.json.decode(body or b"{}", type=Asked)
+    except msgspec.MsgspecError as error:
+        raise Rejected(f"The body is not understood: {error}", reason="broker_unreadable") from error
+    if asked.rejected is not None and not _HEX.fullmatch(asked.rejected):
+        raise Rejected("rejected must be the SHA-256 of the token that Ring refused, in hex.", reason="broker_unreadable")
+    return asked
+
+
+def told(loan: Loan) -> dict[str, str]:
+    """Return the token as JSON says it, or raise Later or Conflict with the reason."""
+    if loan.access_token is not None:
+        return {"access_token": loan.access_token, "expires_at": moment(loan.expires_at)}
+    if loan.wait is not None:
+        raise Later(loan.words, retry_after=loan.wait)
+    raise Conflict(loan.words, reason="not_linked")
