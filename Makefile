@@ -7,7 +7,7 @@ UNITS := tests/schemas $(wildcard tests/deploy/test_settings*.py) tests/linker/t
   tests/workers/deliver/test_policy.py tests/workers/deliver/test_window.py tests/workers/dispatch/test_normalise.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format lock chaos bench clean
+.PHONY: help demo test check format lock chaos interop bench clean
 
 help: ## what can be made
 	@sed -n 's/^\([a-z]*\):[^#]*## /\1	/p' Makefile | expand -t 10
@@ -34,6 +34,12 @@ format: .venv/dev ## put the code in its form
 
 chaos: .venv/dev ## kill and freeze everything at random under load for SECONDS (default 60), then count
 	@RINGHOOK_CHAOS_SECONDS=$(or $(SECONDS),60) $(BIN)/python -m pytest tests/chaos -m chaos $(ARGS)
+
+interop: .venv/dev ## sign in at a certified OIDC provider on loopback (needs Node.js)
+	@command -v npm > /dev/null || { echo "make interop needs Node.js 20 or newer and npm"; exit 2; }
+	@mkdir -p build/interop && cp tests/interop/package*.json tests/interop/provider.mjs build/interop/
+	@cd build/interop && npm ci --ignore-scripts --no-audit --no-fund --silent
+	@$(BIN)/python -m pytest tests/interop/certified.py $(ARGS)
 
 bench: .venv/dev ## ratios beside honest baselines, three rounds in turn (ARGS="--only ingress --write")
 	@$(BIN)/python -m tests.bench $(ARGS)
