@@ -2,8 +2,9 @@
 
 import asyncio
 import os
+import re
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -28,14 +29,27 @@ async def scene(engines: dict[str, str], tmp_path: Path) -> AsyncIterator[Scene]
 
 
 async def borrowed(scene: Scene, account: str, **asked: str) -> tuple[int, dict[str, Any]]:
-    roles = scene.made.roles
-    url = (roles.get("up") or roles["linker"]).internal
     headers = {"Authorization": f"Bearer {scene.token}"}
     async with (
         aiohttp.ClientSession() as client,
-        client.post(f"{url}/v1/accounts/{account}/token", json=asked, headers=headers) as answer,
+        client.post(f"{broker(scene)}/v1/accounts/{account}/token", json=asked, headers=headers) as answer,
     ):
         return answer.status, await answer.json()
+
+
+def broker(scene: Scene) -> str:
+    roles = scene.made.roles
+    return (roles.get("up") or roles["linker"]).internal
+
+
+def as_the_readme_says() -> Callable[..., str]:
+    """Return the README's own ten lines."""
+    readme = Path(__file__).parents[2].joinpath("README.md").read_text()
+    snippets = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+    space: dict[str, Any] = {}
+    exec(next(text for text in snippets if "def access_token(" in text), space)  # noqa: S102 - our own README
+    asked: Callable[..., str] = space["access_token"]
+    return asked
 
 
 async def taken_by_ring(scene: Scene, token: str) -> bool:
@@ -61,6 +75,7 @@ async def test_a_service_borrows_tokens_until_the_user_is_gone_and_the_operator_
     account = scene.ring.world.add_account()
     await Walk(scene, print)._link(account)
     assert (await borrowed(scene, "nobody"))[0] == 404
+    assert await taken_by_ring(scene, await asyncio.to_thread(as_the_readme_says(), account.id, scene.token, base=broker(scene)))
     loans = await asyncio.gather(*(borrowed(scene, account.id) for _ in range(4)))
     assert [status for status, _ in loans] == [200] * 4
     assert all(set(loan) == {"access_token", "expires_at"} for _, loan in loans)
