@@ -189,7 +189,7 @@ async def add_linker(house: House, vault: Vault, callers: Gate, *, alone: bool) 
     broker = Broker(store, advance.vault, advance.wake, advance.clock)
     add_broker(Api(house.internal, callers), broker, Quota())
     house.workers += [advance, Sweeping(Announce(store, house.bus), wake=advance.moved), Sweeping(proofs, wake=proofs.wake)]
-    house.workers.append(Sweeping(Reseal(Sealed(house.database), tokens)))
+    house.workers.append(Sweeping(Reseal(Sealed(house.database), tokens, alone=alone)))
 
 
 def add_dispatch(house: House) -> None:

@@ -43,7 +43,7 @@ async def _opens_some(sealed: Sealed, vault: Vault, key: str) -> bool:
 def yields(first: str, known: Mapping[str, Key]) -> bool:
     """Say whether linkers that began to seal with another key later are at work: in mid-deploy the newer configuration counts."""
     mine = known[first].began_ago if first in known else None
-    others = (key for name, key in known.items() if name != first and (key.seen_ago or 0.0) < AWAKE)
+    others = (key for name, key in known.items() if name != first and key.seen_ago is not None and key.seen_ago < AWAKE)
     return any(key.began_ago is not None and mine is not None and key.began_ago < mine for key in others)
 
 
@@ -54,6 +54,7 @@ class Reseal:
     sealed: Sealed
     vault: Vault
     chunk: int = CHUNK
+    alone: bool = False  # no other linker can live: what a former one said of its key is over
     name: str = "linker.reseal"
     _keys: list[str] = field(default_factory=list)  # still to be worked through in this pass
     _after: str = ""
@@ -81,7 +82,7 @@ class Reseal:
         """Say that we live, count what each key holds, and return the keys whose rows are to be re-sealed."""
         await check(self.sealed, self.vault)
         first, ids = self.vault.keyring.first, self.vault.keyring.ids
-        await self.sealed.sealing(first)
+        await self.sealed.sealing(first, alone=self.alone)
         counts = await self.sealed.counts([key for key in await self.sealed.in_use() if key != first])
         older = [key for key in counts if key in ids]
         missing = {key: count for key, count in counts.items() if key not in ids}

@@ -57,12 +57,14 @@ class Sealed:
             for key, proof in proofs.items():
                 await insert_once(connection, keys, {"key": key, "proof": proof})
 
-    async def sealing(self, key: str) -> None:
-        """Note that a linker seals with this key now; where none did lately, that it begins now."""
+    async def sealing(self, key: str, *, alone: bool = False) -> None:
+        """Note that a linker seals with this key now; where none did lately, that it begins now. `alone`: nobody else does."""
         slept = or_(keys.c.seen_at.is_(None), keys.c.seen_at < store_time() - AWAKE)
         since = case((slept, store_time()), else_=keys.c.since)
         async with self.database.begin() as connection:
             await connection.execute(update(keys).where(keys.c.key == key).values(since=since, seen_at=store_time()))
+            if alone:
+                await connection.execute(update(keys).where(keys.c.key != key).values(seen_at=None))
 
     async def in_use(self) -> list[str]:
         """Return the ids of all keys that hold rows: one look into an index for each."""

@@ -215,6 +215,7 @@ def ages(began: float | None, seen: float | None) -> Callable[[str], Key]:
         (ages(50.0, 1.0), ages(100.0, 1.0), False),
         (ages(100.0, 1.0), ages(50.0, 120.0), False),  # they are gone
         (ages(100.0, 1.0), ages(None, None), False),  # it only opens
+        (ages(100.0, 1.0), ages(50.0, None), False),  # whoever is alone said that nobody uses it
     ],
 )
 def test_in_mid_deploy_those_with_the_older_configuration_leave_the_others_rows_alone(
