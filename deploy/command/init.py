@@ -24,9 +24,13 @@ TOML: Final = """\
 # ringhook's lists. Single values and secrets stand in .env beside it. `ringhook config check` reads both.
 
 [signin]
-kind = "dev"                     # one passcode for the first days; "handoff" sends browsers to your own login page:
+kind = "dev"                     # one passcode for the first days
 passcode_env = "RINGHOOK_DEV_PASSCODE"
-# kind = "handoff"
+# kind = "oidc"                  # or your identity provider; redirect URI there: PUBLIC_URL/ring/account-link/callback
+# issuer = "https://login.example.com"
+# client_id = "ringhook"
+# client_secret_env = "ISSUER_SECRET"   # put ISSUER_SECRET=… into .env
+# kind = "handoff"               # or a login page of your own
 # login_url = "https://login.example.com/ring"
 
 [[token]]                        # who may call /v1 on the internal port; this one is RINGHOOK_TOKEN

@@ -40,7 +40,7 @@ def test_an_empty_value_of_the_environment_is_told_where_nothing_else_stands(tmp
 
 def test_an_empty_value_that_the_file_names_is_told_at_its_own_line(tmp_path: Path) -> None:
     assert wrong(tmp_path, "EMPTY=\n", DESTINATION.replace("ALERTS", "EMPTY")) == [
-        ".env:+1: EMPTY is empty (secret_env in ringhook.toml:22 names it)"
+        ".env:+1: EMPTY is empty (secret_env in ringhook.toml:26 names it)"
     ]
 
 
@@ -104,7 +104,7 @@ def test_an_unreadable_env_hides_no_problem_of_other_places(tmp_path: Path) -> N
     assert told(tmp_path, environment=environment) == [
         ".env:1: is not UTF-8 text: save it as UTF-8",
         "environment: RINGHOOK_RING_RATE: is not a number",
-        "ringhook.toml:24: concurrency: must be between 1 and 1000",
+        "ringhook.toml:28: concurrency: must be between 1 and 1000",
     ]
 
 

@@ -64,7 +64,7 @@ NEITHER = "is neither name = value nor [table]"
     [
         ("[signin]\n", "+1: is not TOML: [signin] stands here a second time, first in line 3: keep one"),
         ("[[signin]]\n", "+1: is not TOML: [signin] and [[signin]] cannot both stand; the other is in line 3"),
-        ("[token]\n", "+1: is not TOML: [token] and [[token]] cannot both stand; the other is in line 9"),
+        ("[token]\n", "+1: is not TOML: [token] and [[token]] cannot both stand; the other is in line 13"),
         ('name = "x"\n', "+1: is not TOML: name stands a second time in its table: keep one"),
         ("a = = 1\n", f"+1: is not TOML: {NO_VALUE}"),
         ("a = canary\n", f"+1: is not TOML: {NO_VALUE}"),
