@@ -20,6 +20,7 @@ COMMANDS: Final = {
     "topics": "deploy.command.topics",
     "accounts": "deploy.command.accounts",
     "keys": "deploy.command.keys",
+    "backup": "deploy.command.backup",
     "demo": "deploy.command.demo",
 }
 
