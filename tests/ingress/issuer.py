@@ -34,7 +34,11 @@ class Willing(jws.JWSRegistry):
 
 
 def compact(header: dict[str, Any], claims: Claims, key: jwk.Key) -> str:
-    return jws.serialize_compact(header, json.dumps(claims).encode(), key, registry=Willing())
+    return sign(header, json.dumps(claims).encode(), key)
+
+
+def sign(header: dict[str, Any], payload: bytes, key: jwk.Key) -> str:
+    return jws.serialize_compact(header, payload, key, registry=Willing())
 
 
 def unsigned(claims: Claims) -> str:

@@ -102,6 +102,22 @@ async def test_the_browser_is_sent_with_pkce_a_nonce_and_the_wish_for_a_new_sign
     assert authorization == "Basic " + b64encode(b"ringhook:s3cret+of+the+client").decode()
 
 
+async def test_the_way_to_the_issuer_tells_nobody_where_it_came_from_and_is_not_kept(edge: Edge, issuer: Issuer) -> None:
+    await get(edge, fresh(edge))
+    response, text = await get(edge, "/ring/account-link/oidc")
+    assert (response.headers["Referrer-Policy"], response.headers["Cache-Control"], text) == ("no-referrer", "no-store", "")
+    response, _ = await get(edge, issuer.callback(response.headers["Location"]))
+    assert (response.headers["Referrer-Policy"], response.headers["Cache-Control"]) == ("no-referrer", "no-store")
+    assert "248289761001" not in response.headers["Location"]
+
+
+async def test_many_browsers_at_once_ask_the_issuer_once(edge: Edge, issuer: Issuer) -> None:
+    await get(edge, fresh(edge))
+    responses = await asyncio.gather(*(get(edge, "/ring/account-link/oidc") for _ in range(20)))
+    assert {response.status for response, _ in responses} == {303}
+    assert issuer.asked == ["metadata"]
+
+
 @pytest.mark.parametrize(
     ("methods", "secret", "sent_in_form", "sent_in_header"),
     [

@@ -15,6 +15,7 @@ from ingress.settings import Oidc
 from schemas.errors import Misconfigured
 
 WELL_KNOWN: Final = "/.well-known/openid-configuration"
+UNREADABLE: Final = (msgspec.MsgspecError, ValueError, RecursionError)  # what reading another's JSON raises
 
 
 class Discovered(msgspec.Struct, frozen=True):
@@ -44,7 +45,7 @@ def discovered(body: bytes, issuer: str) -> Discovered:
     """Return the metadata, or raise Misconfigured: it is none, it is another issuer's, or its addresses cannot be used."""
     try:
         found = msgspec.json.decode(body, type=Discovered)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise Misconfigured(f"{well_known(issuer)} gives no metadata of an OIDC issuer") from error
     if found.issuer != issuer:
         raise Misconfigured(f"the issuer calls itself {found.issuer[:200]!a}: write it so in [signin]")

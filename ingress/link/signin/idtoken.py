@@ -12,6 +12,7 @@ import msgspec
 from joserfc import jwk, jws
 from joserfc.errors import JoseError
 
+from ingress.link.signin.discovery import UNREADABLE
 from schemas.errors import Rejected
 
 SKEW_S: Final = 60  # how far the issuer's clock may be from ours
@@ -82,7 +83,7 @@ _REGISTRY: Final = _Quiet(strict_check_header=False)
 
 
 def read_keys(body: bytes) -> Sequence[Key]:
-    """Return the keys of a JWK set that can check signatures, passing over all others; MsgspecError where it is no set."""
+    """Return the keys of a JWK set that can check signatures, passing over all others; one of UNREADABLE where it is no set."""
     found = msgspec.json.decode(body, type=_KeySet)
     return tuple(key for data in found.keys for key in _imported(data))
 
@@ -121,7 +122,7 @@ def verify(token: str, keys: Sequence[Key], expected: Expected, now: datetime) -
         if not jws.validate_compact(signed, key.key, registry=_REGISTRY):
             raise UnknownKey(reason="id_token_signature")  # or a new one under an old name
         claims = msgspec.json.decode(signed.payload, type=Claims)
-    except (JoseError, msgspec.MsgspecError, ValueError, TypeError, KeyError) as error:
+    except (JoseError, *UNREADABLE, TypeError, KeyError) as error:
         raise Rejected(reason="id_token_unreadable") from error
     if reason := next(wrong(claims, expected, now.timestamp()), None):
         raise Rejected(reason=f"id_token_{reason}")

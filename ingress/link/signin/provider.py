@@ -10,7 +10,7 @@ import structlog
 from aiohttp import web
 
 from ingress.errors import Forbidden, SignInAway
-from ingress.link.signin.discovery import Discovered, discovered, token_request, well_known
+from ingress.link.signin.discovery import UNREADABLE, Discovered, discovered, token_request, well_known
 from ingress.link.signin.fetch import Answered, Outward, Unanswered, outward
 from ingress.link.signin.idtoken import Claims, Expected, Key, UnknownKey, read_keys, verify
 from ingress.link.signin.kept import Kept
@@ -86,7 +86,7 @@ class Provider:
         found = await self._metadata.get()
         try:
             return read_keys(await self._outward.get(found.jwks_uri))
-        except (msgspec.MsgspecError, ValueError) as error:
+        except UNREADABLE as error:
             raise Unanswered("the issuer's keys are no JWK set") from error
 
     def _away(self, error: Exception) -> SignInAway:
@@ -106,7 +106,7 @@ def given(answer: Answered) -> str:
     """Return the ID token of a token endpoint's answer. Raises Forbidden (the code is not good), Misconfigured, Unanswered."""
     try:
         said = msgspec.json.decode(answer.body, type=TokenAnswer)
-    except (msgspec.MsgspecError, ValueError) as error:
+    except UNREADABLE as error:
         raise Unanswered(f"the token endpoint answered {answer.status}, and no JSON that can be read") from error
     if answer.status == 200 and said.id_token:  # noqa: PLR2004
         return said.id_token
