@@ -1,15 +1,18 @@
 """Walk the saga as chance will have it: grants of one account, sign-ins, every outcome, crashes, and time."""
 
+from typing import NamedTuple
+
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from msgspec.structs import replace
 
-from linker import claims, saga, view
+from linker import claims, refresh, saga, view
 from linker.outcomes import Done, NotSent, Outcome, Refused, Tokens, Unauthorised, Unclear
 from linker.rows import ENDED, Account, Attempt, Grant
 
 AT = 1_771_130_906.0
+TIMEOUT = 8.0  # seconds a linker waits for Ring
 OUTCOMES = st.sampled_from(
     [
         *[Done()] * 3,
@@ -20,6 +23,13 @@ OUTCOMES = st.sampled_from(
         Unauthorised(words="401"),
     ]
 )
+
+
+class Flight(NamedTuple):
+    """A renewal that was sent, with the row as it was held then."""
+
+    held: Grant
+    since: float
 
 
 class Links(RuleBasedStateMachine):
@@ -34,6 +44,10 @@ class Links(RuleBasedStateMachine):
         self.sent: list[str] = []
         self.posts: dict[str, int] = {}
         self.unanswered: set[str] = set()
+        self.flying: dict[str, Flight] = {}  # renewals whose linkers await an answer, and hold the row
+        self.frozen: list[Flight] = []  # those whose linkers stand still: their leases are over
+        self.woken: set[str] = set()  # grants whose row a linker wrote after it had stood still
+        self.spent: dict[tuple[str, bytes], tuple[float, bool]] = {}  # refresh token → when it was sent, and surely in vain
 
     @rule(age=st.sampled_from([0.0, 0.0, 30.0, 56.0]))
     def a_code_comes(self, age: float) -> None:
@@ -52,7 +66,9 @@ class Links(RuleBasedStateMachine):
     @precondition(lambda self: self.attempts)
     @rule(data=st.data(), user=st.sampled_from(["u1", "u2"]))
     def a_nonce_comes_twice(self, data: st.DataObject, user: str) -> None:
-        first = self.attempts[data.draw(st.sampled_from(sorted(self.attempts)))]
+        self._contest(self.attempts[data.draw(st.sampled_from(sorted(self.attempts)))], user)
+
+    def _contest(self, first: Attempt, user: str) -> None:
         if first.nonce_hash is None:
             return
         second = replace(
@@ -66,7 +82,82 @@ class Links(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from([0.5, 1.0, 2.0, 5.0, 20.0, 40.0, 120.0, 700.0, 15_000.0, 31 * 86_400.0]))
     def time_passes(self, seconds: float) -> None:
+        if seconds > TIMEOUT:
+            for flight in [*self.flying.values()]:
+                self._land(flight, Unclear(words="timeout"))
         self.now += seconds
+
+    @precondition(lambda self: self._renewable())
+    @rule(data=st.data())
+    def a_renewal_goes_out(self, data: st.DataObject) -> None:
+        self._send_renewal(self.grants[data.draw(st.sampled_from(self._renewable()))])
+
+    def _send_renewal(self, grant: Grant) -> None:
+        held = saga.begin(replace(grant, begun=grant.begun + 1), self.now).grant
+        self._call("refresh", held, Unclear(words="under way"))
+        self.grants[held.code_hash] = held
+        self.flying[held.code_hash] = Flight(held, self.now)
+
+    @precondition(lambda self: self.flying)
+    @rule(data=st.data(), outcome=OUTCOMES)
+    def its_answer_comes(self, data: st.DataObject, outcome: Outcome) -> None:
+        self._land(self.flying[data.draw(st.sampled_from(sorted(self.flying)))], outcome)
+
+    @precondition(lambda self: self.flying)
+    @rule(data=st.data())
+    def its_linker_freezes(self, data: st.DataObject) -> None:
+        self.frozen.append(self.flying.pop(data.draw(st.sampled_from(sorted(self.flying)))))
+
+    @precondition(lambda self: self.frozen)
+    @rule(data=st.data(), outcome=OUTCOMES)
+    def a_frozen_linker_goes_on(self, data: st.DataObject, outcome: Outcome) -> None:
+        flight = self.frozen.pop(data.draw(st.integers(0, len(self.frozen) - 1)))
+        self.woken.add(flight.held.code_hash)
+        self._write_late(flight, outcome)
+
+    @rule(data=st.data(), user=st.sampled_from(["u1", "u2"]))
+    def a_sign_in_meets_a_renewal(self, data: st.DataObject, user: str) -> None:
+        self.a_code_comes(0.0)
+        self.all_goes_well_for_a_while(2)
+        self.time_passes(86_400.0)
+        newest = max(self.grants)
+        if newest not in self._renewable():
+            return
+        self._send_renewal(self.grants[newest])
+        self.a_user_signs_in(user)
+        for name in self._looking():
+            self._look(self.attempts[name])
+        for step in data.draw(st.lists(st.sampled_from(["answer", "freeze", "advance", "moment", "contest"]), max_size=8)):
+            outcome = data.draw(OUTCOMES)
+            if step == "moment":
+                self.now += 1.0
+            elif step == "advance" and (due := self._due()):
+                self._advance(self.grants[max(due)], outcome, None)
+            elif step == "contest":
+                self._contest(self.attempts[max(self.attempts, key=lambda name: int(name[1:]))], "u3")
+            elif step == "answer" and (flight := self.flying.get(newest)):
+                self._land(flight, outcome)
+            elif step == "freeze" and newest in self.flying:
+                self.frozen.append(self.flying.pop(newest))
+
+    def _land(self, flight: Flight, outcome: Outcome) -> None:
+        del self.flying[flight.held.code_hash]
+        if isinstance(outcome, NotSent):
+            self.spent[flight.held.code_hash, flight.held.refresh or b""] = (flight.since, True)
+        self._write_late(flight, outcome)
+
+    def _write_late(self, flight: Flight, outcome: Outcome) -> None:
+        held, fresh = flight.held, self.grants[flight.held.code_hash]
+        full = self._full(saga.Move(held, call="refresh"), outcome)
+        move = saga.end(held, full, self.now) if fresh is held else saga.late(held, fresh, full, self.now)
+        if move:
+            self._apply(fresh, move)
+
+    @rule()
+    def a_service_wants_a_token(self) -> None:
+        for grant in list(self.grants.values()):
+            if grant.state == "completed" and (move := refresh.wanted(grant, self.now)):
+                self._apply(grant, move)
 
     @rule(steps=st.integers(1, 4))
     def all_goes_well_for_a_while(self, steps: int) -> None:
@@ -129,7 +220,11 @@ class Links(RuleBasedStateMachine):
                 self._apply(grant, saga.withdrawn(grant, self.now - ago, self.now))
 
     def _due(self) -> list[str]:
-        return sorted(name for name, grant in self.grants.items() if grant.due_at is not None and grant.due_at <= self.now)
+        due = (name for name, grant in self.grants.items() if grant.due_at is not None and grant.due_at <= self.now)
+        return sorted(name for name in due if name not in self.flying or self.grants[name].stage != "refreshing")
+
+    def _renewable(self) -> list[str]:
+        return [name for name in self._due() if saga.begin(self.grants[name], self.now).call == "refresh"]
 
     def _looking(self) -> list[str]:
         return sorted(name for name, attempt in self.attempts.items() if attempt.due_at is not None)
@@ -141,13 +236,24 @@ class Links(RuleBasedStateMachine):
         if call == "post":
             assert self.posts.get(grant.attempt or "", 0) == 0, "a POST was repeated before a PATCH had asked"
             self.posts[grant.attempt or ""] = int(isinstance(outcome, Unclear | Done))
+        if call == "refresh":
+            self._refresh_token_is_good_to_send(grant, outcome)
         if call == "patch":
             self.posts[grant.attempt or ""] = 0
+
+    def _refresh_token_is_good_to_send(self, grant: Grant, outcome: Outcome) -> None:
+        name = grant.code_hash
+        assert name not in self.flying or name in self.woken, "two renewals of one grant at once"
+        assert grant.refresh == b"r%d" % grant.writes, "a refresh token was sent whose successor is stored"
+        before, in_vain = self.spent.get((name, grant.refresh), (0.0, True))
+        assert in_vain or self.now >= before + refresh.SETTLES, "a refresh token was sent again before its first answer was past"
+        self.spent[name, grant.refresh] = (self.now, isinstance(outcome, NotSent))
 
     def _full(self, move: saga.Move, outcome: Outcome) -> Outcome:
         if not isinstance(outcome, Done):
             return outcome
-        tokens = Tokens(access=b"a", refresh=b"r", writes=move.grant.writes + 1, expires_at=self.now + 14_400)
+        write = move.grant.writes + 1
+        tokens = Tokens(access=b"a%d" % write, refresh=b"r%d" % write, writes=write, expires_at=self.now + 14_400)
         return {"exchange": Done(tokens=tokens), "refresh": Done(tokens=tokens), "identify": Done(account="acct")}.get(
             str(move.call), outcome
         )
@@ -182,8 +288,9 @@ class Links(RuleBasedStateMachine):
             if grant.state in ENDED:
                 assert grant.reason
                 assert (grant.code, grant.access, grant.refresh, grant.due_at) == (None, None, None, None)
-            elif grant.state != "completed":
-                assert grant.due_at is not None
+                assert (grant.risk is not None) == (grant.state == "lost" and grant.account is not None) or not grant.account
+            else:
+                assert grant.due_at is not None  # also of what is completed: its tokens live on
 
     @invariant()
     def every_attempt_has_an_exit_or_a_reason(self) -> None:
