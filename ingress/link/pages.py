@@ -11,6 +11,7 @@ from ingress.link.words import BROKEN, TITLES
 from schemas.errors import Rejected
 
 STYLE_PATH: Final = "/ring/account-link/style.css"
+OIDC_PATH: Final = "/ring/account-link/oidc"  # where the way to the issuer begins, as often as it has to
 _POLICY: Final = "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 HEADERS: Final = {
     "Cache-Control": "no-store",
@@ -39,7 +40,8 @@ def redirect(location: str) -> web.Response:
 def refused(answer: Answer, error: BaseException) -> web.Response:
     """Return the page for a refusal; words of ours only where the error carries some."""
     words = str(error) if isinstance(error, Rejected | SignInAway) else BROKEN
-    return page("message.html", status=answer.status, title=TITLES.get(answer.status, TITLES[400]), words=words)
+    again = OIDC_PATH if isinstance(error, SignInAway) else None
+    return page("message.html", status=answer.status, title=TITLES.get(answer.status, TITLES[400]), words=words, again=again)
 
 
 async def style(_request: web.Request) -> web.Response:

@@ -12,7 +12,7 @@ from ingress.link.attempt import Attempt, Seals
 from ingress.link.confirm import PROGRESS, Confirm
 from ingress.link.confirmation import CONFIRM
 from ingress.link.cookie import Cookie
-from ingress.link.pages import STYLE_PATH, refused, style
+from ingress.link.pages import OIDC_PATH, STYLE_PATH, refused, style
 from ingress.link.progress import Attempts, Follow
 from ingress.link.signin import dev, oidc
 from ingress.link.signin.finish import Finish
@@ -69,7 +69,8 @@ def add_link(
             application, settings.signin, public_url=settings.public_url, seals=seals, cookie=cookie, clock=clock
         )
         slow = Bound(limits.pages)  # a slow issuer must not keep other pages from anybody
-        for path, name, handler in ((oidc.PATH, "link_oidc", openid.ask), (oidc.CALLBACK, "link_callback", openid.take)):
+        IN_FLIGHT.labels(route="signin").set_function(lambda: slow.taken)
+        for path, name, handler in ((OIDC_PATH, "link_oidc", openid.ask), (oidc.CALLBACK, "link_callback", openid.take)):
             application.router.add_get(path, guard(name, within(slow, handler), deadline_s=oidc.DEADLINE_S))
     add("POST", CONFIRM, "link_confirm", Confirm(publisher, sealer, seals, cookie, room, settings.public_url, clock))
     add("GET", PROGRESS, "link_progress", Follow(cookie, attempts))
@@ -90,5 +91,5 @@ def _sign_in_url(settings: Settings) -> Callable[[Attempt], str]:
     if isinstance(settings.signin, Dev):
         return lambda _attempt: dev.PATH
     if isinstance(settings.signin, Oidc):
-        return lambda _attempt: oidc.PATH
+        return lambda _attempt: OIDC_PATH
     return sign_in_url(settings.signin.login_url)

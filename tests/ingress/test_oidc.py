@@ -1,6 +1,7 @@
 """Sign-in at an OIDC issuer, from the redirect to the request for the link, and everything that must not get through."""
 
 import asyncio
+import re
 from base64 import b64encode
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -14,10 +15,10 @@ from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
 from ingress.link.signin.discovery import challenge
-from ingress.settings import Oidc
+from ingress.settings import Limits, Oidc
 from schemas.records import LinkSecret
 from schemas.ring import nonce
-from tests.ingress.conftest import KEY, Edge, running
+from tests.ingress.conftest import KEY, Edge, running, until
 from tests.ingress.issuer import CLIENT, KEYS, SECRET, SHARED_RSA, Claims, Issuer, by_public_key, compact, issuing, unsigned
 from tests.ingress.test_link import cookie, get, hidden, post, requests
 from workers.runtime.secrets import Secret
@@ -438,6 +439,15 @@ async def never(_request: web.Request) -> web.StreamResponse:
     return web.Response()
 
 
+async def answered(edge: Edge, path: str, status: int) -> bool:
+    """Say whether this status comes at once."""
+    try:
+        async with asyncio.timeout(0.1):
+            return (await get(edge, path))[0].status == status
+    except TimeoutError:
+        return False
+
+
 async def dripping(request: web.Request) -> web.StreamResponse:
     response = web.StreamResponse()
     await response.prepare(request)
@@ -469,6 +479,28 @@ async def test_a_token_endpoint_out_of_order_is_503_and_signs_nobody_in(edge: Ed
     status, text = await signed_in(edge, issuer)
     assert (status, "The sign-in service does not answer just now." in text, hidden(text)) == (503, True, {})
     assert "moved" not in issuer.asked
+
+
+async def test_a_sign_in_that_met_a_broken_issuer_is_tried_again_from_the_page_that_says_so(edge: Edge, issuer: Issuer) -> None:
+    issuer.token_answer = an_error
+    _, text = await signed_in(edge, issuer)
+    (again,) = re.findall(r'<a href="([^"]*)">Try again</a>', text)
+    issuer.token_answer = None
+    response, _ = await get(edge, again)
+    assert (await back(edge, issuer.callback(response.headers["Location"])))[0] == 200
+
+
+async def test_an_issuer_that_hangs_takes_no_page_away_but_its_own(issuer: Issuer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ingress.link.signin.fetch.PATIENCE_S", 0.5)
+    issuer.metadata_answer = never
+    signin = Oidc(issuer=issuer.url, client_id=CLIENT, allow_networks=LOOPBACK)
+    async with running(signin=signin, limits=Limits(pages=2)) as edge:
+        await get(edge, fresh(edge))
+        hanging = [asyncio.create_task(get(edge, "/ring/account-link/oidc")) for _ in range(2)]
+        await until(lambda: answered(edge, "/ring/account-link/oidc", 503))
+        assert (await get(edge, "/ring/account-link/progress"))[0].status == 200
+        assert (await get(edge, fresh(edge)))[0].status == 303
+        assert {response.status for response, _ in await asyncio.gather(*hanging)} == {503}
 
 
 async def test_an_answer_beyond_256_kib_is_not_read_to_its_end(edge: Edge, issuer: Issuer) -> None:

@@ -33,7 +33,6 @@ from ingress.metrics import SIGNIN_FAILURES
 from ingress.settings import Oidc
 from schemas.errors import Rejected
 
-PATH: Final = "/ring/account-link/oidc"
 CALLBACK: Final = "/ring/account-link/callback"
 DEADLINE_S: Final = 14.0  # three requests to the issuer at worst; Ring calls none of these pages
 _LONGEST_CODE: Final = 4096
