@@ -49,7 +49,9 @@ from schemas.errors import Unavailable
 from schemas.topics import EVENT_RECORDED
 from workers.bus.contract import Bus
 from workers.deliver.job import Deliver
+from workers.dispatch.census import Census
 from workers.dispatch.job import Dispatch, Prune
+from workers.dispatch.parked import Bounds
 from workers.notice import Notice
 from workers.runtime import logs
 from workers.runtime.clock import utc_now
@@ -139,13 +141,13 @@ async def _furnish(house: House, chosen: Settings) -> None:
         add_ingress(house, chosen.edge)
     if chosen.vault is not None:
         await add_linker(house, chosen.vault, gate(chosen), alone=engines.unshared(chosen.common))
-    if chosen.dispatch:
-        add_dispatch(house)
+    if chosen.waiting is not None:
+        add_dispatch(house, chosen.waiting)
     for service in chosen.services or ():
         add_destination(house, service)
     if chosen.admin is not None:
         add_admin(house, chosen.admin, gate(chosen))
-    if chosen.edge is None and (chosen.vault is not None or chosen.dispatch or chosen.admin is not None):
+    if chosen.edge is None and (chosen.vault is not None or chosen.waiting is not None or chosen.admin is not None):
         add_store_probe(house)  # where Ring and browsers come in, webhooks are taken without the store too
 
 
@@ -192,10 +194,10 @@ async def add_linker(house: House, vault: Vault, callers: Gate, *, alone: bool) 
     house.workers.append(Sweeping(Reseal(Sealed(house.database), tokens, alone=alone)))
 
 
-def add_dispatch(house: House) -> None:
+def add_dispatch(house: House, bounds: Bounds) -> None:
     """Make events of webhooks, each once."""
-    house.drive(Dispatch())
-    house.workers.append(Sweeping(Prune(house.database)))
+    house.drive(Dispatch(bounds))
+    house.workers += [Sweeping(Prune(house.database)), Sweeping(Census(house.database))]
 
 
 def add_destination(house: House, service: Service) -> None:

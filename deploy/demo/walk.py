@@ -36,7 +36,8 @@ class Sent:
     """What Ring sent, by what has to become of it."""
 
     linked: list[str] = field(default_factory=list)  # ids: once on event.recorded, at both services
-    unlinked: list[str] = field(default_factory=list)  # once on event.recorded, at the archive alone
+    early: list[str] = field(default_factory=list)  # those of them that came before the link
+    waiting: int = 0  # of an account that is not linked: kept, and nowhere yet
     quarantined: int = 0  # answered 200, kept as a dead letter
     copies: int = 0  # sent again with the same id: dropped
     refused: int = 0  # bad signatures: 401
@@ -72,29 +73,31 @@ class Walk:
         answer = await self.scene.ring.connect(account)
         self.tell(f"the user confirms in the Ring app: Ring POSTs an authorization code, ringhook answers {answer}")
         await self._until(lambda: any(call.path == "/v1/users/me" for call in self.scene.ring.ledger.calls), "users/me")
+        await self._send_early(account)
         async with Browser() as browser:
             page = await self._sign_in(browser, account)
             await self._followed(browser, page)
-        await self._until(lambda: self._archived("app_integration_added"), "app_integration_added")
-        self._book(self._archived("app_integration_added"))
-        self.tell("Ring's first signed webhook (app_integration_added) has come through to the partner's archive")
-        await self._linked_everywhere(account)
+        await self._come()
 
-    async def _linked_everywhere(self, account: Account) -> None:
-        """Send an event now and then until one is known to be of a linked account: the news travels on a topic of its own."""
-        linked = False
-        while not linked:
-            event = self.scene.ring.make("device_online", account)
-            await self._deliver(event)
-            found = await self._until(lambda name=event.request_id: self._by_id(name), "device_online at the archive")  # type: ignore[misc] # bound now
-            if not (linked := self._book(found)):
-                await asyncio.sleep(0.3)
-        self.tell(f"events now carry the partner's own user: {found['partneruserid']}")
+    async def _send_early(self, account: Account) -> None:
+        """Send what Ring may send before the link is complete."""
+        early = self.scene.ring.make("device_added", account)
+        await self._deliver(early)
+        self.sent.early.append(early.request_id)
+        self.sent.linked.append(early.request_id)
+        self.tell("Ring already sends a webhook (device_added), before anybody is linked: ringhook keeps it back")
 
-    def _book(self, event: Event) -> bool:
-        """Note what has to become of an event: one from before the link was known goes to the archive alone."""
-        (self.sent.linked if event["linked"] else self.sent.unlinked).append(str(event["id"]))
-        return bool(event["linked"])
+    async def _come(self) -> None:
+        """Wait for the event from before the link, and for Ring's first webhook after it; both must know of the link."""
+        for kind in ("device_added", "app_integration_added"):
+            found = await self._until(lambda kind=kind: self._archived(kind), kind)  # type: ignore[misc] # bound now
+            if not found["linked"]:
+                raise DemoFailed(f"{kind} came out as of an account that is not linked")
+        self.sent.linked.append(str(found["id"]))
+        if self.scene.archive.ids[0] != self.sent.early[0]:
+            raise DemoFailed("an event overtook the one from before the link")
+        self.tell("the webhook from before the link has come through to the partner's archive, and then app_integration_added")
+        self.tell(f"they carry the partner's own user: {found['partneruserid']}")
 
     async def _sign_in(self, browser: Browser, account: Account) -> Page:
         page = await browser.open(self.scene.ring.redirect_url(account))
@@ -133,8 +136,10 @@ class Walk:
         await self._odd(account)
         event = ring.make("motion_detected", stranger)
         await self._deliver(event)
-        self.sent.unlinked.append(event.request_id)
-        self.tell("one of an account that is not linked: only the archive asked for such events")
+        self.sent.waiting += 1
+        self.tell(
+            "one of an account that is not linked: it waits for the link; after a day it goes to whoever asks for such events"
+        )
 
     async def _odd(self, account: Account) -> None:
         """Send what is to be refused, and what is to be kept though nobody can read it."""
@@ -160,10 +165,10 @@ class Walk:
     async def _arrive(self) -> None:
         """Wait until both services have all they are owed."""
         self.tell(f"the alerts service refused its first {FAILURES} deliveries with 503: they are tried again, others pass")
-        linked, unlinked = set(self.sent.linked), set(self.sent.unlinked)
+        linked = set(self.sent.linked)
 
         def all_there() -> bool:
-            return linked <= set(self.scene.alerts.ids) and linked | unlinked <= set(self.scene.archive.ids)
+            return linked <= set(self.scene.alerts.ids) and linked <= set(self.scene.archive.ids)
 
         await self._until(all_there, "all events at both services")
         self.tell("both services have everything they are owed")
@@ -171,9 +176,6 @@ class Walk:
     def _archived(self, kind: str) -> Event:
         """Return the first event of a type that the archive has; empty: none."""
         return next((event for event in self.scene.archive.events if event["type"] == f"com.ring.{kind}"), {})
-
-    def _by_id(self, name: str) -> Event:
-        return next((event for event in self.scene.archive.events if event["id"] == name), {})
 
     async def _watch_ring(self) -> None:
         """Tell each call that reaches Ring's API."""
@@ -205,7 +207,8 @@ async def recorded(scene: Scene) -> dict[str, int]:
     async with aiohttp.ClientSession() as client, client.get(f"{dispatch.internal}/metrics") as answer:
         text = await answer.text()
     counts: dict[str, int] = {}
-    for outcome, value in re.findall(r'^ringhook_events_total\{outcome="([^"]+)",[^}]*\} ([0-9.]+)$', text, re.MULTILINE):
+    counted = r'^ringhook_(?:events|waiting_ended)_total\{(?:outcome|how)="([^"]+)"[^}]*\} ([0-9.]+)$'
+    for outcome, value in re.findall(counted, text, re.MULTILINE):
         counts[outcome] = counts.get(outcome, 0) + int(float(value))
     return counts
 

@@ -16,6 +16,7 @@ from deploy.settings.toml import unknown_tables
 from deploy.settings.values import path
 from ingress.settings import Token
 from schemas.errors import Misconfigured
+from workers.dispatch.parked import Bounds
 from workers.runtime.sealing import Keyring
 
 Part = str
@@ -46,7 +47,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     destinations: tuple[str, ...]
     edge: parts.Edge | None = None
     vault: parts.Vault | None = None
-    dispatch: bool = False
+    waiting: Bounds | None = None  # of dispatch
     services: tuple[lists.Service, ...] | None = None
     admin: Admin | None = None
     tokens: tuple[Token, ...] = ()  # who may call `/v1`: admin's, and the linker's broker
@@ -86,7 +87,7 @@ def _read(role: str, reader: Reader, document: Document) -> Settings:
         destinations=tuple(destination.name for destination, _ in destinations),
         edge=parts.read_edge(reader, signin.read_signin(reader, document)) if "edge" in wanted else None,
         vault=parts.read_vault(reader) if "vault" in wanted else None,
-        dispatch="dispatch" in wanted,
+        waiting=parts.read_waiting(reader) if "dispatch" in wanted else None,
         services=lists.read_services(reader, document, session_s) if "services" in wanted else None,
         admin=_read_admin(reader) if "admin" in wanted else None,
         tokens=lists.read_tokens(document, reader.problems) if {"admin", "vault"} & set(wanted) else (),

@@ -36,6 +36,9 @@ _OTHERS: Final = (
     "TOKEN",
     "TRUSTED_PROXIES",
     "VAULT_KEYS",
+    "WAITING_PER_ACCOUNT",
+    "WAITING_S",
+    "WAITING_TOTAL",
 )
 KNOWN: Final = frozenset(
     PREFIX + name for name in (*_OF_AN_APP, *(f"{name}_NEXT" for name in _OF_AN_APP), *_OTHERS)

@@ -14,6 +14,7 @@ from ingress.settings import SignIn as SignInSettings
 from schemas.records import App
 from workers.bus.kafka.url import parse as kafka_address
 from workers.deliver.destinations import SESSION_S
+from workers.dispatch.parked import Bounds
 from workers.runtime.sealing import CodeOpener, CodeSealer, Keyring
 from workers.runtime.secrets import Secret
 
@@ -132,6 +133,16 @@ def read_vault(reader: Reader) -> Vault:
         rate=reader.default("RINGHOOK_RING_RATE", values.rate, 100.0),
         api_url=reader.default("RINGHOOK_RING_API_URL", values.base_url, "https://api.amazonvision.com"),
         oauth_url=reader.default("RINGHOOK_RING_OAUTH_URL", values.base_url, "https://oauth.ring.com"),
+    )
+
+
+def read_waiting(reader: Reader) -> Bounds:
+    """Read what dispatch needs: how long, and how many, events wait for their account's link."""
+    usual = Bounds()
+    return Bounds(
+        wait=reader.default("RINGHOOK_WAITING_S", values.wait, usual.wait),
+        per_account=reader.default("RINGHOOK_WAITING_PER_ACCOUNT", values.count, usual.per_account),
+        in_all=reader.default("RINGHOOK_WAITING_TOTAL", values.count, usual.in_all),
     )
 
 

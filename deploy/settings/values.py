@@ -1,6 +1,7 @@
 """One text into one value, or a ValueError (Misconfigured) that says in words what is wrong and never quotes the text."""
 
 import re
+from datetime import timedelta
 from ipaddress import ip_address
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
@@ -14,6 +15,7 @@ from workers.deliver.sign import key
 from workers.runtime.database import address
 from workers.runtime.secrets import Secret
 
+DAY: Final = 86_400
 _PATH_PART: Final = re.compile(r"[A-Za-z0-9_.~-]{16,200}")
 
 
@@ -162,6 +164,20 @@ def rate(text: str) -> float:
 def deadline(text: str) -> float:
     """Return the ingress deadline in seconds."""
     return Limits(deadline_s=number(text)).deadline_s
+
+
+def wait(text: str) -> timedelta:
+    """Return how long an event waits for its account's link."""
+    if not 0 <= (seconds := number(text)) <= 10 * DAY:
+        raise ValueError(f"must be between 0 (no event waits) and {10 * DAY} seconds, ten days: copies are known for sixteen")
+    return timedelta(seconds=seconds)
+
+
+def count(text: str) -> int:
+    """Return how many there may be."""
+    if not (text.isascii() and text.isdigit() and 0 < int(text) <= 10**9):
+        raise ValueError("must be a whole number above 0")
+    return int(text)
 
 
 def number(text: str) -> float:

@@ -69,6 +69,7 @@ def installation(directory: Path, sink: Sink, **more: str) -> Installation:
         "RINGHOOK_CODE_PRIVATE_KEYS": private,
         "RINGHOOK_RING_API_URL": "http://127.0.0.1:9",
         "RINGHOOK_RING_OAUTH_URL": "http://127.0.0.1:9",
+        "RINGHOOK_WAITING_S": "0",  # no account is ever linked here
         "CHAOS_SECRET": SECRET,
         "PASSCODE": "chaos-passcode",
         **more,

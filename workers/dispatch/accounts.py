@@ -1,6 +1,6 @@
 """Dispatch's own view of accounts and their devices. Pure: rows come in, new rows and answers go out."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 
 import msgspec
@@ -42,6 +42,7 @@ class Known:
         self._new_versions: list[Version] = []
         self._new_holdings: dict[tuple[str, str], Holding] = {}
         self._stood = {version.account: version.version for version in self._versions.values()}
+        self._forgotten: set[str] = set()
 
     @property
     def new_versions(self) -> Sequence[Version]:
@@ -58,12 +59,29 @@ class Known:
         """Of changed accounts, the version that stood before this batch: the ones below it are of no use, even after an undo."""
         return {new.account: self._stood[new.account] for new in self._new_versions if new.account in self._stood}
 
-    def change(self, change: AccountChanged) -> None:
-        """Take a change in; one whose version is not higher is old news."""
+    @property
+    def forgotten(self) -> Collection[str]:
+        """Accounts of which the store shall keep nothing that it held before this batch."""
+        return self._forgotten
+
+    def change(self, change: AccountChanged) -> bool:
+        """Take a change in; say whether it is news: one whose version is not higher is none."""
         before = self._versions.get(change.account)
-        if before is None or change.version > before.version:
-            self._versions[change.account] = after(before, change)
-            self._new_versions.append(self._versions[change.account])
+        if before is not None and change.version <= before.version:
+            return False
+        self._versions[change.account] = after(before, change)
+        self._new_versions.append(self._versions[change.account])
+        return True
+
+    def forget(self, account: str) -> None:
+        """Know nothing more of an account, nor of its devices."""
+        self._forgotten.add(account)
+        self._versions.pop(account, None)
+        self._stood.pop(account, None)
+        self._new_versions = [version for version in self._new_versions if version.account != account]
+        self._new_holdings = {pair: holding for pair, holding in self._new_holdings.items() if holding.account != account}
+        for pairs in self._holdings.values():
+            pairs.pop(account, None)
 
     def see(self, envelope: Envelope, received_at: datetime) -> None:
         """Learn from an event that names both an account and a device."""
@@ -78,7 +96,7 @@ class Known:
     def owner(self, device: str | None) -> str | None:
         """Return the account an event without one belongs to: the only completed account that has the device, or None."""
         holders = self._holdings.get(device or "", {}).values()
-        linked = [held.account for held in holders if held.held and self._linked(held.account)]
+        linked = [held.account for held in holders if held.held and self.linked(held.account)]
         return linked[0] if len(linked) == 1 else None
 
     def view(self, account: str, received_at: datetime) -> View:
@@ -86,9 +104,15 @@ class Known:
         version = self._versions.get(account)
         return seen(version, received_at.timestamp()) if version else NOTHING
 
-    def _linked(self, account: str) -> bool:
+    def linked(self, account: str) -> bool:
+        """Say whether an account's link is complete."""
         version = self._versions.get(account)
         return version is not None and version.linked
+
+    def removed(self, account: str) -> bool:
+        """Say whether the account's user has taken the app away."""
+        version = self._versions.get(account)
+        return version is not None and version.state == "removed"
 
 
 def after(before: Version | None, change: AccountChanged) -> Version:

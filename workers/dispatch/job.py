@@ -1,109 +1,128 @@
 """Dispatch: webhooks and account changes in, each event once out. Lanes keep one account's records together and in order."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from time import monotonic
 from typing import Final
 
 import msgspec
 
-from schemas import cloudevents
 from schemas.errors import Rejected
 from schemas.records import AccountChanged
-from schemas.ring import arrival, envelope
-from schemas.ring.arrival import Arrival
-from schemas.ring.envelope import Envelope
-from schemas.topics import ACCOUNT_CHANGED, EVENT_RECORDED, WEBHOOK_RECEIVED
+from schemas.ring import envelope
+from schemas.topics import ACCOUNT_CHANGED, WEBHOOK_RECEIVED
 from workers.bus.contract import Held, Record
-from workers.dispatch import claims, metrics, store
+from workers.dispatch import claims, metrics, parked, store
 from workers.dispatch.accounts import Known
-from workers.dispatch.claims import Answer, Wish
-from workers.dispatch.normalise import digest, normalise
+from workers.dispatch.claims import Answer
+from workers.dispatch.parked import AT_ONCE, Bounds
+from workers.dispatch.reading import ACCOUNT, Forgotten, Item, Webhook, read
 from workers.dispatch.tables import STEPPED
+from workers.dispatch.watch import Watch, begun
+from workers.runtime import waiting
 from workers.runtime.database import Database
 from workers.runtime.jobs import Step
+from workers.runtime.lines import Lines
+from workers.runtime.waiting import Broom
 
 DAY: Final = 86_400
 KEPT: Final = 16  # days a claim is kept: what is older than 13 is quarantined, and topics keep 7 less than that
-ACCOUNT: Final = "account"  # header of a webhook whose account was found by its device
+LOOK: Final = 5.0  # seconds between two looks for what has waited long enough
 
 Result = Sequence[Record] | Rejected
 
 
-class Webhook(msgspec.Struct, frozen=True):
-    """A record of `webhook.received`, read; `account` is the body's, or the one it was found to belong to."""
+class Batch(msgspec.Struct):
+    """What is known while a batch is decided, and what is learnt on the way."""
 
-    held: Held
-    arrival: Arrival
-    envelope: Envelope
-    account: str | None
-
-    @property
-    def wish(self) -> Wish:
-        """The claim it needs."""
-        return Wish(self.envelope.request_id, digest(self.envelope, self.account))
-
-
-Item = Webhook | AccountChanged | Rejected | None
+    known: Known
+    lines: Lines
+    answers: Mapping[tuple[str, int], Answer]
+    wait: timedelta
+    now: datetime
+    parked: list[str] = []
 
 
 @dataclass(frozen=True)
 class Dispatch:
-    """Job: dedupes, normalises and publishes."""
+    """Job: dedupes, normalises and publishes; lets events wait for their account's link."""
 
+    bounds: Bounds = field(default_factory=Bounds)
     name = "dispatch"
     topics = (WEBHOOK_RECEIVED.name, ACCOUNT_CHANGED.name)
     stepped = STEPPED
+    _broom: Broom = field(default_factory=lambda: Broom(STEPPED))
+    _watches: dict[int, Watch] = field(default_factory=dict)
+    _hasty: set[int] = field(default_factory=set)  # lanes in which something may go at once
+    _looked: dict[int, float] = field(default_factory=dict)
 
     async def __call__(self, batch: Sequence[Held], step: Step, now: datetime) -> Sequence[Result]:
         """Return for each record what it becomes; a quarantined one is Rejected with its reason."""
+        self._watch(step.index, now).look(now, min((held.time for held in batch), default=None))
+        await self._broom.sweep(step)
         items = [read(held) for held in batch]
-        webhooks = [item for item in items if isinstance(item, Webhook)]
-        known = await _known(step, items)
-        answers = await _claimed(step, [webhook for webhook in webhooks if webhook.account], now)
-        results = [decide(item, known, answers) for item in items]
-        await store.learn(step, known)
-        return results
+        state = await _state(step, items, self.bounds.wait, now)
+        results = [decide(item, state) for item in items]
+        await store.learn(step, state.known)
+        await store.park(step, state.parked)
+        letters = await parked.written(step, state.lines, self.bounds, now)
+        self._note(step, state)
+        return _beside(results, letters) if letters else results
 
-    async def due(self, step: Step, limit: int, now: datetime) -> Sequence[Record]:  # noqa: ARG002 - the seam's shape
-        """Return nothing: no event waits yet."""
-        return ()
+    def _note(self, step: Step, state: Batch) -> None:
+        if state.lines.changed or state.known.forgotten:
+            self._broom.marked(step)
+        if any(state.lines[key].ready for key in state.lines.changed):
+            self._hasty.add(step.index)
+
+    def owes(self, index: int) -> bool:
+        """Say whether something may go now: a link was completed, or nobody has looked for a while."""
+        return index in self._hasty or monotonic() - self._looked.get(index, -LOOK) >= self._every
+
+    @property
+    def _every(self) -> float:
+        return min(LOOK, max(0.2, self.bounds.wait.total_seconds() / 4))
+
+    async def due(self, step: Step, limit: int, now: datetime) -> Sequence[Record] | None:
+        """Release what waits for nothing any more, else what has waited long enough."""
+        self._looked[step.index] = monotonic()
+        await self._broom.sweep(step)
+        outputs = await parked.released(step, min(limit, AT_ONCE), now)
+        if outputs is None and self._settled(step.index, now):
+            outputs = await parked.expired(step, min(limit, AT_ONCE), now - self.bounds.wait, now)
+        if outputs is None:
+            self._hasty.discard(step.index)
+        else:
+            self._hasty.add(step.index)
+            self._broom.marked(step)
+        return outputs
+
+    def _settled(self, index: int, now: datetime) -> bool:
+        watch = self._watch(index, now)
+        watch.look(now)
+        return watch.settled(now, self.bounds.wait)
+
+    def _watch(self, index: int, now: datetime) -> Watch:
+        return self._watches.setdefault(index, begun(now))
 
 
-def read(held: Held) -> Item:
-    """Return what a record says; None for a tombstone."""
-    try:
-        return _webhook(held) if held.topic == WEBHOOK_RECEIVED.name else _change(held)
-    except Rejected as error:
-        return error
-
-
-def _webhook(held: Held) -> Webhook:
-    came = arrival.read(held.headers)
-    said = envelope.parse(held.value, came.received_at)
-    found = held.header(ACCOUNT)
-    return Webhook(held, came, said, said.account or (found.decode() if found else None))
-
-
-def _change(held: Held) -> AccountChanged | None:
-    try:
-        return _CHANGES.decode(held.value) if held.value else None
-    except ValueError as error:
-        raise Rejected("not an account's change", reason="not_a_change") from error
-
-
-_CHANGES: Final = msgspec.json.Decoder(AccountChanged)
-
-
-async def _known(step: Step, items: Sequence[Item]) -> Known:
-    """Read what the store knows of the batch's accounts and devices, and of the accounts that have those devices."""
+async def _state(step: Step, items: Sequence[Item], wait: timedelta, now: datetime) -> Batch:
+    """Read what the store knows of the batch's accounts, devices and waiting events; claim the ids of its events."""
     webhooks = [item for item in items if isinstance(item, Webhook)]
+    names = {item.account for item in items if not isinstance(item, Rejected) and item.account}
+    known = await _known(step, webhooks, names)
+    answers = await _claimed(step, [webhook for webhook in webhooks if webhook.account], now)
+    return Batch(known, Lines(await waiting.read(step, names)), answers, wait, now)
+
+
+async def _known(step: Step, webhooks: Sequence[Webhook], names: Collection[str]) -> Known:
+    """Read what the store knows of accounts and devices, and of the accounts that have those devices."""
     devices = {webhook.envelope.device for webhook in webhooks if webhook.envelope.device}
     orphans = {webhook.envelope.device for webhook in webhooks if not webhook.account}
     holdings = await store.holdings(step.connection, devices)
-    names = {item.account for item in items if isinstance(item, Webhook | AccountChanged) and item.account}
-    names |= {holding.account for holding in holdings if holding.device in orphans}
-    return Known(await store.versions(step.connection, names), holdings)
+    owners = {holding.account for holding in holdings if holding.device in orphans}
+    return Known(await store.versions(step.connection, {*names, *owners}), holdings)
 
 
 async def _claimed(step: Step, webhooks: Sequence[Webhook], now: datetime) -> Mapping[tuple[str, int], Answer]:
@@ -117,26 +136,65 @@ async def _claimed(step: Step, webhooks: Sequence[Webhook], now: datetime) -> Ma
     return {(webhook.held.topic, webhook.held.offset): answer for webhook, answer in zip(webhooks, answers, strict=True)}
 
 
-def decide(item: Item, known: Known, answers: Mapping[tuple[str, int], Answer]) -> Result:
-    """Return what one record becomes, and let `known` learn from it."""
+def decide(item: Item, batch: Batch) -> Result:
+    """Return what one record becomes, and let the batch learn from it."""
     if isinstance(item, AccountChanged):
-        known.change(item)
-        return ()
-    if not isinstance(item, Webhook):
-        return _quarantined(None, item) if item else ()
-    known.see(item.envelope, item.arrival.received_at)
+        return _changed(item, batch)
+    if isinstance(item, Forgotten):
+        return _forgotten(item.account, batch)
+    if isinstance(item, Rejected):
+        return _quarantined(None, item)
+    batch.known.see(item.envelope, item.arrival.received_at)
     if item.account is None:
-        return _found(item, known.owner(item.envelope.device))
-    answer = answers[item.held.topic, item.held.offset]
-    metrics.EVENTS.labels(type=envelope.label(item.envelope.type), outcome=answer.outcome).inc()
-    return () if answer.outcome == "duplicate" else (_event(item, item.account, known, answer),)
+        return _found(item, batch.known.owner(item.envelope.device))
+    return _answered(item, item.account, batch)
 
 
-def _event(webhook: Webhook, account: str, known: Known, answer: Answer) -> Record:
-    view = known.view(account, webhook.arrival.received_at)
-    event = normalise(webhook.envelope, webhook.arrival, webhook.held.value, account, view)
-    headers, value = cloudevents.binary(msgspec.structs.replace(event, id=answer.request_id))
-    return Record(topic=EVENT_RECORDED.name, key=account.encode(), value=value, headers=headers)
+def _changed(change: AccountChanged, batch: Batch) -> Result:
+    """Take in how an account's link stands: complete, its events may go; removed, they go nowhere."""
+    if batch.known.change(change):
+        if batch.known.removed(change.account):
+            metrics.LEFT.labels(how="cancelled").inc(batch.lines.drop(change.account))
+        batch.lines.set_ready(change.account, ready=change.linked)
+    return ()
+
+
+def _forgotten(account: str, batch: Batch) -> Result:
+    batch.known.forget(account)
+    metrics.LEFT.labels(how="cancelled").inc(batch.lines.drop(account))
+    return ()
+
+
+def _answered(webhook: Webhook, account: str, batch: Batch) -> Result:
+    """Drop a copy, let an event wait, or publish it."""
+    answer = batch.answers[webhook.held.topic, webhook.held.offset]
+    waits = answer.outcome != "duplicate" and must_wait(webhook, account, batch)
+    metrics.EVENTS.labels(type=envelope.label(webhook.envelope.type), outcome="waiting" if waits else answer.outcome).inc()
+    if answer.outcome == "duplicate":
+        return ()
+    # Made even where it waits: what cannot be made must fail here, where one record can be buried.
+    event = parked.event(webhook, account, batch.known.view(account, webhook.arrival.received_at), answer.request_id)
+    if not waits:
+        return (event,)
+    parked.park(batch.lines, account, webhook.held, answer.request_id, batch.now)
+    batch.parked.append(answer.request_id)
+    return ()
+
+
+def must_wait(webhook: Webhook, account: str, batch: Batch) -> bool:
+    """Say whether an event waits: behind others of its account always, else until the link is complete."""
+    if batch.lines.waits(account):
+        return True
+    farewell = webhook.envelope.type == envelope.REMOVED and batch.known.removed(account)  # what it tells is already so
+    return bool(batch.wait) and not batch.known.linked(account) and not farewell
+
+
+def _beside(results: Sequence[Result], letters: Sequence[Record]) -> Sequence[Result]:
+    """Return the results with dead letters of earlier records beside one that found its place."""
+    at = next(at for at, result in enumerate(results) if not isinstance(result, Rejected))
+    whole = list(results)
+    whole[at] = (*results[at], *letters)  # type: ignore[misc] # not a Rejected
+    return whole
 
 
 def _found(webhook: Webhook, account: str | None) -> Result:

@@ -1,10 +1,10 @@
 """Dispatch's statements: few, and one for a whole batch. All run in the lane's step."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Executable, Integer, bindparam, delete, literal, select, text
+from sqlalchemy import BigInteger, Executable, Integer, bindparam, delete, literal, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from workers.dispatch.accounts import Holding, Known, Version
@@ -59,7 +59,8 @@ async def holders(connection: AsyncConnection, ids: Collection[str]) -> dict[str
 @prepared
 def _versions(engine: str) -> Executable:
     columns = [accounts.c[name] for name in Version.__struct_fields__]
-    return select(*columns).where(among(engine, accounts.c.account, "name")).order_by(accounts.c.version)
+    known = select(*columns).where(among(engine, accounts.c.account, "name"), accounts.c.release_n.is_(None))
+    return known.order_by(accounts.c.version)
 
 
 async def versions(connection: AsyncConnection, names: Collection[str]) -> list[Version]:
@@ -72,7 +73,8 @@ async def versions(connection: AsyncConnection, names: Collection[str]) -> list[
 @prepared
 def _holdings(engine: str) -> Executable:
     columns = [devices.c[name] for name in Holding.__struct_fields__]
-    return select(*columns).where(among(engine, devices.c.device, "name")).order_by(devices.c.n)
+    known = select(*columns).where(among(engine, devices.c.device, "name"), devices.c.release_n.is_(None))
+    return known.order_by(devices.c.n)
 
 
 async def holdings(connection: AsyncConnection, names: Collection[str]) -> list[Holding]:
@@ -84,11 +86,48 @@ async def holdings(connection: AsyncConnection, names: Collection[str]) -> list[
 
 async def learn(step: Step, known: Known) -> None:
     """Add what a batch has told of accounts and devices; drop versions that a committed one had replaced before."""
+    await _forget(step, known.forgotten)
     await insert_ignore(step.connection, accounts, [_row(step, version) for version in known.new_versions])
     await insert_ignore(step.connection, devices, [_row(step, holding) for holding in known.new_holdings])
     if known.replaced:
         below = delete(accounts).where(accounts.c.account == bindparam("name"), accounts.c.version < bindparam("stands"))
         await step.connection.execute(below, [{"name": name, "stands": stands} for name, stands in known.replaced.items()])
+
+
+@prepared
+def _forgetting(engine: str) -> Sequence[Executable]:
+    gone = {"release_n": bindparam("my_n", type_=BigInteger)}
+    return [
+        update(table).where(among(engine, table.c.account, "name"), table.c.release_n.is_(None)).values(gone)
+        for table in (accounts, devices)
+    ]
+
+
+async def _forget(step: Step, names: Collection[str]) -> None:
+    for statement in _forgetting(step.connection) if names else ():
+        await step.connection.execute(statement, lists(step.connection, name=[*names]) | {"my_n": step.n})
+
+
+@prepared
+def _parking(engine: str) -> Executable:
+    return update(claims).where(among(engine, claims.c.request_id, "name")).values(outcome="waiting")
+
+
+async def park(step: Step, ids: Collection[str]) -> None:
+    """Note that events whose ids this step has claimed wait."""
+    if ids:
+        await step.connection.execute(_parking(step.connection), lists(step.connection, name=[*ids]))
+
+
+@prepared
+def _freeing(engine: str) -> Executable:
+    return update(claims).where(among(engine, claims.c.request_id, "name")).values(release_n=bindparam("my_n", type_=BigInteger))
+
+
+async def free(step: Step, ids: Collection[str]) -> None:
+    """Give the claims of buried events back, so that they can come again."""
+    if ids:
+        await step.connection.execute(_freeing(step.connection), lists(step.connection, name=[*ids]) | {"my_n": step.n})
 
 
 def _row(step: Step, known: Version | Holding) -> dict[str, Any]:

@@ -1,17 +1,24 @@
-"""What dispatch remembers. Every row carries (grp, lane, n): it stands once the bus holds step n, and is undone otherwise."""
+"""What dispatch remembers. Every row carries (grp, lane, n): it stands once the bus holds step n, and is undone otherwise.
+
+A row that a step takes away is marked with it (`release_n`): it counts no more, and is deleted once that step is true.
+"""
 
 from typing import Any, Final
 
 from sqlalchemy import BigInteger, Boolean, Column, Double, Index, Integer, Table, Text
 
+from workers.runtime import waiting
 from workers.runtime.database import metadata
 
 
 def _step() -> tuple[Column[Any], ...]:
-    return Column("grp", Text, nullable=False), Column("lane", Integer, nullable=False), Column("n", BigInteger, nullable=False)
+    return (
+        *(Column("grp", Text, nullable=False), Column("lane", Integer, nullable=False), Column("n", BigInteger, nullable=False)),
+        Column("release_n", BigInteger),
+    )
 
 
-# One row per event that went out: its later copies are duplicates.
+# One row per event that went out or waits: its later copies are duplicates. What is buried gives its claim back.
 claims: Final = Table(
     "claim",
     metadata,
@@ -22,9 +29,10 @@ claims: Final = Table(
     *_step(),
     Index(None, "grp", "lane", "n"),
     Index(None, "day"),
+    waiting.marked(),
 )
 
-# One row per version of an account's link; the newest stands. Rows are added, never changed, so that a step can be undone.
+# One row per version of an account's link; the newest stands. A tombstone marks them all, and versions begin anew.
 accounts: Final = Table(
     "account_view",
     metadata,
@@ -34,8 +42,11 @@ accounts: Final = Table(
     Column("linked", Boolean, nullable=False),
     Column("partner_user", Text),  # the last one known: a removal does not forget whose events these were
     Column("partner_since", Double, nullable=False),  # events received earlier belong to another user; 0: to nobody else
-    *_step(),
+    *(Column("grp", Text, nullable=False), Column("lane", Integer, nullable=False)),
+    Column("n", BigInteger, primary_key=True, autoincrement=False),
+    Column("release_n", BigInteger),
     Index(None, "grp", "lane", "n"),
+    waiting.marked(),
 )
 
 # Which account had which device; the newest row of a pair stands.
@@ -47,8 +58,11 @@ devices: Final = Table(
     Column("n", BigInteger, primary_key=True, autoincrement=False),
     Column("held", Boolean, nullable=False),  # False: the device was removed
     Column("at", Double, nullable=False),  # when, by Ring's time of the event that said so
-    *_step()[:2],
+    *(Column("grp", Text, nullable=False), Column("lane", Integer, nullable=False)),
+    Column("release_n", BigInteger),
+    Index(None, "account"),
     Index(None, "grp", "lane", "n"),
+    waiting.marked(),
 )
 
-STEPPED: Final = (claims, accounts, devices)
+STEPPED: Final = (claims, accounts, devices, *waiting.STEPPED)

@@ -22,7 +22,7 @@ from workers.runtime.clock import utc_now
 from workers.runtime.database import Database, OutcomeUnknown
 from workers.runtime.dead import letter
 from workers.runtime.delay import Delay
-from workers.runtime.jobs import Job
+from workers.runtime.jobs import Job, Owing
 from workers.runtime.lane import Session, note
 from workers.runtime.poison import Suspicion
 from workers.runtime.supervise import Fatal, wait_or_stop
@@ -33,6 +33,7 @@ Result = TypeVar("Result")
 SMALLEST, LARGEST = 16, 1_000  # records in a batch
 SWIFT, SLOW = 0.1, 0.5  # seconds of a step between which a batch is as large as it should be
 PATIENCE: Final = 1.0  # seconds that a fetch waits, and that `due` may be late
+RELEASES: Final = 10  # steps that release, between two batches
 LONGEST: Final = 5.0  # seconds between two tries of one step
 
 
@@ -179,17 +180,23 @@ class _LaneDrive:
         metrics.RECORDS.labels(job=self._job.name, outcome="rejected").inc(self._rejected)
 
     async def _release(self) -> None:
-        """Publish what waiting rows owe by now, in a step of its own."""
-        if not self._owes or self._stop.is_set() or monotonic() - self._released < PATIENCE:
-            return
-        self._released = monotonic()
+        """Publish what waiting rows owe by now, in steps of their own; new records come to their turn in between."""
         with suppress(_NothingDue):
-            await self._commit(self._next, await self._insist(self._due))
+            for _ in range(RELEASES):
+                if self._stop.is_set() or not self._is_due():
+                    return
+                self._released = monotonic()
+                await self._commit(self._next, await self._insist(self._due))
+
+    def _is_due(self) -> bool:
+        if isinstance(self._job, Owing):
+            return self._job.owes(self._lane.index)
+        return self._owes and monotonic() - self._released >= PATIENCE
 
     async def _due(self) -> Sequence[Record]:
         async with self._session.step() as step:
             outputs = await self._job.due(step, self._limit, self._clock())
-            if not outputs:
+            if outputs is None:
                 raise _NothingDue  # rolls back: no n is spent
         return outputs
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import msgspec
 from sqlalchemy import Table
@@ -43,8 +43,17 @@ class Job(Protocol):
         """Return one result per record, in order: what to publish, or why the record is buried."""
         ...
 
-    async def due(self, step: Step, limit: int, now: datetime) -> Sequence[Record]:
-        """Release what this lane owes (waiting rows); called between batches."""
+    async def due(self, step: Step, limit: int, now: datetime) -> Sequence[Record] | None:
+        """Release what this lane owes (waiting rows); called between batches. None: nothing, and the step is rolled back."""
+        ...
+
+
+@runtime_checkable
+class Owing(Protocol):
+    """A job that knows when it may owe something; others are asked every second, if they have waiting rows at all."""
+
+    def owes(self, index: int) -> bool:
+        """Say whether `due` is worth a step of this lane now."""
         ...
 
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
 from typing import Final
 
-from sqlalchemy import BigInteger, Column, ColumnElement, Integer, Table, Text, and_, bindparam, delete, or_, update
+from sqlalchemy import BigInteger, Column, ColumnElement, Integer, Table, Text, and_, bindparam, delete, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from workers.bus.contract import Lane, Revoked, Start
@@ -109,8 +109,7 @@ class Session:
 
 
 async def _undo(connection: AsyncConnection, table: Table, mine: ColumnElement[bool], n: int) -> None:
-    gone = table.c.n > n
+    await connection.execute(delete(table).where(mine, table.c.n > n))
     if "release_n" in table.c:
-        gone = or_(gone, table.c.release_n <= n)
         await connection.execute(update(table).where(mine, table.c.release_n > n).values(release_n=None))
-    await connection.execute(delete(table).where(mine, gone))
+        await connection.execute(delete(table).where(mine, table.c.release_n <= n))

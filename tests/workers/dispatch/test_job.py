@@ -1,148 +1,35 @@
 """Dispatch through its public door: what is published on the bus, and what comes out of it, on both pairs of engines."""
 
 import asyncio
-import json
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from itertools import count
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import cast
 
 import msgspec
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import func, select
 
-from schemas import cloudevents, topics
-from schemas.events import Event, suffixed
-from schemas.records import AccountChanged
-from schemas.ring import arrival
+from schemas import cloudevents
+from schemas.events import suffixed
 from schemas.ring.envelope import parse
 from schemas.ring.peek import peek
-from workers.bus import kafka, sqlite
+from tests.workers.dispatch.house import AT_ONCE, NOW, House, body, changed, received
 from workers.bus.contract import Bus, Held, Lane, Record, Start, Stop, Work
-from workers.bus.partition import partition
 from workers.dispatch.job import Dispatch, Prune
 from workers.dispatch.normalise import digest
 from workers.dispatch.tables import STEPPED, accounts, claims
-from workers.runtime.database import Database, connect
+from workers.runtime.database import connect
 from workers.runtime.drive import Drive
 from workers.runtime.lane import Session
-from workers.runtime.metrics import RECORDS
 
 SAMPLES = Path(__file__).parents[2] / "samples"
-NOW = datetime(2026, 2, 13, 14, tzinfo=UTC)
-READ = (topics.WEBHOOK_RECEIVED, topics.ACCOUNT_CHANGED)
-END = b"end"
-KEYS = [
-    next(key for n in count() if partition(key := b"%d" % n, topics.PARTITIONS) == index) for index in range(topics.PARTITIONS)
-]
-USED = (*READ, topics.EVENT_RECORDED, *(topic.dead for topic in READ))
 Event3 = tuple[str, str, str]  # request id, account, type
 Steps = list[tuple[list[Event3], bool]]  # batches, and whether each stands
-
-
-def body(
-    request_id: str, *, account: str | None = "A", device: str = "D", kind: str = "motion_detected", at: datetime = NOW
-) -> bytes:
-    meta = {"version": "1.1", "time": at.isoformat(), "request_id": request_id, "account_id": account}
-    data = {"id": f"{device}-{kind}", "type": kind, "attributes": {"source": device, "source_type": "devices"}}
-    return json.dumps({"meta": meta, "data": data}).encode()
-
-
-def received(raw: bytes, at: datetime = NOW) -> Record:
-    seen = peek(raw)
-    return Record(topic="webhook.received", key=seen.key, value=raw, headers=arrival.headers(seen, at, "first"))
-
-
-def changed(account: str, version: int, *, user: str | None = "u", linked: bool = True, at: datetime = NOW) -> Record:
-    state = "completed" if linked else "removed"
-    change = AccountChanged(account=account, version=version, generation=1, state=state, linked=linked, partner_user=user, at=at)
-    return Record(topic="account.changed", key=account.encode(), value=msgspec.json.encode(change))
-
-
-@dataclass
-class House:
-    """A bus and a store; opening the bus again is a restart."""
-
-    open: Callable[[], AbstractAsyncContextManager[Bus]]
-    database: Database
-
-    async def tell(self, *stages: Sequence[Record]) -> tuple[list[Event], list[tuple[str, str]]]:
-        """Publish stage after stage, each once the one before is dispatched; return events, and the dead with their reasons."""
-        async with self.open() as bus, running(bus, self.database):
-            for stage in stages:
-                goal = finished() + len(stage)
-                await bus.publish(stage)
-                await dispatched(bus, goal)
-            return await recorded(bus)
-
-
-@asynccontextmanager
-async def running(bus: Bus, database: Database) -> AsyncIterator[None]:
-    stop = asyncio.Event()
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(Drive(bus, Dispatch(), database, clock=lambda: NOW).run(stop))
-        yield
-        stop.set()
-
-
-def finished() -> float:
-    return sum(RECORDS.labels(job="dispatch", outcome=outcome)._value.get() for outcome in ("done", "rejected"))
-
-
-async def dispatched(bus: Bus, goal: float) -> None:
-    """Return once so many records are finished in all, and nothing waits (what was published again neither)."""
-    async with asyncio.timeout(60):
-        while finished() < goal or (await bus.lag("dispatch", Dispatch.topics)).records:  # noqa: ASYNC110 - the bus tells nobody
-            await asyncio.sleep(0.02)
-
-
-async def everything(bus: Bus, name: str) -> list[Held]:
-    """Return what a topic holds, read by a group of the test's own to an end that it publishes on each lane."""
-    stop, found, done = asyncio.Event(), list[Held](), list[Held]()
-    await bus.publish([Record(topic=name, key=key, value=END) for key in KEYS])
-
-    async def work(lane: Lane, told: Stop) -> None:
-        await lane.open()
-        while not told.is_set():
-            for held in await lane.fetch(1000, 5):
-                (done if held.value == END else found).append(held)
-            if len(done) == topics.PARTITIONS:
-                stop.set()
-
-    async with asyncio.timeout(60):
-        await bus.consume([name], f"reader.{name}.{id(stop)}", work, stop, atomic=False)
-    return sorted(found, key=lambda held: (held.index, held.offset))
-
-
-async def recorded(bus: Bus) -> tuple[list[Event], list[tuple[str, str]]]:
-    events = [cloudevents.read(held.headers, held.value) for held in await everything(bus, "event.recorded")]
-    dead = await everything(bus, "webhook.received.dead")
-    return events, [(peek(held.value).request_id, (held.header("dead_reason") or b"").decode()) for held in dead]
-
-
-@pytest.fixture(params=["sqlite", pytest.param("kafka", marks=[pytest.mark.kafka, pytest.mark.postgres])])
-def urls(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, str]:
-    if request.param == "kafka":
-        return request.getfixturevalue("kafka_url"), request.getfixturevalue("postgres_url")
-    return f"sqlite:///{tmp_path}/bus.db", f"sqlite:///{tmp_path}/store.db"
-
-
-@pytest.fixture
-async def house(urls: tuple[str, str], namespace: str) -> AsyncIterator[House]:
-    bus_url, store_url = urls
-    if bus_url.startswith("kafka"):
-        await kafka.apply(bus_url, namespace=namespace, topics=USED, single_broker=True)
-    engine = kafka.connect if bus_url.startswith("kafka") else sqlite.connect
-    async with connect(store_url) as database:
-        await database.create_all()
-        yield House(lambda: cast("AbstractAsyncContextManager[Bus]", engine(bus_url, namespace=namespace, topics=USED)), database)
 
 
 async def test_copies_near_and_far_come_out_once_and_in_order(house: House) -> None:
@@ -267,7 +154,7 @@ async def killed(house: House, moment: str, times: int) -> None:
             await asyncio.Event().wait()  # nothing after this line runs
 
     async with house.open() as bus:
-        drive = Drive(cast("Bus", StruckBus(bus, strike, dead)), Dispatch(), house.database, clock=lambda: NOW)
+        drive = Drive(cast("Bus", StruckBus(bus, strike, dead)), Dispatch(house.bounds), house.database, clock=lambda: NOW)
         task = asyncio.create_task(drive.run(asyncio.Event()))
         async with asyncio.timeout(60):
             await dead.wait()
@@ -350,7 +237,7 @@ async def step(lane: Session, batch: list[Event3], *, stands: bool) -> list[tupl
     records = [received(body(request_id, account=account, kind=kind)) for request_id, account, kind in batch]
     held = [Held(**msgspec.structs.asdict(record), index=0, offset=offset, time=NOW) for offset, record in enumerate(records)]
     async with lane.step() as open_step:
-        results = await Dispatch()(held, open_step, NOW)
+        results = await Dispatch(AT_ONCE)(held, open_step, NOW)
     if not stands:
         await lane.undo()
         return []

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -16,6 +16,7 @@ from schemas.ring.peek import peek
 from workers.bus import memory
 from workers.bus.contract import Record
 from workers.dispatch.job import Dispatch
+from workers.dispatch.parked import Bounds
 from workers.runtime.database import Database, connect
 from workers.runtime.drive import Drive
 
@@ -65,7 +66,7 @@ async def test_dispatch_outlives_its_store(postgres_server: Postgres, database: 
         assert isinstance(bus, memory.MemoryBus)
         stop = asyncio.Event()
         async with asyncio.timeout(100), asyncio.TaskGroup() as tasks:
-            tasks.create_task(Drive(bus, Dispatch(), database, clock=lambda: NOW).run(stop))
+            tasks.create_task(Drive(bus, Dispatch(Bounds(wait=timedelta(0))), database, clock=lambda: NOW).run(stop))
             feeding = tasks.create_task(feed(bus))
             for fault in faults:
                 await asyncio.sleep(0.7)

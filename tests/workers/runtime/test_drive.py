@@ -84,14 +84,14 @@ class Echo:
         said = Record(topic="out", key=held.key, value=held.value)
         return answer if answer is not None else () if self.waits else (said,)
 
-    async def due(self, step: Step, limit: int, now: datetime) -> Sequence[Record]:
+    async def due(self, step: Step, limit: int, now: datetime) -> Sequence[Record] | None:
         assert now == NOW
         mine = (waiting.c.grp == step.group, waiting.c.lane == step.index)
         await step.connection.execute(delete(waiting).where(*mine, waiting.c.release_n < step.n))
         rows = await step.connection.scalars(select(waiting.c.word).where(*mine, waiting.c.release_n.is_(None)).limit(limit))
         words = [*rows]
         await step.connection.execute(update(waiting).where(waiting.c.word.in_(words)).values(release_n=step.n))
-        return [Record(topic="out", key=b"k", value=text.encode()) for text in words]
+        return [Record(topic="out", key=b"k", value=text.encode()) for text in words] or None
 
 
 @pytest.fixture(autouse=True)

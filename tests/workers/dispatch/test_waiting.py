@@ -1,0 +1,93 @@
+"""Events that come before their account's link, through the public door on both pairs of engines."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from prometheus_client import REGISTRY
+from sqlalchemy import select
+
+from tests.workers.dispatch.house import NOW, House, body, changed, received
+from workers.bus.contract import Record
+from workers.dispatch.census import Census
+from workers.dispatch.parked import Bounds
+from workers.dispatch.tables import claims
+
+GAUGES = ("ringhook_waiting_events", "ringhook_waiting_oldest_age_seconds")
+TOMBSTONE = Record(topic="account.changed", key=b"A", value=b"")
+
+
+def ended(how: str) -> float:
+    return REGISTRY.get_sample_value("ringhook_waiting_ended_total", {"how": how}) or 0.0
+
+
+@pytest.fixture
+def waiting(house: House) -> House:
+    house.bounds = Bounds(per_account=5)
+    return house
+
+
+async def test_events_from_before_the_link_come_after_it_linked_once_in_order_and_before_newer_ones(waiting: House) -> None:
+    early = [received(body(name)) for name in ("1", "2", "1")]
+    assert await waiting.tell([*early, received(body("3", kind="app_integration_added"))]) == ([], [])
+    await Census(waiting.database)(NOW + timedelta(hours=1))
+    told = [REGISTRY.get_sample_value(name, {"lane": str(lane)}) or 0 for name in GAUGES for lane in range(12)]
+    assert sorted(told)[-3:] == [0, 3, 3600]
+    events, dead = await waiting.tell([received(body("4"))], [changed("A", 1), received(body("5"))], [received(body("2"))])
+    assert [(event.id, event.linked, event.partneruserid) for event in events] == [(name, True, "u") for name in "12345"]
+    assert dead == []
+
+
+async def test_an_event_from_before_another_users_link_never_names_that_user(waiting: House) -> None:
+    later = NOW + timedelta(hours=1)
+    away = [changed("A", 1), changed("A", 2, linked=False, user=None, state="lost")]
+    events, _ = await waiting.tell(
+        away, [received(body("1"))], [changed("A", 3, user="v", at=later)], [received(body("2"), at=later)]
+    )
+    assert [(event.id, event.linked, event.partneruserid) for event in events] == [("1", False, None), ("2", True, "v")]
+
+
+async def test_what_waits_for_a_removed_account_goes_nowhere_and_its_copies_neither(waiting: House) -> None:
+    before = ended("cancelled")
+    removed = changed("A", 1, linked=False, user=None)
+    farewell = received(body("2", kind="app_integration_removed"))
+    events, dead = await waiting.tell([received(body("1"))], [removed], [farewell], [changed("A", 2)], [received(body("1"))])
+    assert [(event.id, event.linked) for event in events] == [("2", False)]
+    assert (dead, ended("cancelled") - before) == ([], 1)
+
+
+async def test_after_a_tombstone_nothing_is_known_and_versions_begin_anew(waiting: House) -> None:
+    named = [received(body("1")), received(body("2"))]
+    events, _ = await waiting.tell(
+        [changed("A", 5)],
+        [TOMBSTONE],
+        named,
+        [TOMBSTONE],
+        [received(body("o", account=None))],  # nor does the account have a device any more
+        [changed("A", 1, user="v")],
+        [received(body("3"))],
+    )
+    assert [(event.id, event.partneruserid) for event in events] == [("3", "v")]
+
+
+async def test_who_does_not_link_in_time_gets_it_once_as_not_linked(waiting: House) -> None:
+    waiting.bounds, waiting.clock = Bounds(wait=timedelta(seconds=1)), lambda: datetime.now(UTC)
+    async with waiting.open() as bus, waiting.running(bus):
+        await bus.publish([received(body(name)) for name in ("1", "2", "1")])
+        await waiting.emptied()
+    events, dead = await waiting.tell([changed("A", 1)], [received(body("3")), received(body("2"))])
+    assert [(event.id, event.linked, event.partneruserid) for event in events] == [
+        ("1", False, None),
+        ("2", False, None),
+        ("3", True, "u"),
+    ]
+    assert dead == []
+
+
+async def test_where_too_many_wait_the_oldest_is_a_dead_letter_that_can_come_again(waiting: House) -> None:
+    events, dead = await waiting.tell([received(body(str(number))) for number in range(7)])
+    assert (events, dead) == ([], [("0", "waiting_full"), ("1", "waiting_full")])
+    async with waiting.database.read() as connection:
+        standing = select(claims.c.request_id, claims.c.outcome).where(claims.c.release_n.is_(None))
+        assert {*await connection.execute(standing)} == {(str(number), "waiting") for number in range(2, 7)}
+    events, _ = await waiting.tell([changed("A", 1)], [received(body("0"))])
+    assert [event.id for event in events] == ["2", "3", "4", "5", "6", "0"]

@@ -1,0 +1,69 @@
+from itertools import count
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from workers.runtime.lines import TOTAL, Line, Lines, above, levelled
+
+KEYS = st.sampled_from("AB")
+DEEDS = st.one_of(
+    st.tuples(st.just("add"), KEYS), st.tuples(st.just("leave"), KEYS, st.integers(0, 4)), st.tuples(st.just("drop"), KEYS)
+)
+
+
+@given(st.lists(DEEDS, max_size=40))
+def test_a_line_is_what_a_list_would_be(deeds: list[tuple[str, ...]]) -> None:
+    lines, naive, names = Lines([Line("A", 3, 4), Line(TOTAL, 7, 8)]), {"A": [b"x", b"y"], "B": list[bytes]()}, count()
+    for deed, key, *more in deeds:
+        if deed == "add":
+            record = b"%d" % next(names)
+            lines.add(key, record, 0.0)
+            naive[key].append(record)
+        elif deed == "leave":
+            upto = int(more[0])
+            assert lines.leave(key, lines[key].first + upto - 1) == len(naive[key][:upto])
+            del naive[key][:upto]
+        else:
+            assert lines.drop(key) == len(naive[key])
+            naive[key].clear()
+    assert {key: lines[key].rows for key in naive} == {key: len(rows) for key, rows in naive.items()}
+    assert lines[TOTAL].rows == sum(map(len, naive.values()))
+    for key, rows in naive.items():
+        added = {row.sequence: row.record for row in lines.added if row.key == key}
+        line = lines[key]
+        assert [added.get(at, rows[at - line.first]) for at in range(line.first, line.last + 1)] == rows
+        assert not [at for at in added if at > line.last]
+
+
+def test_who_begins_to_wait_anew_is_not_ready_because_a_former_one_was() -> None:
+    lines = Lines([Line("A", 1, 1, ready=True), Line(TOTAL, 1, 1)])
+    lines.add("A", b"", 0.0)
+    assert lines["A"].ready
+    lines.drop("A")
+    lines.add("A", b"", 0.0)
+    assert not lines["A"].ready
+
+
+def test_a_line_that_ends_as_it_stood_is_not_written() -> None:
+    lines = Lines([Line("A", 1, 2), Line(TOTAL, 1, 2)])
+    lines.set_ready("A", ready=False)
+    lines.set_ready("B", ready=True)  # nobody waits there
+    assert lines.changed == []
+    lines.set_ready("A", ready=True)
+    assert lines.changed == ["A"]
+
+
+def test_too_long_a_line_loses_its_oldest_unless_it_may_go_anyway() -> None:
+    assert above([Line("A", 5, 9), Line("B", 1, 3), Line("C", 1, 9, ready=True)], 3) == {"A": 6}
+
+
+@given(st.lists(st.tuples(st.integers(1, 9), st.integers(0, 9), st.booleans()), max_size=6), st.integers(0, 30))
+def test_the_longest_lines_are_levelled(sizes: list[tuple[int, int, bool]], excess: int) -> None:
+    lines = [Line(str(at), first, first + rows - 1, ready) for at, (first, rows, ready) in enumerate(sizes)]
+    mine = {line.key: line.rows for line in lines if not line.ready}
+    leaving = levelled(lines, excess)
+    lost = {line.key: leaving[line.key] - line.first + 1 for line in lines if line.key in leaving}
+    assert leaving.keys() == lost.keys() <= mine.keys()
+    assert sum(lost.values()) == min(excess, sum(mine.values()))
+    left = {key: rows - lost.get(key, 0) for key, rows in mine.items()}
+    assert all(left[key] + 1 >= max(left.values()) for key in lost)  # nobody lost one while another had more

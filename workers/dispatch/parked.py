@@ -1,0 +1,134 @@
+"""Events that wait for their account's link: how they are kept, what ends their wait, and what they become then."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from itertools import accumulate
+from typing import Final
+
+import msgspec
+
+from schemas import cloudevents
+from schemas.errors import Rejected
+from schemas.topics import EVENT_RECORDED, PARTITIONS
+from workers.bus.contract import Held, Record
+from workers.dispatch import metrics, store
+from workers.dispatch.accounts import Known
+from workers.dispatch.normalise import NOTHING, View, normalise
+from workers.dispatch.reading import Webhook, webhook
+from workers.runtime import waiting
+from workers.runtime.dead import letter
+from workers.runtime.jobs import Step
+from workers.runtime.lines import TOTAL, Line, Lines, Row, above, levelled
+
+AT_ONCE: Final = 100  # events that one step releases: of the largest bodies these are 25 MiB
+BURIED_AT_ONCE: Final = 1_000  # as many as a batch can add
+FULL: Final = "waiting_full"  # the reason on a dead letter
+
+
+class Bounds(msgspec.Struct, frozen=True):
+    """How long an event waits for its account's link, and how many may."""
+
+    wait: timedelta = timedelta(days=1)  # zero: none waits
+    per_account: int = 1_000
+    in_all: int = 100_000
+
+    @property
+    def per_lane(self) -> int:
+        """One lane's share."""
+        return -(-self.in_all // PARTITIONS)
+
+
+class Parked(msgspec.Struct, frozen=True):
+    """What a waiting row holds: the record as it came, and the id under which its event goes out."""
+
+    held: Held
+    request_id: str
+
+
+_PARKED: Final = msgspec.msgpack.Decoder(Parked)
+
+
+def park(lines: Lines, account: str, held: Held, request_id: str, now: datetime) -> None:
+    """Let an event wait behind all others of its account."""
+    lines.add(account, msgspec.msgpack.encode(Parked(held, request_id)), now.timestamp())
+
+
+def event(said: Webhook, account: str, view: View, request_id: str) -> Record:
+    """Return the record of `event.recorded` that a webhook becomes."""
+    made = normalise(said.envelope, said.arrival, said.held.value, account, view)
+    headers, value = cloudevents.binary(msgspec.structs.replace(made, id=request_id))
+    return Record(topic=EVENT_RECORDED.name, key=account.encode(), value=value, headers=headers)
+
+
+async def written(step: Step, lines: Lines, bounds: Bounds, now: datetime) -> list[Record]:
+    """Write what a batch has changed; return the dead letters of what no longer found room."""
+    if not lines.changed and not lines.dropped:
+        return []
+    await waiting.add(step, lines.added)
+    await waiting.mark(step, lines.dropped)
+    letters = await _overflow(step, lines, bounds, now) if lines.added else []
+    await waiting.keep(step, lines)
+    return letters
+
+
+async def _overflow(step: Step, lines: Lines, bounds: Bounds, now: datetime) -> list[Record]:
+    """Bury the oldest of an account with too many, then of the fullest accounts where all together are too many."""
+    letters = await _bury(step, lines, above(lines.grown, bounds.per_account), now)
+    excess = min(lines[TOTAL].rows - bounds.per_lane, BURIED_AT_ONCE)
+    if excess > 0:
+        touched = set(lines.keys)
+        lines.learn(await waiting.longest(step, excess + len(touched)))
+        letters += await _bury(step, lines, levelled([lines[key] for key in lines.keys], excess), now)
+    return letters
+
+
+async def _bury(step: Step, lines: Lines, plan: Mapping[str, int], now: datetime) -> list[Record]:
+    buried = [_PARKED.decode(row.record) for row in await waiting.leave(step, lines, plan, BURIED_AT_ONCE)]
+    await store.free(step, [parked.request_id for parked in buried])
+    metrics.LEFT.labels(how="overflowed").inc(len(buried))
+    return [letter(parked.held, FULL, at=now) for parked in buried]
+
+
+async def released(step: Step, limit: int, now: datetime) -> list[Record] | None:
+    """Release events of accounts whose link is complete, each account's oldest first; None: there are none."""
+    found = chosen(await waiting.ready(step, limit), limit)
+    if not found:
+        return None
+    lines = Lines([*found, *await waiting.read(step, ())])
+    rows = await waiting.leave(step, lines, {line.key: line.last for line in found}, limit)
+    await waiting.keep(step, lines)
+    known = Known(await store.versions(step.connection, [line.key for line in found]), ())
+    metrics.LEFT.labels(how="released").inc(len(rows))
+    return [_out(row, known, now) for row in rows]
+
+
+def chosen(ready: Sequence[Line], limit: int) -> Sequence[Line]:
+    """Return as many of these lines as hold `limit` rows."""
+    before = accumulate((line.rows for line in ready), initial=0)
+    return [line for line, rows in zip(ready, before, strict=False) if rows < limit]
+
+
+async def expired(step: Step, limit: int, before: datetime, now: datetime) -> list[Record] | None:
+    """End the wait of events that began before a time: they go out as not linked, a removed account's nowhere; None: no such."""
+    plan = await waiting.older(step, before.timestamp(), limit)
+    if not plan:
+        return None
+    lines = Lines(await waiting.read(step, plan))
+    rows = await waiting.leave(step, lines, plan, limit)
+    await waiting.keep(step, lines)
+    known = Known(await store.versions(step.connection, [*plan]), ())
+    going = [row for row in rows if not known.removed(row.key)]
+    metrics.LEFT.labels(how="expired").inc(len(going))
+    metrics.LEFT.labels(how="cancelled").inc(len(rows) - len(going))
+    return [_out(row, None, now) for row in going]
+
+
+def _out(row: Row, known: Known | None, now: datetime) -> Record:
+    """Return what a row becomes: its event as its account stands now; what cannot be read any more is a dead letter."""
+    parked = _PARKED.decode(row.record)
+    try:
+        said = webhook(parked.held)
+    except Rejected as error:
+        return letter(parked.held, error.reason, at=now)
+    view = known.view(row.key, said.arrival.received_at) if known else NOTHING
+    return event(said, row.key, view, parked.request_id)

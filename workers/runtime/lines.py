@@ -1,0 +1,136 @@
+"""Who waits in a lane, and how many: one line of rows per key, and one over all of them. Pure.
+
+A line's sequence has no holes, because rows leave it at its old end only; so two numbers say how long it is, however long.
+"""
+
+import heapq
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+import msgspec
+
+TOTAL: Final = ""  # the key of the line that counts all others of its lane: no real key is empty
+
+
+class Line(msgspec.Struct, frozen=True):
+    """What waits under a key; fields as in `waiting.lines`."""
+
+    key: str
+    first: int = 1  # the oldest that waits
+    last: int = 0  # the newest
+    ready: bool = False  # nothing but its turn keeps it any more
+
+    @property
+    def rows(self) -> int:
+        """How many wait."""
+        return self.last - self.first + 1
+
+
+class Row(msgspec.Struct, frozen=True):
+    """One that waits: `since` in epoch seconds, `record` as its job wrote it."""
+
+    key: str
+    sequence: int
+    record: bytes
+    since: float
+
+
+class Lines:
+    """The lines that a step touches, as they are at this point of it; what changes is collected for the store."""
+
+    def __init__(self, stored: Iterable[Line]) -> None:
+        """Take the lines as they stand in the store."""
+        self._stored = {line.key: line for line in stored}
+        self._now = dict(self._stored)
+        self._added: list[Row] = []
+        self._dropped: dict[str, int] = {}
+
+    def __getitem__(self, key: str) -> Line:
+        """Return a key's line, which may be empty."""
+        return self._now.get(key) or Line(key)
+
+    def learn(self, stored: Iterable[Line]) -> None:
+        """Take in lines that the store holds and this step has not touched."""
+        for line in stored:
+            if line.key not in self._stored:
+                self._stored[line.key] = self._now[line.key] = line
+
+    def waits(self, key: str) -> bool:
+        """Say whether something waits under a key."""
+        return self[key].rows > 0
+
+    def add(self, key: str, record: bytes, since: float) -> None:
+        """Let a record wait behind all others of its key."""
+        line = self[key] if self.waits(key) else msgspec.structs.replace(self[key], ready=False)
+        self._added.append(Row(key, line.last + 1, record, since))
+        for each in (line, self[TOTAL]):
+            self._now[each.key] = msgspec.structs.replace(each, last=each.last + 1)
+
+    def leave(self, key: str, through: int) -> int:
+        """Let all up to a sequence leave; return how many these were."""
+        line, total = self[key], self[TOTAL]
+        gone = max(0, min(through, line.last) - line.first + 1)
+        self._now[key] = msgspec.structs.replace(line, first=line.first + gone)
+        self._now[TOTAL] = msgspec.structs.replace(total, first=total.first + gone)
+        return gone
+
+    def drop(self, key: str) -> int:
+        """Let all of a key vanish, those of this step too; return how many these were."""
+        self._added = [row for row in self._added if row.key != key]
+        self._dropped[key] = self[key].last
+        return self.leave(key, self[key].last)
+
+    def set_ready(self, key: str, *, ready: bool) -> None:
+        """Say whether those who wait under a key may go."""
+        if self.waits(key):
+            self._now[key] = msgspec.structs.replace(self[key], ready=ready)
+
+    @property
+    def added(self) -> Sequence[Row]:
+        """Rows to be inserted."""
+        return self._added
+
+    @property
+    def dropped(self) -> Mapping[str, int]:
+        """Keys, each with the sequence through which its rows vanish unread."""
+        return self._dropped
+
+    @property
+    def keys(self) -> Sequence[str]:
+        """Every key whose line is known here, but for TOTAL."""
+        return [key for key in self._now if key != TOTAL]
+
+    @property
+    def grown(self) -> Sequence[Line]:
+        """The lines to which this step has added, as they are now."""
+        return [self[key] for key in sorted({row.key for row in self._added})]
+
+    @property
+    def changed(self) -> Sequence[str]:
+        """Keys whose line is another one than in the store."""
+        return [key for key, line in self._now.items() if line != self._stored.get(key)]
+
+
+def above(lines: Iterable[Line], bound: int) -> dict[str, int]:
+    """Return the keys whose lines are longer than `bound`, each with the sequence through which its oldest must leave.
+
+    Lines that are ready are leaving anyway, and lose nothing.
+    """
+    return {line.key: line.last - bound for line in lines if line.rows > bound and not line.ready}
+
+
+def levelled(lines: Iterable[Line], excess: int) -> dict[str, int]:
+    """Return from which keys `excess` rows leave, the longest line's oldest each time; through which sequence, by key.
+
+    Lines that are ready lose nothing here either, so there may be fewer.
+    """
+    longest = [(-line.rows, line.key, line.first) for line in lines if not line.ready]
+    heapq.heapify(longest)
+    leaving: dict[str, int] = {}
+    for _ in range(excess):
+        rows, key, first = longest[0] if longest else (0, "", 0)
+        if rows == 0:
+            break
+        leaving[key] = first
+        heapq.heapreplace(longest, (rows + 1, key, first + 1))
+    return leaving

@@ -1,0 +1,240 @@
+"""Records that must wait in a lane, in order: rows that steps add, mark as released, and delete once that is true.
+
+Two tables follow a lane's steps (correctness.md §4): `waiting` holds the records; `lines` says per key, and for all, where a
+line begins and ends, so that nothing is counted. A line is never changed: its row is marked, and another one takes its place.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Final
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ColumnElement,
+    Double,
+    Executable,
+    Index,
+    Integer,
+    LargeBinary,
+    Table,
+    Text,
+    and_,
+    bindparam,
+    cast,
+    delete,
+    select,
+    text,
+    update,
+)
+
+from workers.runtime.database import metadata
+from workers.runtime.jobs import Step
+from workers.runtime.lines import TOTAL, Line, Lines, Row
+from workers.runtime.rows import Values, among, listed, lists, prepared
+
+LIVE: Final = text("release_n IS NULL")
+MARKED: Final = text("release_n IS NOT NULL")
+READY: Final = text("ready AND release_n IS NULL")
+
+
+def marked() -> Index:
+    """Return the index by which a table's marked rows are undone and deleted; it holds no others."""
+    return Index(None, "grp", "lane", "release_n", postgresql_where=MARKED, sqlite_where=MARKED)
+
+
+def _stepped() -> tuple[Column[Any], ...]:
+    return (Column("n", BigInteger, nullable=False), Column("release_n", BigInteger))
+
+
+waiting: Final = Table(
+    "waiting_row",
+    metadata,
+    Column("grp", Text, primary_key=True),
+    Column("lane", Integer, primary_key=True, autoincrement=False),
+    Column("key", Text, primary_key=True),
+    Column("sequence", BigInteger, primary_key=True, autoincrement=False),
+    Column("record", LargeBinary, nullable=False),
+    Column("since", Double, nullable=False),  # epoch seconds
+    *_stepped(),
+    Index(None, "grp", "lane", "n"),
+    Index(None, "grp", "lane", "since", postgresql_where=LIVE, sqlite_where=LIVE),
+    marked(),
+)
+
+lines: Final = Table(
+    "waiting_line",
+    metadata,
+    Column("grp", Text, primary_key=True),
+    Column("lane", Integer, primary_key=True, autoincrement=False),
+    Column("key", Text, primary_key=True),  # TOTAL: of all keys together
+    Column("first", BigInteger, nullable=False),
+    Column("last", BigInteger, nullable=False),
+    Column("rows", BigInteger, nullable=False),  # last - first + 1, for the index
+    Column("ready", Boolean, nullable=False),
+    Column("n", BigInteger, primary_key=True, autoincrement=False),
+    Column("release_n", BigInteger),
+    Index(None, "grp", "lane", "n"),
+    Index(None, "grp", "lane", "rows", postgresql_where=LIVE, sqlite_where=LIVE),
+    Index("ix_waiting_line_ready", "grp", "lane", "key", postgresql_where=READY, sqlite_where=READY),
+    marked(),
+)
+
+STEPPED: Final = (waiting, lines)
+_LINE: Final = (lines.c.key, lines.c.first, lines.c.last, lines.c.ready)
+_ROW: Final = (waiting.c.key, waiting.c.sequence, waiting.c.record, waiting.c.since)
+
+
+def of_lane(table: Table) -> ColumnElement[bool]:
+    """Return the condition that a row is of the lane bound by `lane_of`."""
+    return and_(table.c.grp == bindparam("my_grp"), table.c.lane == bindparam("my_lane"))
+
+
+def lane_of(step: Step) -> dict[str, Any]:
+    """Return the parameters of `of_lane`."""
+    return {"my_grp": step.group, "my_lane": step.index}
+
+
+@prepared
+def _reading(engine: str) -> Executable:
+    return select(*_LINE).where(of_lane(lines), LIVE, among(engine, lines.c.key, "name"))
+
+
+async def read(step: Step, keys: Collection[str]) -> list[Line]:
+    """Return the lines of these keys, as far as they have any, and the lane's TOTAL."""
+    found = await step.connection.execute(_reading(step.connection), lists(step.connection, name=[*keys, TOTAL]) | lane_of(step))
+    return [Line(*row) for row in found]
+
+
+@prepared
+def _ready(_engine: str) -> Executable:
+    return select(*_LINE).where(of_lane(lines), READY).order_by(lines.c.key).limit(bindparam("most", type_=Integer))
+
+
+async def ready(step: Step, most: int) -> list[Line]:
+    """Return lines whose rows may go, at most so many."""
+    return [Line(*row) for row in await step.connection.execute(_ready(step.connection), {"most": most} | lane_of(step))]
+
+
+@prepared
+def _longest(_engine: str) -> Executable:
+    ordered = select(*_LINE).where(of_lane(lines), LIVE, lines.c.ready.is_(False)).order_by(lines.c.rows.desc())
+    return ordered.limit(bindparam("most", type_=Integer))
+
+
+async def longest(step: Step, most: int) -> list[Line]:
+    """Return the longest lines of the lane that are not ready, at most so many."""
+    found = await step.connection.execute(_longest(step.connection), {"most": most + 1} | lane_of(step))
+    return [line for line in (Line(*row) for row in found) if line.key != TOTAL][:most]
+
+
+@prepared
+def _oldest(_engine: str) -> Executable:
+    since = bindparam("before", type_=Double)
+    oldest = select(waiting.c.key, waiting.c.sequence).where(of_lane(waiting), LIVE, waiting.c.since <= since)
+    return oldest.order_by(waiting.c.since).limit(bindparam("most", type_=Integer))
+
+
+async def older(step: Step, before: float, most: int) -> dict[str, int]:
+    """Return the keys of the oldest rows that have waited since then or longer, each with its highest such sequence."""
+    values = {"before": before, "most": most} | lane_of(step)
+    through: dict[str, int] = {}
+    for key, sequence in await step.connection.execute(_oldest(step.connection), values):
+        through[key] = max(through.get(key, 0), sequence)
+    return through
+
+
+@prepared
+def _leaving(engine: str) -> Executable:
+    plan = listed(engine, "key", "through")
+    upto = and_(waiting.c.key == plan.c.key, waiting.c.sequence <= cast(plan.c.through, BigInteger))
+    ordered = select(*_ROW).where(of_lane(waiting), LIVE, upto)
+    return ordered.order_by(waiting.c.key, waiting.c.sequence).limit(bindparam("most", type_=Integer))
+
+
+async def leave(step: Step, state: Lines, plan: Mapping[str, int], most: int) -> list[Row]:
+    """Let rows leave by plan (key → through which sequence), oldest first and at most so many; return them, marked."""
+    if not plan:
+        return []
+    wanted = lists(step.connection, key=[*plan], through=[str(through) for through in plan.values()])
+    found = await step.connection.execute(_leaving(step.connection), {"most": most} | wanted | lane_of(step))
+    leaving = [Row(*row) for row in found]
+    through = {row.key: row.sequence for row in leaving}
+    for key, sequence in through.items():
+        state.leave(key, sequence)
+    await mark(step, through)
+    return leaving
+
+
+_MARK: Final = (
+    update(waiting)
+    .where(of_lane(waiting), waiting.c.key == bindparam("my_key"), waiting.c.sequence <= bindparam("my_through"), LIVE)
+    .values(release_n=bindparam("my_n"))
+)
+
+
+async def mark(step: Step, plan: Mapping[str, int]) -> None:
+    """Mark the rows of a plan as gone with this step."""
+    if plan:
+        mine = lane_of(step) | {"my_n": step.n}
+        await step.connection.execute(_MARK, [mine | {"my_key": key, "my_through": through} for key, through in plan.items()])
+
+
+async def add(step: Step, rows: Sequence[Row]) -> None:
+    """Insert rows that begin to wait."""
+    if rows:
+        await step.connection.execute(waiting.insert(), [_values(step, row) for row in rows])
+
+
+def _values(step: Step, row: Row) -> Values:
+    mine = {"grp": step.group, "lane": step.index, "n": step.n}
+    return mine | {"key": row.key, "sequence": row.sequence, "record": row.record, "since": row.since}
+
+
+_REPLACE: Final = (
+    update(lines).where(of_lane(lines), lines.c.key == bindparam("my_key"), LIVE).values(release_n=bindparam("my_n"))
+)
+
+
+async def keep(step: Step, state: Lines) -> None:
+    """Write the lines that this step has changed; an empty one is only marked as gone."""
+    keys = state.changed
+    if not keys:
+        return
+    await step.connection.execute(_REPLACE, [lane_of(step) | {"my_n": step.n, "my_key": key} for key in keys])
+    news = [state[key] for key in keys if state.waits(key)]
+    if news:
+        mine = {"grp": step.group, "lane": step.index, "n": step.n}
+        told = (
+            {"key": line.key, "first": line.first, "last": line.last, "rows": line.rows, "ready": line.ready} for line in news
+        )
+        await step.connection.execute(lines.insert(), [mine | line for line in told])
+
+
+class Broom:
+    """Deletes what was marked, in the step after; whatever a crash leaves there is deleted when the lane opens again."""
+
+    def __init__(self, tables: Collection[Table]) -> None:
+        self._deletes = [
+            delete(table).where(of_lane(table), table.c.release_n < bindparam("my_n"))
+            for table in tables
+            if "release_n" in table.c
+        ]
+        self._marked: dict[int, int] = {}  # lane → the last step that marked rows
+        self._swept: dict[int, int] = {}  # lane → the last step that deleted them, if it stands
+
+    def marked(self, step: Step) -> None:
+        """Note that a step marks rows."""
+        self._marked[step.index] = step.n
+
+    async def sweep(self, step: Step) -> None:
+        """Delete what an earlier step has marked; a step that is undone deletes nothing, and the next one tries again."""
+        since = self._marked.get(step.index)
+        if since is None or step.n <= since:
+            return
+        if since < self._swept.get(step.index, 0) < step.n:
+            del self._marked[step.index]
+            return
+        self._swept[step.index] = step.n
+        for statement in self._deletes:
+            await step.connection.execute(statement, lane_of(step) | {"my_n": step.n})
