@@ -8,6 +8,7 @@ import pytest
 from msgspec.structs import replace
 from structlog.testing import capture_logs
 
+from linker.broker import Broker
 from schemas.errors import Rejected
 from tests.linker.rig import Rig
 from tests.linker.ring import nonce
@@ -42,13 +43,47 @@ async def test_no_secret_is_written_down_whatever_fails(
                 rig.now += 700
     shown += [str(lines), caplog.text, prometheus_client.generate_latest().decode(), "".join(capsys.readouterr())]
     shown += [repr(rig.vault), repr(rig.api), repr(rig.opener)]
-    written = _written(tmp_path)
+    assert _found_nowhere(rig, tmp_path, shown) > 60
+
+
+async def test_no_token_is_written_down_when_it_is_renewed_or_lent(
+    rig: Rig, tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    logging.getLogger("aiosqlite").setLevel(logging.INFO)  # as above
+    shown: list[str] = []
+    with capture_logs() as lines:
+        for fault in (200, 503, 500, 401, 400, "cut"):
+            account = f"acct-{fault}"
+            code = await rig.code(account, f"canary-code-{fault}")
+            await rig.sign_in(f"t-{account}", nonce(rig.time(), account), rig.time())
+            await rig.state(rig.linker(), code, "completed")
+            linker = rig.linker()
+            lender = Broker(rig.store, rig.vault, linker.wake, rig.clock, patience=0.5)
+            shown += [repr(await lender.lend(account, None))]
+            rig.now += 86_400
+            if fault != 200:
+                rig.ring.spoil("refresh", fault)
+            async with linker:
+                for _ in range(4):
+                    await rig.turn_once(linker)
+                    shown += [repr(await lender.lend(account, "0" * 64)), repr(await rig.explain.describe(account))]
+            shown += [repr(await rig.explain.accounts(after="", limit=9, at_risk=False))]
+            rig.ring.calm()
+    shown += [str(lines), caplog.text, prometheus_client.generate_latest().decode(), "".join(capsys.readouterr())]
+    assert rig.ring.count("refresh") >= 6
+    assert _found_nowhere(rig, tmp_path, shown) > 20
+
+
+def _found_nowhere(rig: Rig, folder: Path, shown: list[str]) -> int:
+    """Return how many secrets there were, each of which stands neither in what was shown nor in the store's file."""
+    written = _written(folder)
     secrets = {*rig.secrets, *rig.ring.made, "canary-client-secret", "test-hmac-key"}
-    assert len(secrets) > 60
     for secret in secrets:
         assert secret not in "\n".join(shown)
         assert secret.encode() not in written
     assert b"acct-" in written
+    return len(secrets)
 
 
 def _written(folder: Path) -> bytes:
