@@ -463,8 +463,10 @@ async def test_an_issuer_out_of_order_is_503_in_words_and_works_again_when_it_do
 ) -> None:
     issuer.metadata_answer = broken
     response, _ = await get(edge, fresh(edge))
+    before = refused("provider")
     with capture_logs() as lines:
         response, text = await get(edge, "/ring/account-link/oidc")
+    assert refused("provider") == before + 1
     assert (response.status, "The sign-in service does not answer just now." in text) == (503, True)
     assert "moved" not in issuer.asked
     assert [line["event"] for line in lines if line["log_level"] == "error"] == []

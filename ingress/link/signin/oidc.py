@@ -7,7 +7,8 @@ Source: openid.net/specs/openid-connect-core-1_0.html, 3.1; RFC 7636; RFC 9207.
 import hmac
 import secrets
 from base64 import urlsafe_b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -60,6 +61,10 @@ class OpenId:
 
     async def ask(self, request: web.Request) -> web.Response:
         """Send a browser that began an attempt to sign in, as if for the first time. Raises Forbidden, Stale, SignInAway."""
+        with _counted():
+            return await self._ask(request)
+
+    async def _ask(self, request: web.Request) -> web.Response:
         attempt, now = self.cookie.read(request), self.clock()
         if attempt.partner_user is not None:
             return redirect(PROGRESS)
@@ -77,14 +82,8 @@ class OpenId:
 
     async def take(self, request: web.Request) -> web.Response:
         """Go on to the confirmation with whoever the issuer names. Raises Forbidden, Stale, SignInAway: nothing happened then."""
-        try:
+        with _counted():
             return await self._take(request)
-        except Rejected as error:
-            SIGNIN_FAILURES.labels(why=error.reason).inc()
-            raise
-        except SignInAway:
-            SIGNIN_FAILURES.labels(why="provider").inc()
-            raise
 
     async def _take(self, request: web.Request) -> web.Response:
         attempt, now = self.cookie.read(request), self.clock()
@@ -111,6 +110,19 @@ class OpenId:
             raise Forbidden(NOT_BELIEVED, reason="answer_issuer")
         if answer.error or not 0 < len(answer.code) <= _LONGEST_CODE:
             raise Forbidden(NOT_SIGNED_IN, reason=_reason(answer.error))
+
+
+@contextmanager
+def _counted() -> Iterator[None]:
+    """Count what keeps somebody from signing in."""
+    try:
+        yield
+    except Rejected as error:
+        SIGNIN_FAILURES.labels(why=error.reason).inc()
+        raise
+    except SignInAway:
+        SIGNIN_FAILURES.labels(why="provider").inc()
+        raise
 
 
 def connect(
