@@ -10,6 +10,7 @@ from sqlalchemy import Connection, inspect, text
 from deploy import migrations
 from deploy.migrations import scripts
 from deploy.migrations.tables import metadata
+from linker.rows import ASIDE
 from workers.runtime.database import connect
 from workers.runtime.sealing import Keyring, generate_key
 
@@ -58,6 +59,21 @@ async def test_rows_from_before_learn_which_key_sealed_them(store_url: str) -> N
         async with database.read() as connection:
             found = await connection.execute(text("select sealed_with from linker_grants order by code_hash"))
             assert [*found.scalars()] == ["2026-01", None]
+
+
+async def test_links_from_before_are_renewed_from_now_on_as_their_access_tokens_end(store_url: str) -> None:
+    async with connect(store_url) as database:
+        async with database.begin() as connection:
+            await connection.run_sync(lambda sync: command.upgrade(scripts.config(sync), "0001"))
+        async with database.begin() as connection:
+            sealed = Keyring.parse(generate_key("k1")).seal(b"token", ())
+            for name, access in (("1", sealed), ("2", None)):
+                await connection.execute(text(OLD_ROW), {"code_hash": name, "access": access})
+            await connection.execute(text("update linker_grants set expires_at = 20000, due_at = null"))
+        await migrations.upgrade(store_url)
+        async with database.read() as connection:
+            due = text("select code_hash, tokens_at, due_at, queue from linker_grants where due_at is not null")
+            assert [tuple(row) for row in await connection.execute(due)] == [("1", 5_600.0, 20_000.0, ASIDE)]
 
 
 OLD_ROW = """
