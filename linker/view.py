@@ -18,6 +18,16 @@ def replaced(grants: Sequence[Grant]) -> list[Grant]:
     return [grant for grant in grants if now and _order(grant) < _order(now) and grant.state not in ENDED]
 
 
+def overtaken(grants: Sequence[Grant]) -> list[Grant]:
+    """Return the grants that the PATCH of another, which just completed, may have completed too: Ring's integration is one.
+
+    Ring refuses their own PATCH then, and they must not take that for a link that cannot be completed.
+    """
+    return [
+        grant for grant in grants if grant.stage in {"patch", "probe", "verify", "post"} and grant.posts and not grant.patched
+    ]
+
+
 def seen(account: Account, grants: Sequence[Grant], now: float) -> Account:
     """Return the account as its grants make it; the version rises only where something changed."""
     shown = serving(grants) or max(grants, key=_order, default=None)

@@ -3,6 +3,8 @@
 from collections import Counter, deque
 from dataclasses import dataclass, field
 
+TURNED_AWAY = (429, 503)  # by which a server says that it did not take a request up
+
 
 @dataclass(frozen=True)
 class Call:
@@ -47,13 +49,18 @@ class Ledger:
         return [call for call in self.calls if (call.method, call.path) == (method, path)]
 
     def codes_sent_twice(self) -> list[str]:
-        """Return the codes that came to the token endpoint more than once: a partner must never do that."""
-        return self._repeated("authorization_code")
+        """Return the codes that came again though they were not turned away (429, 503) before: a partner must never do that."""
+        codes = (call for call in self.calls if call.grant_type == "authorization_code" and call.status not in TURNED_AWAY)
+        return [code for code, times in Counter(call.secret for call in codes).items() if code and times > 1]
 
     def refreshed_twice(self) -> list[str]:
-        """Return the refresh tokens that were traded and came again all the same: each is a family that Ring took away."""
-        traded = {call.secret for call in self.calls if call.grant_type == "refresh_token" and call.status in {200, None}}
-        return [token for token in self._repeated("refresh_token") if token in traded]
+        """Return the refresh tokens that were traded and came again all the same: each is a family that Ring takes away."""
+        traded, again = set[str | None](), list[str]()
+        for call in self.calls:
+            if call.grant_type == "refresh_token":
+                again += [call.secret] if call.secret and call.secret in traded else []
+                traded |= {call.secret} if call.status in {200, None} else set()
+        return list(dict.fromkeys(again))
 
     def busiest(self, client: str | None = None, window: float = 1.0) -> int:
         """Return the most requests, of one client or of all, that came within any `window` seconds; 429s count too."""
@@ -64,10 +71,6 @@ class Ledger:
             inside.append(at)
             most = max(most, len(inside))
         return most
-
-    def _repeated(self, grant_type: str) -> list[str]:
-        sent = Counter(call.secret for call in self.calls if call.grant_type == grant_type and call.secret)
-        return [secret for secret, times in sent.items() if times > 1]
 
     def attempts_of(self, request_id: str) -> list[Attempt]:
         """Return the tries to deliver one webhook, in order."""
