@@ -32,7 +32,7 @@ ANSWERS: Final[dict[str, Outcome]] = {
     "no clear answer": Unclear(words="timeout"),
 }
 # The transitions that are walked; what is postponed stays where it is.
-WALKED: Final = {"begin", "end", "claimed", "unclaimed", "removed", "withdrawn", "late", "postponed"}
+WALKED: Final = {"begin", "end", "claimed", "unclaimed", "removed", "withdrawn", "late", "postponed", "wanted"}
 GRANTS: Final = ("received", "exchanged", "unclaimed", "claimed", "awaiting", "completed")
 
 
@@ -118,6 +118,8 @@ def _acts(here: At) -> Iterator[tuple[Grant, str, Move]]:
     if grant.account and grant.state not in ENDED:
         yield grant, "the user removed the app", saga.withdrawn(grant, now + 1, now)
         yield grant, "a newer link of the account replaced it", saga.removed(grant, "replaced", now)
+    if grant.state == "completed" and (renewing := refresh.wanted(grant, now)):
+        yield grant, "somebody asks the broker for a token", renewing
     if grant.state == "lost" and grant.account is None:
         tokens = Tokens(access=b"a", refresh=b"r", writes=grant.writes + 1, expires_at=now + 14_400)
         if move := saga.late(replace(grant, stage="exchanging"), grant, Done(tokens=tokens), now):
