@@ -23,7 +23,8 @@ from workers.runtime.lease import steady
 from workers.runtime.sealing import KeyMissing
 
 PATIENCE: Final = 8.0  # seconds for a renewal that somebody waits for
-LOOK: Final = 0.05  # seconds between two looks at it
+LOOK: Final = 0.05  # seconds until the first look at it; each later one waits twice as long, at most SLOWEST
+SLOWEST: Final = 0.5
 FRESH: Final = 60.0  # seconds; a token this young is not renewed again, whoever says that Ring rejected it
 SEALED: Final = 30.0  # seconds until a missing key may be back
 
@@ -64,12 +65,13 @@ class Broker:
 
         Raises StoreUnavailable.
         """
-        since, give_up = self.clock(), steady() + self.patience
+        since, give_up, pause = self.clock(), steady() + self.patience, LOOK
         while found := await self.store.account(account):
             loan = await self._look(*found, Ask(rejected, since, over=steady() > give_up))
             if loan:
                 return _counted(loan)
-            await asyncio.sleep(LOOK)
+            await asyncio.sleep(pause)
+            pause = min(SLOWEST, 2 * pause)
         LENT.labels("unknown").inc()
         return None
 

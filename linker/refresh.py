@@ -22,8 +22,8 @@ _KEEPING: Final = frozenset({"rest", "wait", None})  # what a renewal for its ow
 
 def due(grant: Grant) -> float | None:
     """Return when a grant that rests or waits is to be renewed, spread so that those linked together do not come together."""
-    if grant.refresh is None or grant.tokens_at is None:
-        return None
+    if grant.tokens_at is None or grant.refresh is None:
+        return grant.expires_at  # with nothing to renew it by, the end of the access token is the end
     return grant.settles_at or grant.tokens_at + EVERY * (0.75 + dice(grant, grant.writes) / 4)
 
 

@@ -104,6 +104,8 @@ class Steps:
         except KeyMissing as error:
             return NotSent(words=str(error), wait=UNREADABLE, sealed=True)
         except Rejected as error:
+            if call == "refresh" and error.reason != "absent":  # a token is never given up for what is wrong with our own copy
+                return NotSent(words=str(error), wait=UNREADABLE, sealed=True)
             return Refused(words=str(error))
         return Done(tokens=self.vault.seal(grant, answer, self.clock())) if isinstance(answer, api.Tokens) else answer
 

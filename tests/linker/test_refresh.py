@@ -49,6 +49,15 @@ def test_tokens_at_rest_are_renewed_within_a_day_and_not_before_three_quarters_o
     assert len(dues) == 200
 
 
+def test_a_grant_without_a_refresh_token_is_lost_when_its_access_token_ends() -> None:
+    grant = resting(refresh=None)
+    assert refresh.due(grant) == AT + 14_400
+    asked = saga.begin(grant, AT + 14_400)
+    assert asked.call == "refresh"
+    gone = saga.end(asked.grant, Refused(words="this grant holds no refresh token"), AT + 14_400).grant
+    assert (gone.state, gone.risk, gone.due_at) == ("lost", "lost_refused", None)
+
+
 def test_a_renewal_is_written_down_before_it_is_sent_and_ends_at_rest_until_the_next_day() -> None:
     held = renewing(AT + DAY)
     assert (held.stage, held.resume, held.queue) == ("refreshing", "rest", ASIDE)

@@ -5,10 +5,12 @@ from datetime import UTC, datetime
 from itertools import pairwise
 
 import pytest
+from msgspec.structs import replace
 from prometheus_client import REGISTRY
 
 from linker import saga
 from linker.advance import Advance
+from linker.moves import Move
 from linker.risk import AtRisk
 from linker.rows import Grant
 from linker.store import Store
@@ -224,3 +226,15 @@ async def test_an_unclaimed_grant_is_kept_alive_until_somebody_signs_in(rig: Rig
     await rig.sign_in("t0", nonce(rig.time(), "acct-0"), rig.time())
     assert (await rig.state(rig.linker(), code, "completed")).partner_user == "u1"
     assert rig.ring.count("refresh") >= days
+
+
+async def test_tokens_that_were_altered_are_not_given_up(rig: Rig) -> None:
+    code = await linked(rig)
+    [grant] = await rig.grants(code)
+    await rig.store.apply(grant, Move(replace(grant, refresh=grant.access)), rig.now)
+    rig.now += DAY
+    await swept(rig, rig.linker())
+    [kept] = await rig.grants(code)
+    assert (kept.state, kept.risk, kept.refresh) == ("completed", "unreadable", grant.access)
+    assert "altered" in (kept.reason or "")
+    assert sendings(rig) == []
