@@ -40,9 +40,11 @@ from linker.intake import Intake
 from linker.notices import FirstProofs
 from linker.progress import Explain
 from linker.reseal import Reseal
+from linker.restored import Restored
 from linker.ringapi import Credentials
 from linker.risk import AtRisk
 from linker.sealed import Sealed
+from linker.setback import Mending
 from linker.store import Store
 from linker.vault import Vault as TokenVault
 from schemas.errors import Unavailable
@@ -192,6 +194,7 @@ async def add_linker(house: House, vault: Vault, callers: Gate, *, alone: bool) 
     add_broker(Api(house.internal, callers), broker, Quota())
     house.workers += [advance, Sweeping(Announce(store, house.bus), wake=advance.moved), Sweeping(proofs, wake=proofs.wake)]
     house.workers.append(Sweeping(Reseal(Sealed(house.database), tokens, alone=alone)))
+    house.workers.append(Sweeping(Restored(Mending(house.database), store, house.bus)))
 
 
 def add_dispatch(house: House, bounds: Bounds) -> None:

@@ -32,6 +32,7 @@ Risk = Literal[
     "lost_unanswered",  # the new tokens were in an answer that never came, and Ring refuses the old
     "lost_expired",  # 30 days went by without a renewal
     "lost_unaccepted",  # Ring renewed the tokens and does not take them
+    "lost_restored",  # it came after the backup that the store was restored from
 ]
 
 RISKS: Final[tuple[Risk, ...]] = get_args(Risk)

@@ -54,7 +54,7 @@ ACCOUNT_CHANGED: Final = Topic(
     key="account id",
     retention=None,
     writers=("linker",),
-    readers=("dispatch", "admin"),
+    readers=("dispatch", "admin", "linker"),  # linker: after a restore of its store, to learn what it had told
     compacted=True,
 )
 EDGE_NOTICED: Final = Topic(name="edge.noticed", key="kind", retention=7 * DAY, writers=("ingress", "linker"), readers=("admin",))

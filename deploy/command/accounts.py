@@ -19,6 +19,7 @@ WORDS: Final = {
     "lost_unanswered": "its new tokens never arrived",
     "lost_expired": "its tokens were not renewed for 30 days",
     "lost_unaccepted": "Ring does not take its tokens",
+    "lost_restored": "it was linked after the backup that the store was restored from",
 }
 
 

@@ -5,12 +5,14 @@ A session opens in this order and no other: raise the epoch, prove membership on
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Final
 
 from sqlalchemy import BigInteger, Column, ColumnElement, Integer, Table, Text, and_, bindparam, delete, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from workers.bus.contract import Lane, Revoked, Start
+from workers.runtime import setback
 from workers.runtime.database import Database, metadata
 from workers.runtime.jobs import Step
 from workers.runtime.rows import insert
@@ -60,6 +62,8 @@ class Session:
         copy = await insist(self._raise_epoch)
         start = await lane.open()
         self.n = committed(start.note, copy)
+        if setback.is_set_back(self.n, copy):
+            await insist(partial(self._set_back, copy))
         await insist(self.undo)
         return start
 
@@ -88,6 +92,11 @@ class Session:
         """Note the last committed step in the lane's row, so that not even a reset right after the end forgets it."""
         async with self._database.begin() as connection:
             await self._claim(connection)
+
+    async def _set_back(self, copy: int) -> int:
+        """Write down that the store was restored, before undoing writes the bus's n into it."""
+        await setback.found(self._database, self.group, self.index, self.n, copy)
+        return copy
 
     async def _raise_epoch(self) -> int:
         """Take the lane's row over from every other session; return its copy of n."""

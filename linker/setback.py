@@ -1,0 +1,82 @@
+"""The SQL of mending a store that was restored from a backup: a page at a time, each with the mark of how far it is."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Final
+
+from msgspec.structs import asdict
+from sqlalchemy import Table, case, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from linker import refresh
+from linker.rows import ASIDE, Account
+from linker.tables import accounts, grants
+from workers.runtime import setback
+from workers.runtime.database import Database
+from workers.runtime.lease import store_time
+from workers.runtime.rows import insert_once
+
+LEAP: Final = 1_000_000  # more versions than an account can have had since any backup: the next one is above all that were told
+PAGE: Final = 500
+
+
+@dataclass(frozen=True)
+class Mending:
+    """What a restored store needs."""
+
+    database: Database
+
+    async def mark(self) -> str | None:
+        """Return how far it is; None where nothing is to be mended."""
+        async with self.database.read() as connection:
+            return await setback.mark(connection)
+
+    async def advance(self, before: str, after: str | None) -> None:
+        """Go on to another part, unless somebody else did, or began anew."""
+        async with self.database.begin() as connection:
+            await setback.advance(connection, before, after)
+
+    async def known(self, names: Collection[str]) -> dict[str, int]:
+        """Return the versions of those of these accounts that the store knows."""
+        async with self.database.read() as connection:
+            found = await connection.execute(select(accounts.c.account, accounts.c.version).where(accounts.c.account.in_(names)))
+            return {row.account: row.version for row in found}
+
+    async def remember(self, lost: Collection[Account]) -> None:
+        """Add accounts of which only the bus knows; what is there already stays as it is."""
+        async with self.database.begin() as connection:
+            for account in lost:
+                await insert_once(connection, accounts, asdict(account) | {"behind": True})
+
+    async def leap(self, before: str, after: str) -> str | None:
+        """Announce a page of accounts again, above every version that was told; return the last, None after the last page."""
+        async with self.database.begin() as connection:
+            page = await _page(connection, accounts, after)
+            changes = {"version": accounts.c.version + LEAP, "behind": True}
+            await connection.execute(update(accounts).where(accounts.c.account.in_(page)).values(**changes))
+            return await _passed(connection, before, "accounts", page, "grants:")
+
+    async def renew(self, before: str, after: str, now: float) -> str | None:
+        """Make the tokens of a page of grants due for renewal: Ring refuses those that were renewed since the backup."""
+        aged = now - refresh.EVERY
+        older = case((grants.c.tokens_at < aged, grants.c.tokens_at), else_=aged)
+        due = {"due_at": now, "queue": ASIDE, "counter": grants.c.counter + 1, "tokens_at": older}
+        rests = grants.c.stage.in_(("rest", "wait")) & grants.c.refresh.is_not(None)
+        free = or_(grants.c.lease_until.is_(None), grants.c.lease_until < store_time())
+        async with self.database.begin() as connection:
+            page = await _page(connection, grants, after)
+            mine = update(grants).where(grants.c.code_hash.in_(page), rests, free)
+            await connection.execute(mine.values(**due))
+            return await _passed(connection, before, "grants", page, None)
+
+
+async def _page(connection: AsyncConnection, table: Table, after: str) -> list[str]:
+    (key,) = table.primary_key.columns
+    return [*(await connection.execute(select(key).where(key > after).order_by(key).limit(PAGE))).scalars()]
+
+
+async def _passed(connection: AsyncConnection, before: str, part: str, page: list[str], then: str | None) -> str | None:
+    """Note the page in the transaction that did it; where the mending began anew meanwhile, doing it once more does no harm."""
+    last = page[-1] if len(page) == PAGE else None
+    await setback.advance(connection, before, f"{part}:{last}" if last is not None else then)
+    return last
