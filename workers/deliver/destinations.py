@@ -10,6 +10,7 @@ from urllib.parse import SplitResult, urlsplit
 import msgspec
 from yarl import URL
 
+from workers.deliver.birth import begins
 from workers.runtime.guard import Network, leads_inside, misspelt, no_network
 
 MARGIN_S: Final = 5.0  # a request and this much more end before a silent member is put out of its group
@@ -33,6 +34,7 @@ class Destination(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     allow_http: bool = False
     allow_networks: tuple[str, ...] = ()  # exceptions from the guard: "10.0.0.0/8"
     deliver_unlinked: bool = False
+    since: str | None = msgspec.field(default=None, name="from")  # "first" or a time; else from when it is first seen
     filter: dict[str, Any] | None = None
 
     @property
@@ -58,6 +60,10 @@ def _names(destination: Destination) -> Iterator[str]:
         yield "secret_env, secret_file: one is missing: name the variable that holds the signing secret (or secret_file its file)"
     if destination.secret_env_next and destination.secret_file_next:
         yield "secret_env_next, secret_file_next: say one of them"
+    try:
+        begins(destination.since)
+    except ValueError:
+        yield 'from: must be "first" or a time in quotes, with its offset: "2026-02-13T00:00:00Z"'
     if destination.filter is not None:
         yield "filter: is not supported yet; take it out, and all events are delivered"
 

@@ -22,6 +22,8 @@ def test_a_plain_destination_has_no_problem() -> None:
     assert not found(url="http://10.1.2.3:8080/x", allow_http=True, allow_networks=["10.0.0.0/8"])
     assert not found(url="http://localhost:8080/x", allow_http=True, allow_networks=["127.0.0.0/8"])
     assert not found(url="https://[2606:4700::1111]/x")
+    assert not found(**{"from": "first"})
+    assert not found(**{"from": "2026-02-13T00:00:00+02:00"})
 
 
 @pytest.mark.parametrize(
@@ -34,6 +36,9 @@ def test_a_plain_destination_has_no_problem() -> None:
         ({"url": "http://alerts.example.com/"}, "https"),
         ({"url": "ftp://alerts.example.com/"}, "https"),
         ({"url": "http+unix://%2Frun%2Fdocker.sock/x", "allow_http": True}, "https"),
+        ({"from": "yesterday"}, "from"),
+        ({"from": "end"}, "from"),
+        ({"from": "2026-02-13T00:00:00"}, "offset"),  # whose midnight?
         ({"url": "alerts.example.com"}, "address"),
         ({"url": "https://"}, "address"),
         ({"url": "https://x.example.com:99999/"}, "address"),
