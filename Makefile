@@ -53,12 +53,15 @@ lock: .venv/dev ## renew the pinned and hashed requirements
 clean: ## forget what was built and installed
 	@rm -rf .venv build var
 
-.venv/bin/python:
+.venv/made: # stamped at the end: an attempt that failed half-way is made anew
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "ringhook needs Python 3.11 or newer, this is " + sys.version)'
+	@$(PYTHON) -c 'import ensurepip, venv' 2> /dev/null || \
+	  { echo "ringhook needs Python's venv: on Debian and Ubuntu \`apt install python3-venv\`, then the same again"; exit 2; }
 	@echo "making .venv (once)"
 	@$(PYTHON) -m venv .venv
+	@touch $@
 
-.venv/run: .venv/bin/python deploy/requirements/run.txt pyproject.toml
+.venv/run: deploy/requirements/run.txt pyproject.toml | .venv/made
 	@echo "installing what ringhook runs on, each file checked by hash (once)"
 	@$(PIP) -r deploy/requirements/run.txt
 	@$(BIN)/python -m pip --disable-pip-version-check install --quiet --no-deps --no-build-isolation --editable .
