@@ -15,6 +15,7 @@ from linker.rows import ASIDE, Grant, Risk
 LIFE: Final = 30 * 86_400.0  # seconds; a refresh token that is not used dies then
 EVERY: Final = 86_400.0  # seconds; tokens of a grant that rests are renewed after three quarters of it to the whole
 OVERDUE: Final = 2 * EVERY  # seconds; tokens that old are at risk
+DOUBTED: Final = 4 * EVERY  # seconds; a refusal that may come from a gate on the way counts only for tokens that old
 BEFORE: Final = 60.0  # seconds before it expires an access token counts as expired
 SETTLES: Final = 30.0  # seconds; a request that was not answered is over then: a second one cannot be overtaken by it
 _KEEPING: Final = frozenset({"rest", "wait", None})  # what a renewal for its own sake goes back to
@@ -73,6 +74,8 @@ def end(grant: Grant, outcome: Outcome, now: float) -> Move:
     match outcome:
         case Done(tokens=Tokens() as tokens):
             return Move(_renewed(grant, tokens, now))
+        case Refused(doubtful=True) if now < (grant.tokens_at or 0.0) + DOUBTED:
+            return Move(_put_off(grant, NotSent(words=outcome.words), now))
         case Refused() | Unauthorised():
             return _refused(grant, outcome, now)
         case _ if now > (dies(grant) or grant.received_at + KEPT):

@@ -182,7 +182,7 @@ def _outcome(call: answers.Call, raw: Raw | NotSent | Unclear) -> Outcome:  # no
             return Unclear(words=words, wait=wait)
         case _:
             stale = answer.meaning in {"transition", "invalid_nonce"} or "transition" in words.lower()
-            return Refused(words=words, stale=stale)
+            return Refused(words=words, stale=stale, doubtful=answer.meaning == "doubtful")
 
 
 def _unknown(app: App) -> NotSent:

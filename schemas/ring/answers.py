@@ -16,6 +16,7 @@ Call = Literal["exchange", "refresh", "account", "claim", "complete", "devices"]
 Meaning = Literal[
     "done",  # 2xx, also with a body that cannot be read
     "refused",  # trying the same again will not help: bad or used code, refused refresh token, missing fields
+    "doubtful",  # a 4xx to a refresh that does not speak of its token: a gate on the way, a wrong URL; it must not end every grant
     "unauthorised",  # the access token is not good: refresh it, then the same call again
     "invalid_nonce",  # POST: this nonce is not this account's, or its 600 s are over
     "transition",  # PATCH: not from the state it is in; after an ambiguous POST: there was no POST, else it is completed
@@ -28,6 +29,7 @@ RETRY_LIMIT: Final = timedelta(hours=1)  # a Retry-After beyond it is taken as t
 # Statuses by which a server says that it did not take the request up.
 _NOT_DONE: Final = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.SERVICE_UNAVAILABLE)
 _ONCE: Final = ("exchange", "refresh", "claim")  # not idempotent: a lost answer is not the same as no call
+_REFUSED: Final = "invalid_grant"  # RFC 6749, 5.2: this refresh token is good for nothing
 _OURS: Final = ("invalid_client", "unauthorized_client")  # RFC 6749, 5.2: our credentials are refused, not the token
 
 
@@ -71,7 +73,9 @@ def _meaning(call: Call, status: int, said: str) -> Meaning:
         return "ambiguous" if call in _ONCE else "unavailable"
     if call == "refresh" and any(word in said for word in _OURS):
         return "unavailable"  # a wrong client secret must not end every grant there is
-    return "refused" if call in ("exchange", "refresh") else _refused(call, status, said)
+    if call == "refresh":
+        return "refused" if _REFUSED in said else "doubtful"
+    return "refused" if call == "exchange" else _refused(call, status, said)
 
 
 def _refused(call: Call, status: int, said: str) -> Meaning:

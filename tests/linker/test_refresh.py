@@ -113,6 +113,17 @@ def test_a_lost_family_ends_serving_with_a_reason_and_what_to_do(grant: Grant, o
     assert (gone.reason or "").endswith("remove the app in the Ring app and connect it again")
 
 
+def test_a_refusal_that_may_come_from_a_gate_on_the_way_counts_only_when_it_lasts() -> None:
+    doubtful, grant, now = Refused(words="403 Forbidden", doubtful=True), resting(), AT + DAY
+    while now < AT + 4 * DAY:
+        grant = saga.end(saga.begin(grant, now).grant, doubtful, now).grant
+        assert (grant.state, grant.stage, grant.refresh) == ("completed", "refresh", b"r1")
+        assert grant.risk == ("failing" if now > AT + 2 * DAY else None)
+        now = grant.due_at or 0.0
+    gone = saga.end(saga.begin(grant, now).grant, doubtful, now).grant
+    assert (gone.state, gone.risk) == ("lost", "lost_refused")
+
+
 def test_a_long_outage_of_ring_loses_nothing_while_the_refresh_token_lives() -> None:
     grant, now = resting(), AT + DAY
     while now < AT + 29 * DAY:

@@ -19,6 +19,7 @@ class Line(msgspec.Struct, frozen=True):
     first: int = 1  # the oldest that waits
     last: int = 0  # the newest
     ready: bool = False  # nothing but its turn keeps it any more
+    n: int = 0  # the step that wrote it; 0: none has
 
     @property
     def rows(self) -> int:
@@ -43,7 +44,7 @@ class Lines:
         self._stored = {line.key: line for line in stored}
         self._now = dict(self._stored)
         self._added: list[Row] = []
-        self._dropped: dict[str, int] = {}
+        self._dropped: dict[str, tuple[int, int]] = {}
 
     def __getitem__(self, key: str) -> Line:
         """Return a key's line, which may be empty."""
@@ -77,7 +78,7 @@ class Lines:
     def drop(self, key: str) -> int:
         """Let all of a key vanish, those of this step too; return how many these were."""
         self._added = [row for row in self._added if row.key != key]
-        self._dropped[key] = self[key].last
+        self._dropped.setdefault(key, (self[key].first, self[key].last))
         return self.leave(key, self[key].last)
 
     def set_ready(self, key: str, *, ready: bool) -> None:
@@ -91,8 +92,8 @@ class Lines:
         return self._added
 
     @property
-    def dropped(self) -> Mapping[str, int]:
-        """Keys, each with the sequence through which its rows vanish unread."""
+    def dropped(self) -> Mapping[str, tuple[int, int]]:
+        """Keys, each with the first and the last sequence of rows that vanish unread."""
         return self._dropped
 
     @property

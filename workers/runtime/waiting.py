@@ -36,6 +36,7 @@ from workers.runtime.rows import Values, among, listed, lists, prepared
 LIVE: Final = text("release_n IS NULL")
 MARKED: Final = text("release_n IS NOT NULL")
 READY: Final = text("ready AND release_n IS NULL")
+SINGLE: Final = text("key <> '' AND release_n IS NULL")  # not TOTAL; and no other query shall be tempted by this index
 
 
 def marked() -> Index:
@@ -75,13 +76,13 @@ lines: Final = Table(
     Column("n", BigInteger, primary_key=True, autoincrement=False),
     Column("release_n", BigInteger),
     Index(None, "grp", "lane", "n"),
-    Index(None, "grp", "lane", "rows", postgresql_where=LIVE, sqlite_where=LIVE),
+    Index(None, "grp", "lane", "rows", postgresql_where=SINGLE, sqlite_where=SINGLE),
     Index("ix_waiting_line_ready", "grp", "lane", "key", postgresql_where=READY, sqlite_where=READY),
     marked(),
 )
 
 STEPPED: Final = (waiting, lines)
-_LINE: Final = (lines.c.key, lines.c.first, lines.c.last, lines.c.ready)
+_LINE: Final = (lines.c.key, lines.c.first, lines.c.last, lines.c.ready, lines.c.n)
 _ROW: Final = (waiting.c.key, waiting.c.sequence, waiting.c.record, waiting.c.since)
 
 
@@ -118,14 +119,13 @@ async def ready(step: Step, most: int) -> list[Line]:
 
 @prepared
 def _longest(_engine: str) -> Executable:
-    ordered = select(*_LINE).where(of_lane(lines), LIVE, lines.c.ready.is_(False)).order_by(lines.c.rows.desc())
+    ordered = select(*_LINE).where(of_lane(lines), SINGLE, lines.c.ready.is_(False)).order_by(lines.c.rows.desc())
     return ordered.limit(bindparam("most", type_=Integer))
 
 
 async def longest(step: Step, most: int) -> list[Line]:
     """Return the longest lines of the lane that are not ready, at most so many."""
-    found = await step.connection.execute(_longest(step.connection), {"most": most + 1} | lane_of(step))
-    return [line for line in (Line(*row) for row in found) if line.key != TOTAL][:most]
+    return [Line(*row) for row in await step.connection.execute(_longest(step.connection), {"most": most} | lane_of(step))]
 
 
 @prepared
@@ -146,9 +146,10 @@ async def older(step: Step, before: float, most: int) -> dict[str, int]:
 
 @prepared
 def _leaving(engine: str) -> Executable:
-    plan = listed(engine, "key", "through")
-    upto = and_(waiting.c.key == plan.c.key, waiting.c.sequence <= cast(plan.c.through, BigInteger))
-    ordered = select(*_ROW).where(of_lane(waiting), LIVE, upto)
+    plan = listed(engine, "key", "first", "through")
+    # Both ends are named, so that no engine is tempted to look through all that waits for what is not marked.
+    mine = waiting.c.sequence.between(cast(plan.c.first, BigInteger), cast(plan.c.through, BigInteger))
+    ordered = select(*_ROW).where(of_lane(waiting), waiting.c.key == plan.c.key, mine)
     return ordered.order_by(waiting.c.key, waiting.c.sequence).limit(bindparam("most", type_=Integer))
 
 
@@ -156,28 +157,31 @@ async def leave(step: Step, state: Lines, plan: Mapping[str, int], most: int) ->
     """Let rows leave by plan (key → through which sequence), oldest first and at most so many; return them, marked."""
     if not plan:
         return []
-    wanted = lists(step.connection, key=[*plan], through=[str(through) for through in plan.values()])
+    firsts = [str(state[key].first) for key in plan]
+    wanted = lists(step.connection, key=[*plan], first=firsts, through=[str(through) for through in plan.values()])
     found = await step.connection.execute(_leaving(step.connection), {"most": most} | wanted | lane_of(step))
     leaving = [Row(*row) for row in found]
     through = {row.key: row.sequence for row in leaving}
-    for key, sequence in through.items():
-        state.leave(key, sequence)
-    await mark(step, through)
+    await mark(step, {key: (state[key].first, last) for key, last in through.items()})
+    for key, last in through.items():
+        state.leave(key, last)
     return leaving
 
 
 _MARK: Final = (
     update(waiting)
-    .where(of_lane(waiting), waiting.c.key == bindparam("my_key"), waiting.c.sequence <= bindparam("my_through"), LIVE)
+    .where(of_lane(waiting), waiting.c.key == bindparam("my_key"))
+    .where(waiting.c.sequence.between(bindparam("my_first"), bindparam("my_last")))
     .values(release_n=bindparam("my_n"))
 )
 
 
-async def mark(step: Step, plan: Mapping[str, int]) -> None:
-    """Mark the rows of a plan as gone with this step."""
+async def mark(step: Step, plan: Mapping[str, tuple[int, int]]) -> None:
+    """Mark the rows of a plan (key → first and last sequence) as gone with this step."""
     if plan:
         mine = lane_of(step) | {"my_n": step.n}
-        await step.connection.execute(_MARK, [mine | {"my_key": key, "my_through": through} for key, through in plan.items()])
+        ends = ({"my_key": key, "my_first": first, "my_last": last} for key, (first, last) in plan.items())
+        await step.connection.execute(_MARK, [mine | each for each in ends])
 
 
 async def add(step: Step, rows: Sequence[Row]) -> None:
@@ -192,23 +196,26 @@ def _values(step: Step, row: Row) -> Values:
 
 
 _REPLACE: Final = (
-    update(lines).where(of_lane(lines), lines.c.key == bindparam("my_key"), LIVE).values(release_n=bindparam("my_n"))
+    update(lines)
+    .where(of_lane(lines), lines.c.key == bindparam("my_key"), lines.c.n == bindparam("my_former"))
+    .values(release_n=bindparam("my_n"))
 )
 
 
 async def keep(step: Step, state: Lines) -> None:
     """Write the lines that this step has changed; an empty one is only marked as gone."""
-    keys = state.changed
-    if not keys:
-        return
-    await step.connection.execute(_REPLACE, [lane_of(step) | {"my_n": step.n, "my_key": key} for key in keys])
-    news = [state[key] for key in keys if state.waits(key)]
+    mine, changed = lane_of(step) | {"my_n": step.n}, [state[key] for key in state.changed]
+    former = [mine | {"my_key": line.key, "my_former": line.n} for line in changed if line.n]
+    if former:
+        await step.connection.execute(_REPLACE, former)
+    news = [line for line in changed if line.rows]
     if news:
-        mine = {"grp": step.group, "lane": step.index, "n": step.n}
-        told = (
-            {"key": line.key, "first": line.first, "last": line.last, "rows": line.rows, "ready": line.ready} for line in news
-        )
-        await step.connection.execute(lines.insert(), [mine | line for line in told])
+        await step.connection.execute(lines.insert(), [_line(step, line) for line in news])
+
+
+def _line(step: Step, line: Line) -> Values:
+    mine = {"grp": step.group, "lane": step.index, "n": step.n}
+    return mine | {"key": line.key, "first": line.first, "last": line.last, "rows": line.rows, "ready": line.ready}
 
 
 class Broom:

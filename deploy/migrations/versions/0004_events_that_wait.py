@@ -11,6 +11,7 @@ depends_on = None
 LIVE = sa.text("release_n IS NULL")
 MARKED = sa.text("release_n IS NOT NULL")
 READY = sa.text("ready AND release_n IS NULL")
+SINGLE = sa.text("key <> '' AND release_n IS NULL")
 
 
 def upgrade() -> None:
@@ -45,7 +46,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("grp", "lane", "key", "n", name=op.f("pk_waiting_line")),
     )
     op.create_index(op.f("ix_waiting_line_grp_lane_n"), "waiting_line", ["grp", "lane", "n"])
-    _index("waiting_line", "ix_waiting_line_grp_lane_rows", "rows", LIVE)
+    _index("waiting_line", "ix_waiting_line_grp_lane_rows", "rows", SINGLE)
     _index("waiting_line", "ix_waiting_line_ready", "key", READY)
     _index("waiting_line", "ix_waiting_line_grp_lane_release_n", "release_n", MARKED)
 

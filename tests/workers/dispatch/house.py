@@ -32,7 +32,7 @@ END = b"end "  # and what makes it one reader's own
 KEYS = [
     next(key for n in count() if partition(key := b"%d" % n, topics.PARTITIONS) == index) for index in range(topics.PARTITIONS)
 ]
-USED = (*READ, topics.EVENT_RECORDED, *(topic.dead for topic in READ))
+USED = (*topics.READ_BY_JOBS, topics.EVENT_RECORDED, *(topic.dead for topic in READ))
 AT_ONCE = Bounds(wait=timedelta(0))  # nothing waits for a link
 
 
