@@ -16,7 +16,7 @@ Call = Literal["exchange", "refresh", "account", "claim", "complete", "devices"]
 Meaning = Literal[
     "done",  # 2xx, also with a body that cannot be read
     "refused",  # trying the same again will not help: bad or used code, refused refresh token, missing fields
-    "doubtful",  # a 4xx to a refresh that does not speak of its token: a gate on the way, a wrong URL; it must not end every grant
+    "doubtful",  # a 4xx to a refresh that does not speak of its token: a gate on the way, or a wrong URL
     "unauthorised",  # the access token is not good: refresh it, then the same call again
     "invalid_nonce",  # POST: this nonce is not this account's, or its 600 s are over
     "transition",  # PATCH: not from the state it is in; after an ambiguous POST: there was no POST, else it is completed
