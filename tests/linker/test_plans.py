@@ -1,0 +1,107 @@
+"""What the operator's lists and the renewal's sweep cost: an index each, however many accounts there are."""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+
+import pytest
+from msgspec.structs import asdict
+from sqlalchemy import event, insert, text
+from sqlalchemy.engine import Engine
+
+from linker.rows import ASIDE, Account, Grant
+from linker.store import Store, columns_of
+from linker.tables import accounts, grants
+from workers.runtime.database import Database, connect
+
+MANY = 5_000
+
+
+def rows() -> tuple[list[dict[str, object]], list[dict[str, object]]]:
+    grants = [
+        Grant(
+            code_hash=f"hash{n}",
+            received_at=1.0,
+            generation=n,
+            state="completed",
+            stage="rest",
+            queue=ASIDE,
+            due_at=1_000.0 + n,
+            account=f"acct{n}",
+        )
+        for n in range(1, MANY + 1)
+    ]
+    accounts = [
+        Account(account=f"acct{n}", version=1, announced=1, generation=n, risk="failing" if n % 250 == 0 else None)
+        for n in range(1, MANY + 1)
+    ]
+    return [columns_of(grant) for grant in grants], [asdict(account) | {"behind": False} for account in accounts]
+
+
+@contextmanager
+def statements() -> Iterator[list[tuple[str, object]]]:
+    """Hear every statement, with its parameters."""
+    heard: list[tuple[str, object]] = []
+
+    def hear(_connection: object, _cursor: object, statement: str, parameters: object, *_: object) -> None:
+        heard.append((statement, parameters))
+
+    event.listen(Engine, "before_cursor_execute", hear)
+    try:
+        yield heard
+    finally:
+        event.remove(Engine, "before_cursor_execute", hear)
+
+
+async def plans(database: Database, heard: list[tuple[str, object]]) -> str:
+    """Return how the engine would run what was heard."""
+    word, found = "explain" if database.dialect == "postgresql" else "explain query plan", list[str]()
+    async with database.begin() as connection:
+        for statement, parameters in heard:
+            if statement.lstrip().upper().startswith(("SELECT", "UPDATE")):
+                rows = await connection.exec_driver_sql(f"{word} {statement}", parameters)  # type: ignore[arg-type] # as it came
+                found += [str(row[-1]) for row in rows]
+    return "\n".join(found)
+
+
+@pytest.fixture
+async def filled(store_url: str) -> AsyncIterator[Database]:
+    async with connect(store_url) as database:
+        await database.create_all()
+        async with database.begin() as connection:
+            for table, values in zip((grants, accounts), rows(), strict=True):
+                await connection.execute(insert(table), values)
+        async with database.begin() as connection:
+            for table in (grants, accounts):
+                await connection.execute(text(f"analyze {table.name}"))
+        yield database
+
+
+async def test_the_accounts_at_risk_are_found_in_an_index_of_their_own(filled: Database) -> None:
+    store = Store(filled)
+    with statements() as heard:
+        assert sum((await store.risks(100)).values()) == 20
+        assert len(await store.listed("", 5, at_risk=True)) == 5
+    found = await plans(filled, heard)
+    assert "ix_linker_accounts_account_risk" in found
+    assert "ix_linker_grants_account" in found
+    assert not scans(found)
+
+
+async def test_a_page_of_all_accounts_and_the_next_renewals_cost_no_scan(filled: Database) -> None:
+    store = Store(filled)
+    with statements() as heard:
+        page = await store.listed("acct5", 5, at_risk=False)
+        due = await store.take_grants(owner="o", now=1_010.0, length=1.0, limit=4, queue=ASIDE)
+        first = await store.next_due()
+    assert page[0][0].account == "acct50"
+    assert len(due) == 4
+    assert first == 1_005.0
+    found = await plans(filled, heard)
+    assert "ix_linker_grants_queue_due_at" in found
+    assert not scans(found)
+
+
+def scans(found: str) -> list[str]:
+    """Return the steps that read a whole table, or an index of all its rows."""
+    steps = [line for line in found.splitlines() if "Seq Scan on linker" in line or line.startswith("SCAN linker")]
+    return [step for step in steps if "ix_linker_accounts_account_risk" not in step]  # which holds nothing but accounts at risk
