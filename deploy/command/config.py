@@ -16,10 +16,10 @@ def config() -> None:
 
 
 @config.command()
-@click.option("--role", type=click.Choice(list(PARTS)), default="up", show_default=True, help="check what this role needs")
+@click.argument("role", type=click.Choice(list(PARTS)), default="up")
 @DIRECTORY
 def check(role: str, directory: Path) -> None:
-    """Check .env, the environment and ringhook.toml together; exit code 2 if anything is wrong."""
+    """Check .env, the environment and ringhook.toml together, as ROLE needs them (else `up`); exit code 2 for anything wrong."""
     chosen = roles.configured(role, directory)
     engines.shareable(chosen)
     names = ", ".join(chosen.destinations) or "none"

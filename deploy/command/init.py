@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from contextlib import ExitStack
 from hashlib import sha256
 from pathlib import Path
 from secrets import token_urlsafe
@@ -10,6 +11,7 @@ from typing import Final
 
 import click
 
+from deploy.settings.values import base_url
 from schemas.errors import Misconfigured
 from workers.runtime.sealing import generate_code_keys, generate_key
 
@@ -55,15 +57,42 @@ def init(directory: Path, *, non_interactive: bool) -> None:
     Values of RINGHOOK_RING_… and RINGHOOK_PUBLIC_URL in the environment are taken over.
     """
     del non_interactive
+    given = portal(os.environ)
     exchange, token = token_urlsafe(24), token_urlsafe(32)
+    files = {
+        ".env": (environment_file(given, exchange, token), 0o600),
+        "ringhook.toml": (TOML.format(digest=sha256(token.encode()).hexdigest()), 0o644),
+    }
+    try:
+        _fill(directory, files)
+    except OSError as error:
+        where = f"{error.filename or directory} cannot be written: {error.strerror}"
+        raise Misconfigured(f"{where}. Nothing was kept; choose another folder, or make room") from error
+    click.echo(next_steps(directory, given, exchange))
+
+
+def portal(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the portal's values as far as they are given, the public URL as `config check` takes it, or raise Misconfigured."""
+    given = {name: environment[name] for name in FROM_PORTAL if environment.get(name)}
+    try:
+        return given | {name: base_url(url) for name, url in given.items() if name == "RINGHOOK_PUBLIC_URL"}
+    except ValueError as error:
+        raise Misconfigured(f"environment: RINGHOOK_PUBLIC_URL: {error}. Nothing was written") from error
+
+
+def _fill(directory: Path, files: Mapping[str, tuple[str, int]]) -> None:
+    """Write all files or none, but where the process dies in between."""
     directory.mkdir(parents=True, exist_ok=True)
-    present = [name for name in (".env", "ringhook.toml") if (directory / name).exists()]
+    present = [name for name in files if (directory / name).exists()]
     if present:
         raise Misconfigured(f"{directory} holds {' and '.join(present)} already: nothing was written. Choose another folder.")
-    _write(directory / ".env", environment_file(os.environ, exchange, token), 0o600)
-    _write(directory / "ringhook.toml", TOML.format(digest=sha256(token.encode()).hexdigest()), 0o644)
-    (directory / "var").mkdir(exist_ok=True)
-    click.echo(next_steps(directory, os.environ, exchange))
+    with ExitStack() as undoing:
+        for name, (text, mode) in files.items():
+            with os.fdopen(os.open(directory / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w") as file:
+                undoing.callback((directory / name).unlink, missing_ok=True)
+                file.write(text)
+        (directory / "var").mkdir(exist_ok=True)
+        undoing.pop_all()
 
 
 def environment_file(given: Mapping[str, str], exchange: str, token: str) -> str:
@@ -106,8 +135,3 @@ def next_steps(directory: Path, given: Mapping[str, str], exchange: str) -> str:
             '     The portal\'s own "Log in with Ring" button only allowlists a tester: it calls no URL of yours.',
         ]
     )
-
-
-def _write(path: Path, text: str, mode: int) -> None:
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w") as file:
-        file.write(text)

@@ -56,6 +56,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 def read(role: str, environment: Mapping[str, str], directory: Path) -> Settings:
     """Return what the role needs, or raise Misconfigured with every problem, each with its place."""
     problems = Problems()
+    environment = {name: value for name, value in environment.items() if not name.startswith(names.OF_TESTS)}
     _demand_something(environment, directory)
     given = gather(environment, directory, problems)
     reader = Reader(given, directory, problems)
@@ -64,6 +65,7 @@ def read(role: str, environment: Mapping[str, str], directory: Path) -> Settings
     unknown_tables(document, TABLES, problems)
     names.unknown(given, document, problems)
     found = _read(role, reader, document)
+    names.mounted(reader, given, document, whole=role == "up")
     cross.check(reader, found.common, found.edge, found.vault)
     problems.end()
     return found

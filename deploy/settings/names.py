@@ -7,10 +7,11 @@ from typing import Final
 
 from deploy.settings.document import Document
 from deploy.settings.problems import Problems
-from deploy.settings.source import ENVIRONMENT, Given
+from deploy.settings.source import ENVIRONMENT, Given, Reader
 from deploy.settings.toml import entries
 
 PREFIX: Final = "RINGHOOK_"
+OF_TESTS: Final = ("RINGHOOK_TEST_", "RINGHOOK_CHAOS_")  # ours too, but of `make test`: exported in a shell they concern no role
 _OF_AN_APP: Final = ("RING_CLIENT_ID", "RING_CLIENT_SECRET", "RING_HMAC_KEY", "EXCHANGE_SECRET")
 _OTHERS: Final = (
     "BUS_URL",
@@ -56,6 +57,13 @@ def unknown(given: Given, document: Document, problems: Problems) -> None:
         meant = bool({name, bare} & known) or document.may_mention(bare)
         if name.startswith(PREFIX) and not meant and not (where == ENVIRONMENT and _linked(name, given)):
             problems.add(where, f"{name} is not a name that ringhook knows{_nearest(name, bare, known)}")
+
+
+def mounted(reader: Reader, given: Given, document: Document, *, whole: bool) -> None:
+    """Note what is wrong with `…_FILE` of names that this role has not read; only with the `whole` house are all files here."""
+    for name in sorted(KNOWN | set(_mentioned(document))):
+        if f"{name}_FILE" in given.values and (whole or name in given.values):
+            reader.raw(name)
 
 
 def _linked(name: str, given: Given) -> bool:

@@ -85,7 +85,7 @@ def page(text: str) -> str:
 
 
 def base_url(text: str) -> str:
-    """Return scheme and host of such an address, without a slash at its end."""
+    """Return scheme and host of such an address, with nothing at its end, so that paths can be joined to it."""
     return _bare(page(text))
 
 
@@ -98,7 +98,7 @@ def _bare(text: str) -> str:
     parts = urlsplit(text)
     if parts.path.strip("/") or parts.query or parts.fragment:
         raise ValueError("must be scheme and host alone, without a path")
-    return text.rstrip("/")
+    return f"{parts.scheme}://{parts.netloc}"
 
 
 def _web(text: str) -> SplitResult:

@@ -10,7 +10,7 @@ from deploy.settings.document import Document, load
 from deploy.settings.dotenv import parse
 from deploy.settings.problems import Problems
 from deploy.settings.source import Reader, gather
-from deploy.settings.values import listen, secret
+from deploy.settings.values import base_url, listen, secret
 from schemas.errors import Misconfigured
 from tests.deploy.judged import DESTINATION, TOKEN, wrong
 
@@ -175,6 +175,11 @@ def test_the_public_url_is_https_and_a_host_alone(tmp_path: Path, url: str, word
     (tmp_path / "ringhook.toml").write_text("")
     with pytest.raises(Misconfigured, match=f"environment: RINGHOOK_PUBLIC_URL: .*{words}"):
         settings.read("ingress", {"RINGHOOK_PUBLIC_URL": url}, tmp_path)
+
+
+@pytest.mark.parametrize("end", ["", "/", "//", "/?", "/#"])
+def test_paths_can_be_joined_to_an_address_however_it_ends(end: str) -> None:
+    assert base_url(f"HTTPS://ring.example.com:8443{end}") == "https://ring.example.com:8443"
 
 
 def test_a_second_app_is_whole_or_not_there_but_the_edge_needs_only_its_key(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from deploy import settings
+from schemas.errors import Misconfigured
 from tests.deploy.judged import DESTINATION, SECRET, installed, told, wrong
 
 
@@ -64,3 +65,32 @@ def test_a_name_that_the_file_mentions_is_known(tmp_path: Path) -> None:
 def test_names_of_others_are_their_own(tmp_path: Path) -> None:
     installed(tmp_path)
     assert told(tmp_path, environment={"MYRINGHOOK_X": "x", "ringhook_x": "x", "STRANGE": "x"}) == []
+
+
+def test_what_the_tests_read_stops_nothing_in_the_environment_and_is_a_mistake_in_env(tmp_path: Path) -> None:
+    installed(tmp_path)
+    assert told(tmp_path, environment={"RINGHOOK_TEST_KAFKA_URL": "kafka://h", "RINGHOOK_CHAOS_SECONDS": "9"}) == []
+    with pytest.raises(Misconfigured, match="There is no configuration"):
+        settings.read("up", {"RINGHOOK_TEST_KAFKA_URL": "kafka://h"}, tmp_path / "elsewhere")
+    assert len(wrong(tmp_path, "RINGHOOK_TEST_KAFKA_URL=kafka://h\n")) == 1
+
+
+def test_the_mounted_file_of_a_name_that_only_commands_read_is_judged_too(tmp_path: Path) -> None:
+    installed(tmp_path)
+    for_commands = {"RINGHOOK_TOKEN_FILE": "nowhere"}
+    both = "environment: RINGHOOK_TOKEN_FILE is set, and RINGHOOK_TOKEN too (.env:"
+    assert [problem.startswith(both) for problem in told(tmp_path, environment=for_commands)] == [True]
+    assert [problem.startswith(both) for problem in told(tmp_path, "ingress", for_commands)] == [True]
+    lines = (tmp_path / ".env").read_text().splitlines()
+    (tmp_path / ".env").write_text("\n".join(line for line in lines if not line.startswith("RINGHOOK_TOKEN=")))
+    words = "environment: RINGHOOK_TOKEN_FILE names a file that cannot be read: No such file or directory"
+    assert told(tmp_path, environment=for_commands) == [words]
+
+
+@pytest.mark.parametrize("role", ["ingress", "dispatch", "deliver", "admin"])
+def test_a_role_asks_for_no_file_that_another_role_reads(tmp_path: Path, role: str) -> None:
+    installed(tmp_path)
+    kept = (tmp_path / ".env").read_text().replace("RINGHOOK_VAULT_KEYS", "#")
+    (tmp_path / ".env").write_text(kept)
+    assert told(tmp_path, role, {"RINGHOOK_VAULT_KEYS_FILE": "nowhere"}) == []
+    assert len(told(tmp_path, "linker", {"RINGHOOK_VAULT_KEYS_FILE": "nowhere"})) == 1

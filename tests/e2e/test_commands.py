@@ -5,7 +5,9 @@ import os
 import socket
 import stat
 import sys
+from asyncio.subprocess import PIPE, STDOUT
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import aiohttp
@@ -68,6 +70,34 @@ async def test_init_never_overwrites(tmp_path: Path) -> None:
     assert code == 2
     assert "nothing was written" in said
     assert (tmp_path / ".env").read_text() == "mine\n"
+
+
+@pytest.mark.parametrize(
+    ("folder", "before", "words"),
+    [
+        ("/proc/ring", "", "/proc/ring cannot be written: No such file or directory"),
+        ("/dev/null/ring", "", "cannot be written: Not a directory"),
+        ("ring", "ulimit -f 0;", "ring cannot be written: File too large"),  # as a full disk: it fails when bytes are written
+    ],
+)
+async def test_a_folder_that_takes_nothing_is_a_sentence_and_keeps_nothing(
+    tmp_path: Path, folder: str, before: str, words: str
+) -> None:
+    command = ("sh", "-c", f"{before} exec {sys.executable} -m deploy.command init {folder}")
+    where: dict[str, Any] = {"cwd": tmp_path, "env": {"PATH": os.defpath}}
+    process = await asyncio.create_subprocess_exec(*command, **where, stdout=PIPE, stderr=STDOUT)
+    said = (await asyncio.wait_for(process.communicate(), 60))[0].decode()
+    assert (process.returncode, words in said, len(said.splitlines())) == (2, True, 1), said
+    assert not (tmp_path / "ring" / ".env").exists()
+
+
+async def test_init_takes_a_public_url_as_config_check_does(tmp_path: Path) -> None:
+    code, said = await ringhook("init", "a", cwd=tmp_path, **PORTAL | {"RINGHOOK_PUBLIC_URL": "https://r.example.com/"})
+    assert (code, "https://r.example.com/ring/token-exchange/" in said, "com//" in said) == (0, True, False)
+    assert "\nRINGHOOK_PUBLIC_URL=https://r.example.com\n" in (tmp_path / "a/.env").read_text()
+    code, said = await ringhook("init", "b", cwd=tmp_path, **PORTAL | {"RINGHOOK_PUBLIC_URL": "ftp://x"})
+    assert (code, "RINGHOOK_PUBLIC_URL: is not an address like https://" in said, "ftp" in said) == (2, True, False)
+    assert not (tmp_path / "b").exists()
 
 
 async def test_everything_wrong_with_a_configuration_is_one_message_and_exit_code_2(tmp_path: Path) -> None:
@@ -211,8 +241,22 @@ async def test_a_file_that_is_no_database_is_one_line(tmp_path: Path, sink: Sink
 async def test_a_role_on_one_machines_file_is_told_by_config_check(tmp_path: Path, sink: Sink) -> None:
     made = installation(tmp_path, sink)
     at = {"cwd": tmp_path, **made.environment}
-    code, said = await ringhook("config", "check", "--role", "dispatch", "-C", str(tmp_path), **at)  # type: ignore[arg-type]
+    code, said = await ringhook("config", "check", "dispatch", "-C", str(tmp_path), **at)  # type: ignore[arg-type]
     assert (code, "run `ringhook up`" in said) == (2, True)
+
+
+async def test_config_check_asks_of_a_roles_host_only_what_the_role_needs(tmp_path: Path) -> None:
+    engines = {"RINGHOOK_BUS_URL": "kafka://h", "RINGHOOK_STORE_URL": "postgresql://u@h/x"}
+    await ringhook("init", cwd=tmp_path, **PORTAL)
+    lines = (tmp_path / ".env").read_text().splitlines()
+    kept = ("RINGHOOK_RING_HMAC_KEY", "RINGHOOK_PUBLIC_URL", "RINGHOOK_COOKIE_KEYS", "RINGHOOK_CODE_PUBLIC_KEY", "RINGHOOK_DEV")
+    (tmp_path / ".env").write_text("\n".join(line for line in lines if line.startswith(kept)))
+    assert await ringhook("config", "check", "ingress", cwd=tmp_path, **engines) == (
+        0,
+        "The configuration of ingress is complete. Destinations: none.\n",
+    )
+    code, said = await ringhook("config", "check", cwd=tmp_path, **engines)
+    assert (code, "RINGHOOK_VAULT_KEYS" in said) == (2, True)
 
 
 async def test_up_says_so_once_it_is(tmp_path: Path, sink: Sink) -> None:
