@@ -230,7 +230,7 @@ def gate(chosen: Settings) -> Gate:
     """Return who may call the internal listener, and by which names."""
     host, url = chosen.common.internal_listen[0], chosen.common.internal_url
     named = {name_of(urlsplit(url).netloc)} if url else set[str]()
-    return Gate(chosen.tokens, {"localhost", "127.0.0.1", "::1", host, socket.gethostname().lower(), *named})
+    return Gate(chosen.tokens, {"localhost", host, socket.gethostname().lower(), *named, *chosen.common.internal_hosts})
 
 
 def _open_inside(house: House, chosen: Settings, say: Say) -> None:

@@ -31,6 +31,7 @@ class Common(msgspec.Struct, frozen=True, kw_only=True):
     store_url: str
     internal_listen: tuple[str, int]
     internal_url: str | None  # as the partner's services and the commands call the internal port
+    internal_hosts: tuple[str, ...]  # more names by which it may be called
     metrics_open: bool
     single_broker: bool  # the promise then reads "held by one broker"
     log_level: str
@@ -49,6 +50,7 @@ def read_common(reader: Reader) -> Common:
         store_url=reader.default("RINGHOOK_STORE_URL", values.store_url, "sqlite:///var/store.db"),
         internal_listen=reader.default("RINGHOOK_INTERNAL_LISTEN", listen, ("127.0.0.1", 8081)),
         internal_url=reader.optional("RINGHOOK_INTERNAL_URL", values.inner_url),
+        internal_hosts=reader.default("RINGHOOK_INTERNAL_HOSTS", values.hosts, ()),
         metrics_open=reader.default("RINGHOOK_METRICS_OPEN", values.yes_or_no, default=True),
         single_broker=reader.default("RINGHOOK_SINGLE_BROKER", values.yes_or_no, default=False),
         log_level=reader.default("RINGHOOK_LOG_LEVEL", values.level, "INFO"),

@@ -16,6 +16,7 @@ from workers.runtime.database import address
 from workers.runtime.secrets import Secret
 
 DAY: Final = 86_400
+_NAME: Final = re.compile(r"[a-z0-9_]([a-z0-9_.-]{0,251}[a-z0-9_])?")
 _PATH_PART: Final = re.compile(r"[A-Za-z0-9_.~-]{16,200}")
 
 
@@ -151,6 +152,14 @@ def networks(text: str) -> tuple[str, ...]:
         Proxies(found)
     except Misconfigured:
         raise ValueError("must be a network like 10.0.0.0/8, or several with commas between them") from None
+    return found
+
+
+def hosts(text: str) -> tuple[str, ...]:
+    """Return the names of a comma-separated list, in lower case."""
+    found = tuple(part.strip().lower() for part in text.split(",") if part.strip())
+    if not all(_NAME.fullmatch(name) for name in found):
+        raise ValueError("must be a name like ringhook-admin.example.com, or several with commas between them, without ports")
     return found
 
 

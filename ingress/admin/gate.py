@@ -3,6 +3,7 @@
 import hmac
 from collections.abc import Collection, Mapping, Sequence
 from hashlib import sha256
+from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 import msgspec
@@ -14,7 +15,7 @@ _BEARER = "bearer "
 
 
 class Gate(msgspec.Struct, frozen=True):
-    """The tokens of an installation, and the names under which its internal listener is called (without ports)."""
+    """The tokens of an installation, and the names (without ports) of its internal listener, which is also called by addresses."""
 
     tokens: Sequence[Token]
     hosts: Collection[str]
@@ -34,8 +35,8 @@ class Gate(msgspec.Struct, frozen=True):
     def demand_own_host(self, headers: Mapping[str, str]) -> None:
         """Raise Misdirected for a host that is not ours (a name rebound to this address), Forbidden for another site's page."""
         host = headers.get("Host", "")
-        if name_of(host) not in self.hosts:
-            raise Misdirected(f"This listener is not called {name_of(host)[:100]!r}.", reason="host")
+        if (name := name_of(host)) not in self.hosts and not literal(name):
+            raise Misdirected(f"This listener is not called {name[:100]!r}: RINGHOOK_INTERNAL_HOSTS names it.", reason="host")
         demand_no_foreign_page(headers, host)
 
     def _known(self, authorization: str) -> Token:
@@ -56,6 +57,15 @@ def demand_no_foreign_page(headers: Mapping[str, str], host: str) -> None:
     origin = headers.get("Origin")
     if origin is not None and origin.lower() not in {f"http://{host.lower()}", f"https://{host.lower()}"}:
         raise Forbidden("Pages of other sites may not call this.", reason="cross_site")
+
+
+def literal(name: str) -> bool:
+    """Say whether a host is an address itself: a browser got it from nobody's DNS, so nobody can have rebound it."""
+    try:
+        ip_address(name)
+    except ValueError:
+        return False
+    return True
 
 
 def name_of(host: str) -> str:
