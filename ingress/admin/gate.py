@@ -15,7 +15,7 @@ _BEARER = "bearer "
 
 
 class Gate(msgspec.Struct, frozen=True):
-    """The tokens of an installation, and the names (without ports) of its internal listener, which is also called by addresses."""
+    """The tokens of an installation, and the names (without ports) of its internal listener, beside addresses."""
 
     tokens: Sequence[Token]
     hosts: Collection[str]
