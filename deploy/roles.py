@@ -46,6 +46,7 @@ from linker.risk import AtRisk
 from linker.sealed import Sealed
 from linker.setback import Mending
 from linker.store import Store
+from linker.unreadable import Unreadable
 from linker.vault import Vault as TokenVault
 from schemas.errors import Unavailable
 from schemas.topics import EVENT_RECORDED
@@ -193,7 +194,8 @@ async def add_linker(house: House, vault: Vault, callers: Gate, *, alone: bool) 
     broker = Broker(store, advance.vault, advance.wake, advance.clock)
     add_broker(Api(house.internal, callers), broker, Quota())
     house.workers += [advance, Sweeping(Announce(store, house.bus), wake=advance.moved), Sweeping(proofs, wake=proofs.wake)]
-    house.workers.append(Sweeping(Reseal(Sealed(house.database), tokens, alone=alone)))
+    sealed = Sealed(house.database)
+    house.workers += [Sweeping(Reseal(sealed, tokens, alone=alone)), Sweeping(Unreadable(sealed, store, tokens))]
     house.workers.append(Sweeping(Restored(Mending(house.database), store, house.bus)))
 
 

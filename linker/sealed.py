@@ -88,6 +88,13 @@ class Sealed:
             found = await connection.execute(select(grants).where(grants.c.sealed_with == key).limit(limit))
             return [grant_of(row) for row in found]
 
+    async def unmarked(self, key: str, limit: int) -> list[Grant]:
+        """Return a few rows that this key sealed, of which nothing is expected soon, and which are not known to be at risk."""
+        idle = grants.c.risk.is_(None) & grants.c.stage.in_(("rest", "wait")) & grants.c.lease_until.is_(None)
+        async with self.database.read() as connection:
+            found = await connection.execute(select(grants).where(grants.c.sealed_with == key, idle).limit(limit))
+            return [grant_of(row) for row in found]
+
     async def reseal(self, key: str, after: str, limit: int, again: Again) -> Page:
         """Write the next rows that this key sealed as `again` has them; all of them or none.
 
