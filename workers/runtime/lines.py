@@ -19,7 +19,6 @@ class Line(msgspec.Struct, frozen=True):
     first: int = 1  # the oldest that waits
     last: int = 0  # the newest
     ready: bool = False  # nothing but its turn keeps it any more
-    n: int = 0  # the step that wrote it; 0: none has
 
     @property
     def rows(self) -> int:
@@ -110,6 +109,17 @@ class Lines:
     def changed(self) -> Sequence[str]:
         """Keys whose line is another one than in the store."""
         return [key for key, line in self._now.items() if line != self._stored.get(key)]
+
+
+def cut(plan: Mapping[str, int], lines: Lines, most: int) -> dict[str, tuple[int, int]]:
+    """Return the part of a plan (key → through which sequence) that holds at most so many rows: key → first and last."""
+    left, ends = most, dict[str, tuple[int, int]]()
+    for key, through in plan.items():
+        first, last = lines[key].first, min(through, lines[key].last, lines[key].first + left - 1)
+        if first <= last:
+            ends[key] = first, last
+            left -= last - first + 1
+    return ends
 
 
 def above(lines: Iterable[Line], bound: int) -> dict[str, int]:

@@ -30,7 +30,7 @@ from sqlalchemy import (
 
 from workers.runtime.database import metadata
 from workers.runtime.jobs import Step
-from workers.runtime.lines import TOTAL, Line, Lines, Row
+from workers.runtime.lines import TOTAL, Line, Lines, Row, cut
 from workers.runtime.rows import Values, among, listed, lists, prepared
 
 LIVE: Final = text("release_n IS NULL")
@@ -82,7 +82,7 @@ lines: Final = Table(
 )
 
 STEPPED: Final = (waiting, lines)
-_LINE: Final = (lines.c.key, lines.c.first, lines.c.last, lines.c.ready, lines.c.n)
+_LINE: Final = (lines.c.key, lines.c.first, lines.c.last, lines.c.ready)
 _ROW: Final = (waiting.c.key, waiting.c.sequence, waiting.c.record, waiting.c.since)
 
 
@@ -146,25 +146,24 @@ async def older(step: Step, before: float, most: int) -> dict[str, int]:
 
 @prepared
 def _leaving(engine: str) -> Executable:
-    plan = listed(engine, "key", "first", "through")
-    # Both ends are named, so that no engine is tempted to look through all that waits for what is not marked.
-    mine = waiting.c.sequence.between(cast(plan.c.first, BigInteger), cast(plan.c.through, BigInteger))
-    ordered = select(*_ROW).where(of_lane(waiting), waiting.c.key == plan.c.key, mine)
-    return ordered.order_by(waiting.c.key, waiting.c.sequence).limit(bindparam("most", type_=Integer))
+    plan = listed(engine, "key", "first", "last")
+    # An outer join, both ends named and nothing sorted: else SQLite looks through all that waits, and PostgreSQL may.
+    mine = waiting.c.sequence.between(cast(plan.c.first, BigInteger), cast(plan.c.last, BigInteger))
+    return select(*_ROW).select_from(plan.outerjoin(waiting, and_(of_lane(waiting), waiting.c.key == plan.c.key, mine)))
 
 
 async def leave(step: Step, state: Lines, plan: Mapping[str, int], most: int) -> list[Row]:
-    """Let rows leave by plan (key → through which sequence), oldest first and at most so many; return them, marked."""
-    if not plan:
+    """Let rows leave by plan (key → through which sequence), at most so many; return them marked, each key's oldest first."""
+    ends = cut(plan, state, most)
+    if not ends:
         return []
-    firsts = [str(state[key].first) for key in plan]
-    wanted = lists(step.connection, key=[*plan], first=firsts, through=[str(through) for through in plan.values()])
-    found = await step.connection.execute(_leaving(step.connection), {"most": most} | wanted | lane_of(step))
-    leaving = [Row(*row) for row in found]
-    through = {row.key: row.sequence for row in leaving}
-    await mark(step, {key: (state[key].first, last) for key, last in through.items()})
-    for key, last in through.items():
-        state.leave(key, last)
+    first, last = zip(*ends.values(), strict=True)
+    wanted = lists(step.connection, key=[*ends], first=[*map(str, first)], last=[*map(str, last)])
+    found = await step.connection.execute(_leaving(step.connection), wanted | lane_of(step))
+    leaving = sorted((Row(*row) for row in found if row.key is not None), key=lambda row: (row.key, row.sequence))
+    await mark(step, ends)
+    for key, (_, through) in ends.items():
+        state.leave(key, through)
     return leaving
 
 
@@ -196,21 +195,20 @@ def _values(step: Step, row: Row) -> Values:
 
 
 _REPLACE: Final = (
-    update(lines)
-    .where(of_lane(lines), lines.c.key == bindparam("my_key"), lines.c.n == bindparam("my_former"))
-    .values(release_n=bindparam("my_n"))
+    update(lines).where(of_lane(lines), lines.c.key == bindparam("my_key"), LIVE).values(release_n=bindparam("my_n"))
 )
 
 
 async def keep(step: Step, state: Lines) -> None:
     """Write the lines that this step has changed; an empty one is only marked as gone."""
-    mine, changed = lane_of(step) | {"my_n": step.n}, [state[key] for key in state.changed]
-    former = [mine | {"my_key": line.key, "my_former": line.n} for line in changed if line.n]
-    if former:
-        await step.connection.execute(_REPLACE, former)
-    news = [line for line in changed if line.rows]
+    changed = [state[key] for key in state.changed]
+    if not changed:
+        return
+    mine = lane_of(step) | {"my_n": step.n}
+    await step.connection.execute(_REPLACE, [mine | {"my_key": line.key} for line in changed])
+    news = [_line(step, line) for line in changed if line.rows]
     if news:
-        await step.connection.execute(lines.insert(), [_line(step, line) for line in news])
+        await step.connection.execute(lines.insert(), news)
 
 
 def _line(step: Step, line: Line) -> Values:

@@ -3,7 +3,7 @@ from itertools import count
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.runtime.lines import TOTAL, Line, Lines, above, levelled
+from workers.runtime.lines import TOTAL, Line, Lines, above, cut, levelled
 
 KEYS = st.sampled_from("AB")
 DEEDS = st.one_of(
@@ -67,3 +67,11 @@ def test_the_longest_lines_are_levelled(sizes: list[tuple[int, int, bool]], exce
     assert sum(lost.values()) == min(excess, sum(mine.values()))
     left = {key: rows - lost.get(key, 0) for key, rows in mine.items()}
     assert all(left[key] + 1 >= max(left.values()) for key in lost)  # nobody lost one while another had more
+
+
+def test_a_plan_is_cut_to_what_one_step_can_take() -> None:
+    lines = Lines([Line("A", 5, 9), Line("B", 1, 3), Line("C", 4, 4)])
+    plan = {"A": 6, "B": 9, "C": 4}
+    assert cut(plan, lines, 9) == {"A": (5, 6), "B": (1, 3), "C": (4, 4)}
+    assert cut(plan, lines, 4) == {"A": (5, 6), "B": (1, 2)}
+    assert cut({"A": 4, "D": 7}, lines, 9) == {}  # gone, and never there
