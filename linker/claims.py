@@ -4,6 +4,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from linker.moves import TAP_OR_MEND
 from linker.rows import ENDED, Attempt, Grant
 from linker.saga import NONCE_LIFE, TAP, Move, Verdict, claimed
 
@@ -42,13 +43,13 @@ def overdue(attempt: Attempt, now: float) -> Attempt | None:
     """Return the attempt as expired once its nonce's window is over, with the reason."""
     if now <= attempt.until:
         return None
-    if attempt.horizon is None:
-        words = "linker was down until the sign-in's 10 minutes were over"
-    elif attempt.grant:
-        words = "another sign-in of this Ring account was under way until the 10 minutes of this one were over"
+    if attempt.grant:
+        words = f"another sign-in of this Ring account was under way until the 10 minutes of this one were over: {TAP}"
+    elif attempt.horizon is None:
+        words = f"our side was down until the sign-in's 10 minutes were over: {TAP_OR_MEND}"
     else:
-        words = "no code of this Ring account arrived within the sign-in's 10 minutes"
-    return learned(attempt, Verdict("expired", f"{words}: {TAP}"), now)
+        words = f"Ring did not let us know this account within the sign-in's 10 minutes: {TAP_OR_MEND}"
+    return learned(attempt, Verdict("expired", words), now)
 
 
 def unmatched(attempt: Attempt, looked_at: float, now: float) -> Attempt:

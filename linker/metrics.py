@@ -1,12 +1,14 @@
-"""What the linker tells Prometheus."""
+"""What the linker tells Prometheus, and the one log line of each sign-in's end."""
 
 from collections.abc import Iterable
 from typing import Final, Literal
 
+import structlog
 from prometheus_client import Counter, Gauge, Histogram
 
 from linker.rows import End
 
+log = structlog.get_logger()
 Step = Literal["exchange", "identify", "match", "post", "patch", "refresh"]
 Result = Literal[
     "done",
@@ -66,8 +68,11 @@ def stepped(step: Step, result: Result) -> None:
 
 
 def ended(ends: Iterable[End]) -> None:
-    """Count what came to an end, once that is committed."""
+    """Count what came to an end, once that is committed, and log each sign-in that did."""
     for end in ends:
         ENDED.labels(end.what, end.state).inc()
         if end.risk:
             FAMILIES_LOST.labels(end.risk.removeprefix("lost_")).inc()
+        if end.what == "attempt":  # the ends of grants are among their `link.moved`
+            tell = log.warning if end.state == "contested" else log.info
+            tell("link.ended", attempt=end.attempt, state=end.state, why=end.why)

@@ -14,6 +14,7 @@ SHOWN: Final = 3_600.0  # a second tap on Sign In finds a completed grant this l
 SLOWEST: Final = 300.0  # seconds between two retries
 MENDS: Final = "remove the app in the Ring app and connect it again"
 TAP: Final = "tap Sign In in the Ring app again"
+TAP_OR_MEND: Final = f"{TAP}; if that does not help, {MENDS}"  # where nothing of the account is here that a tap could find
 REMOVED: Final = "if the app was removed in the Ring app, connect it there again"
 
 Call = Literal["exchange", "identify", "post", "patch", "refresh"]

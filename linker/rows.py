@@ -122,10 +122,14 @@ class End(NamedTuple):
     what: Literal["attempt", "grant"]
     state: LinkState
     risk: Risk | None = None  # what a grant's tokens were lost by
+    attempt: str | None = None  # the public id of a sign-in
+    why: str | None = None
 
 
 def end_of(before: Grant | Attempt, after: Grant | Attempt) -> tuple[End, ...]:
     """Return the end that this transition is, if it is one."""
     if after.state == before.state or after.state not in OVER:
         return ()
-    return (End("grant", after.state, after.risk) if isinstance(after, Grant) else End("attempt", after.state),)
+    if isinstance(after, Grant):
+        return (End("grant", after.state, after.risk),)
+    return (End("attempt", after.state, attempt=after.attempt, why=after.reason),)

@@ -62,7 +62,7 @@ async def test_a_sign_in_that_never_meets_a_code_expires_with_a_reason(rig: Rig)
         await rig.turn(linker, over, turns=3_000)
     progress = await rig.explain.progress("t1")
     assert progress is not None
-    assert "no code of this Ring account" in (progress.finding or "")
+    assert "Ring did not let us know this account" in (progress.finding or "")
 
 
 async def test_a_code_found_late_is_expired_and_not_sent(rig: Rig) -> None:

@@ -1,7 +1,9 @@
 """A sign-in and its grant, as tables."""
 
 import pytest
+from msgspec.structs import replace
 
+from ingress.link.words import spoken
 from linker import claims, saga, view
 from linker.rows import Account, Attempt, Grant, Stage
 from schemas.records import LinkState
@@ -61,14 +63,33 @@ def test_an_attempt_waits_for_its_grant_until_its_window_ends() -> None:
     over = claims.overdue(waiting, AT + 600.1)
     assert over is not None
     assert over.state == "expired"
-    assert "no code of this Ring account" in (over.reason or "")
+    assert (over.reason or "").startswith("Ring did not let us know this account within")
     assert over.secret is None
 
 
-def test_an_attempt_nobody_looked_at_in_time_says_that_the_linker_was_down() -> None:
+@pytest.mark.parametrize("looked", [True, False])
+def test_an_attempt_that_met_no_grant_names_both_remedies_in_the_users_words(looked: bool) -> None:  # noqa: FBT001
+    over = claims.overdue(claims.unmatched(attempt(), AT + 5, AT + 5) if looked else attempt(), AT + 700)
+    _, words, warning, _ = spoken("expired", over and over.reason)
+    assert warning is None
+    assert words.endswith(
+        "tap Sign In in the Ring app again; if that does not help, remove the app in the Ring app and connect it again."
+    )
+    assert (words.count("Sign In"), words.count("connect it again")) == (1, 1)
+    assert not {"code", "nonce", "linker", "grant"} & set(words.lower().split())
+
+
+def test_an_attempt_whose_grant_is_there_is_told_to_tap_alone() -> None:
+    met = claims.unmatched(replace(attempt(), grant="g"), AT + 5, AT + 5)
+    over = claims.overdue(met, AT + 700)
+    assert over is not None
+    assert (over.reason or "").endswith(saga.TAP)
+
+
+def test_an_attempt_nobody_looked_at_in_time_says_that_we_were_down() -> None:
     over = claims.overdue(attempt(), AT + 700)
     assert over is not None
-    assert (over.reason or "").startswith("linker was down")
+    assert (over.reason or "").startswith("our side was down")
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import pytest
 from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
+from linker.claims import CONTESTED
 from linker.metrics import Result, Step
 from linker.store import Moved, Store
 from tests.linker.rig import Rig
@@ -65,6 +66,18 @@ async def test_two_users_on_one_nonce_are_two_contested_sign_ins(rig: Rig) -> No
         for attempt, user in (("t2", "u2"), ("t2", "u2"), ("t3", "u1")):  # a repeated record, and a user who confirms again
             await rig.sign_in(attempt, nonce(time, "acct-1"), time, user)
     assert ends == {("attempt", "contested"): 2}
+
+
+async def test_each_sign_in_that_ends_leaves_one_line_with_its_id_and_why(rig: Rig) -> None:
+    time = rig.time()
+    with capture_logs() as lines:
+        await completed(rig)
+        await rig.sign_in("t2", nonce(time, "acct-2"), time, "u2")
+        await rig.sign_in("t3", nonce(time, "acct-2"), time, "u3")
+    ends = [line for line in lines if line["event"] == "link.ended"]
+    told = [(line["attempt"], line["state"], line["log_level"], line["why"]) for line in ends]
+    contested = [(attempt, "contested", "warning", CONTESTED) for attempt in ("t2", "t3")]
+    assert told == [("t1", "completed", "info", None), *contested]
 
 
 async def test_a_refused_post_rejects_the_sign_in_and_leaves_the_grant_open(rig: Rig) -> None:
