@@ -218,7 +218,7 @@ def add_admin(house: House, admin: Admin, callers: Gate) -> None:
     house.workers.append(Sweeping(Pruning(claims)))
     api = Api(house.internal, callers)
     add_claims(api, Handoff(claims, Seals(admin.cookies, house.namespace), admin.public_url, utc_now))
-    add_reading(api, explain, explain)
+    add_reading(api, explain, explain, claims)
 
 
 def add_store_probe(house: House) -> None:

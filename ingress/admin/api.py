@@ -15,7 +15,7 @@ from ingress.link.progress import Attempts, moment, shown, told_steps
 from ingress.link.signin.handoff import Handoff
 from ingress.route import Handler, guarded
 from ingress.settings import Scope
-from schemas.errors import Rejected
+from schemas.errors import Rejected, Unavailable
 
 Answering = Callable[[web.Request], Awaitable[object]]
 T = TypeVar("T")
@@ -30,6 +30,8 @@ CODES: Final = {401: "unauthorized", 403: "forbidden", 404: "not_found", 409: "c
     429: "too_many_requests",
     503: "unavailable",
 }
+CLAIMED: Final = "claimed by your login"
+AWAY: Final = "Cannot be looked up just now; try again in a moment."
 
 
 class Accounts(Protocol):
@@ -47,6 +49,14 @@ class Accounts(Protocol):
         ...
 
 
+class Claims(Protocol):
+    """Knows which sign-ins a login page has claimed."""
+
+    async def claimed_at(self, attempt: str) -> float | None:
+        """Return when the attempt was claimed, in epoch seconds; None: it was not, or long ago."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Api:
     """Adds routes of `/v1` to an internal application; each names the scope it needs, or it cannot be added."""
@@ -58,8 +68,8 @@ class Api:
     def add(self, method: str, path: str, scope: Scope, answering: Answering) -> None:
         """Add a route whose answer is encoded as JSON; its errors are those of `ingress.errors`."""
         self.application.setdefault(SCOPES, {})[method, path] = scope
-        handler = self._gated(scope, answering)
-        self.application.router.add_route(method, path, guarded("v1", handler, deadline_s=self.deadline_s, render=refused))
+        handler, render = self._gated(scope, answering), unread if method == "GET" else refused
+        self.application.router.add_route(method, path, guarded("v1", handler, deadline_s=self.deadline_s, render=render))
 
     def _gated(self, scope: Scope, answering: Answering) -> Handler:
         async def gated(request: web.Request) -> web.Response:
@@ -85,6 +95,12 @@ def refused(answer: Answer, error: BaseException) -> web.Response:
     return response
 
 
+def unread(answer: Answer, error: BaseException) -> web.Response:
+    """Return the same for a read, where nothing was to be held."""
+    away = isinstance(error, Unavailable | TimeoutError)
+    return refused(msgspec.structs.replace(answer, words=AWAY) if away else answer, error)
+
+
 def add_claims(api: Api, handoff: Handoff) -> None:
     """Add `POST /v1/attempts/{attempt}/claim` (scope claim)."""
     room = Room(64 * BODY_LIMIT)
@@ -95,7 +111,7 @@ def add_claims(api: Api, handoff: Handoff) -> None:
     api.add("POST", "/v1/attempts/{attempt}/claim", "claim", claim)
 
 
-def add_reading(api: Api, accounts: Accounts, attempts: Attempts) -> None:
+def add_reading(api: Api, accounts: Accounts, attempts: Attempts, claims: Claims) -> None:
     """Add `GET /v1/accounts`, `GET /v1/accounts/{account}` and `GET /v1/attempts/{attempt}` (scope read)."""
 
     async def listing(request: web.Request) -> object:
@@ -106,7 +122,10 @@ def add_reading(api: Api, accounts: Accounts, attempts: Attempts) -> None:
         return timed(msgspec.to_builtins(found(await accounts.describe(request.match_info["account"]))))
 
     async def attempt(request: web.Request) -> object:
-        return shown(found(await attempts.progress(request.match_info["attempt"])))
+        asked = request.match_info["attempt"]
+        if progress := await attempts.progress(asked):
+            return shown(progress)
+        return unconfirmed(found(await claims.claimed_at(asked)))
 
     api.add("GET", "/v1/accounts", "read", listing)
     api.add("GET", "/v1/accounts/{account}", "read", account)
@@ -127,6 +146,11 @@ def paged(query: Mapping[str, str]) -> Asked:
         return msgspec.convert(dict(query), Asked, strict=False)
     except msgspec.ValidationError as error:
         raise Rejected(f"The query is not understood: {error}", reason="query") from error
+
+
+def unconfirmed(claimed_at: float) -> object:
+    """Return the progress of a sign-in of which nothing but the login's claim is known."""
+    return {"state": "started", "steps": told_steps([(CLAIMED, claimed_at)]), "finding": f"{CLAIMED}, not confirmed yet"}
 
 
 def timed(value: object) -> object:

@@ -27,6 +27,14 @@ class ClaimStore:
             first = select(attempt_claims.c.partner_user).where(attempt_claims.c.attempt == attempt)
             return bool((await connection.execute(first)).scalar_one() == partner_user)
 
+    async def claimed_at(self, attempt: str) -> float | None:
+        """Return when the attempt was claimed, in epoch seconds; None: it was not, or long ago. Raises StoreUnavailable."""
+        async with self._database.read() as connection:
+            found: float | None = await connection.scalar(
+                select(attempt_claims.c.claimed_at).where(attempt_claims.c.attempt == attempt)
+            )
+            return found
+
     async def prune(self, now: datetime) -> None:
         """Drop claims that are good for nothing any more."""
         old = attempt_claims.c.claimed_at < (now - KEPT).timestamp()

@@ -7,7 +7,7 @@ from aiohttp import web
 from jinja2 import Environment, PackageLoader
 
 from ingress.errors import Answer, SignInAway
-from ingress.link.words import BROKEN, TITLES
+from ingress.link.words import BROKEN, HEADINGS, TITLES
 from schemas.errors import Rejected
 
 STYLE_PATH: Final = "/ring/account-link/style.css"
@@ -41,7 +41,9 @@ def refused(answer: Answer, error: BaseException) -> web.Response:
     """Return the page for a refusal; words of ours only where the error carries some."""
     words = str(error) if isinstance(error, Rejected | SignInAway) else BROKEN
     again = OIDC_PATH if isinstance(error, SignInAway) else None
-    return page("message.html", status=answer.status, title=TITLES.get(answer.status, TITLES[400]), words=words, again=again)
+    heading = HEADINGS.get(error.reason) if isinstance(error, Rejected) else None
+    title = heading or TITLES.get(answer.status, TITLES[400])
+    return page("message.html", status=answer.status, title=title, words=words, again=again)
 
 
 async def style(_request: web.Request) -> web.Response:

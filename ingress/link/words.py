@@ -27,6 +27,7 @@ TITLES: Final = {
     429: "Too many tries",
     503: "One moment",
 }
+HEADINGS: Final = {"future": "A clock is wrong"}  # by a refusal's reason, where its status alone would say too little
 # what the live page calls each step that it lists; others as they are
 STEPS: Final = {
     "received": "Ring told us that you connect",

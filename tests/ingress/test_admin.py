@@ -69,6 +69,7 @@ class Admin:
     application: web.Application
     seals: Seals
     loans: Loans
+    attempts: Known
 
 
 def bearer(*scopes: Scope) -> dict[str, str]:
@@ -88,12 +89,13 @@ async def admin(store_url: str) -> AsyncIterator[Admin]:
     async with connect(store_url) as database:
         await database.create_all()
         api = Api(application, gate)
-        add_claims(api, Handoff(ClaimStore(database), seals, "https://ring.example.com/", lambda: NOW))
-        add_reading(api, Accounts(), attempts)
+        claims = ClaimStore(database)
+        add_claims(api, Handoff(claims, seals, "https://ring.example.com/", lambda: NOW))
+        add_reading(api, Accounts(), attempts, claims)
         loans = Loans()
         add_broker(api, loans, Quota(rate=1.0, burst=20.0))
         async with TestClient(TestServer(application)) as client:
-            yield Admin(client, application, seals, loans)
+            yield Admin(client, application, seals, loans, attempts)
 
 
 async def error(response: object) -> tuple[int, str]:
@@ -136,6 +138,28 @@ async def test_a_claim_that_cannot_be_taken_says_why(admin: Admin, body: object,
     response = await admin.client.post(CLAIM, json=body, headers=bearer("claim"))
     assert response.status == status
     assert (await response.json())["error"]["message"]
+
+
+async def test_a_claimed_attempt_is_known_before_it_is_confirmed(admin: Admin) -> None:
+    url = f"/v1/attempts/{ATTEMPT.id}"
+    assert (await admin.client.get(url, headers=bearer("read"))).status == 404
+    await admin.client.post(CLAIM, json=BODY, headers=bearer("claim"))
+    answer = await admin.client.get(url, headers=bearer("read"))
+    steps = [{"name": "claimed by your login", "at": NOW.isoformat()}]
+    expected = {"state": "started", "steps": steps, "finding": "claimed by your login, not confirmed yet"}
+    assert (answer.status, await answer.json()) == (200, expected)
+    admin.attempts.progresses[ATTEMPT.id] = Known.Seen("awaiting", (), None)
+    assert (await (await admin.client.get(url, headers=bearer("read"))).json())["state"] == "awaiting"
+
+
+async def test_a_read_while_the_store_is_away_speaks_of_a_read(admin: Admin) -> None:
+    admin.attempts.down = True
+    answer = await admin.client.get("/v1/attempts/known", headers=bearer("read"))
+    assert (answer.status, answer.headers["Retry-After"]) == (503, "2")
+    assert (await answer.json())["error"] == {
+        "code": "unavailable",
+        "message": "Cannot be looked up just now; try again in a moment.",
+    }
 
 
 async def test_what_is_no_attempt_is_404(admin: Admin) -> None:

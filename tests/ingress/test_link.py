@@ -87,6 +87,8 @@ async def test_a_redirect_that_cannot_be_used_says_in_words_what_to_do(edge: Edg
     assert response.status == status
     assert words in text
     assert "tap Sign In" in text
+    assert ("<h1>A clock is wrong</h1>" in text) == (words == "clock")
+    assert ("Something is missing" in text) == (words == "not complete")
     assert not list(edge.client.cookie_jar)
 
 
