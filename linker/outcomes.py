@@ -24,6 +24,7 @@ class Refused(msgspec.Struct, frozen=True, kw_only=True):
 
     words: str
     stale: bool = False
+    past: bool = False  # to a POST: the integration awaits its PATCH already, or is completed
     doubtful: bool = False  # to a refresh, and not said of its token: whoever answers so for days means it
 
 

@@ -1,5 +1,6 @@
 """Two links of one Ring account under way at once: Ring knows one integration, whose PATCH completes them both."""
 
+import pytest
 from sqlalchemy import update
 
 from linker.tables import grants
@@ -32,3 +33,21 @@ async def awaiting(rig: Rig, attempt: str, code: str) -> str:
     await rig.sign_in(attempt, nonce(rig.time(), "acct-1"), rig.time())
     await rig.state(rig.linker(), code_hash, "awaiting")
     return code_hash
+
+
+@pytest.mark.parametrize("again", [True, False])
+async def test_a_link_whose_post_comes_after_an_older_one_was_completed_is_completed_too(rig: Rig, *, again: bool) -> None:
+    rig.ring.world.patch_again = again
+    rig.ring.spoil("patch", *[502] * 3)
+    older = await awaiting(rig, "t1", "canary-code-older")
+    rig.now += 1
+    newer = await rig.code("acct-1", "canary-code-newer")
+    integration = rig.ring.world.accounts["acct-1"].integration
+    assert integration is not None
+    integration.standing = "awaiting"  # the older one's POST came to Ring after the user had confirmed again
+    rig.ring.calm()
+    await rig.state(rig.linker(), older, "completed")
+    rig.now += 1
+    await rig.sign_in("t2", nonce(rig.time(), "acct-1"), rig.time(), "u2")
+    done = await rig.state(rig.linker(), newer, "completed")
+    assert done.partner_user == "u2"
