@@ -46,6 +46,7 @@ from linker.risk import AtRisk
 from linker.sealed import Sealed
 from linker.setback import Mending
 from linker.store import Store
+from linker.told import Told
 from linker.unreadable import Unreadable
 from linker.vault import Vault as TokenVault
 from schemas.errors import Unavailable
@@ -65,6 +66,7 @@ from workers.runtime.jobs import Job
 from workers.runtime.lag import LagSweep
 from workers.runtime.listener import Listener, internal_app
 from workers.runtime.stop import on_signals
+from workers.runtime.stops import StopTable
 from workers.runtime.storeprobe import StoreProbe
 from workers.runtime.supervise import Worker, supervise
 from workers.runtime.sweep import Sweeping
@@ -175,7 +177,7 @@ async def add_linker(house: House, vault: Vault, callers: Gate, *, alone: bool) 
         api_url=vault.api_url, oauth_url=vault.oauth_url, apps=apps
     )
     ring = await house.stack.enter_async_context(client)
-    store, intake, proofs = Store(house.database), Intake(vault.opener), FirstProofs(house.bus)
+    store, intake, proofs = Store(house.database, house.namespace), Intake(vault.opener), FirstProofs(house.bus)
     tokens = TokenVault(vault.keys, house.namespace)
     advance = Advance(
         store=store,
@@ -190,6 +192,7 @@ async def add_linker(house: House, vault: Vault, callers: Gate, *, alone: bool) 
         wake=intake.wake,
     )
     house.drive(intake)
+    house.drive(Told(house.namespace, intake.wake))
     house.workers.append(Sweeping(AtRisk(store)))
     broker = Broker(store, advance.vault, advance.wake, advance.clock)
     add_broker(Api(house.internal, callers), broker, Quota())
@@ -207,7 +210,8 @@ def add_dispatch(house: House, bounds: Bounds) -> None:
 
 def add_destination(house: House, service: Service) -> None:
     """Deliver to one HTTP service."""
-    deliver = Deliver(house.bus, service.destination, service.secrets)
+    stops = StopTable(house.database, house.namespace)
+    deliver = Deliver(house.bus, service.destination, service.secrets, stops)
     house.workers += [deliver, Sweeping(LagSweep(house.bus, deliver.name, (EVENT_RECORDED.name,)))]
 
 

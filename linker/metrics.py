@@ -9,7 +9,7 @@ from prometheus_client import Counter, Gauge, Histogram
 from linker.rows import End
 
 log = structlog.get_logger()
-Step = Literal["exchange", "identify", "match", "post", "patch", "refresh"]
+Step = Literal["exchange", "identify", "match", "post", "patch", "refresh", "devices"]
 Result = Literal[
     "done",
     "refused",  # the answer was no

@@ -17,7 +17,7 @@ TAP: Final = "tap Sign In in the Ring app again"
 TAP_OR_MEND: Final = f"{TAP}; if that does not help, {MENDS}"  # where nothing of the account is here that a tap could find
 REMOVED: Final = "if the app was removed in the Ring app, connect it there again"
 
-Call = Literal["exchange", "identify", "post", "patch", "refresh"]
+Call = Literal["exchange", "identify", "post", "patch", "refresh", "devices"]
 _PLAIN: Final[dict[Stage, Stage]] = {"exchanging": "exchange", "posting": "post", "refreshing": "refresh"}
 _ONCE: Final = frozenset({"refreshed"})  # marks of which only the last is kept: tokens are renewed for years
 
@@ -72,7 +72,7 @@ def again(grant: Grant, outcome: Outcome, now: float) -> Move:
 def ended(grant: Grant, state: LinkState, words: str, now: float, *, risk: Risk | None = None) -> Move:
     """End a grant for good, with the reason; its code and tokens are dropped."""
     over = replace(grant, state=state, code=None, access=None, refresh=None, expires_at=None, pool=None)
-    over = replace(over, tokens_at=None, settles_at=None, risk=risk)
+    over = replace(over, tokens_at=None, settles_at=None, risk=risk, withdrawn_at=None, look_at=None, looks=0)
     verdict = Verdict(state, words) if grant.attempt and grant.state in {"claimed", "awaiting"} else None
     return Move(replace(to(marked(over, state, now), "rest", None), reason=words), verdict)
 

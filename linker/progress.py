@@ -34,6 +34,16 @@ class GrantSeen(msgspec.Struct, frozen=True, kw_only=True):
     partner_user: str | None
 
 
+class Subscribed(msgspec.Struct, frozen=True, kw_only=True):
+    """How an account's subscription stands by Ring's last word, which Ring said at `told_at`."""
+
+    state: str
+    plan_id: str | None
+    kind: str | None
+    expires_at: str | None  # as Ring wrote it
+    told_at: float
+
+
 class AccountSeen(msgspec.Struct, frozen=True, kw_only=True):
     """One account: how it stands, and each of its grants, the newest first."""
 
@@ -48,6 +58,7 @@ class AccountSeen(msgspec.Struct, frozen=True, kw_only=True):
     finding: str | None
     risk: Risk | None
     tokens_end_at: float | None  # the user must connect the app again then, unless the tokens are renewed before
+    subscription: Subscribed | None  # None: Ring never told of one
     grants: tuple[GrantSeen, ...]
 
 
@@ -93,6 +104,7 @@ class Explain:
         if found is None:
             return None
         known, grants = found
+        plan = await self.store.subscription(account)
         shown = next((grant for grant in grants if grant.generation == known.generation), None)
         return AccountSeen(
             account=account,
@@ -106,6 +118,7 @@ class Explain:
             finding=_finding(shown) if shown else None,
             risk=known.risk,
             tokens_end_at=refresh.dies(shown) if shown else None,
+            subscription=Subscribed(**plan) if plan else None,
             grants=tuple(_seen(grant) for grant in grants),
         )
 

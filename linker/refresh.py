@@ -32,7 +32,7 @@ def rests_until(grant: Grant) -> float | None:
     """Return when a grant that rests or waits is to be looked at again; None: never."""
     shown = (grant.completed_at or 0.0) + SHOWN if grant.stage == "rest" and grant.pool is not None else None
     over = grant.received_at + KEPT if grant.stage == "wait" else None
-    return min((at for at in (due(grant), shown, over) if at is not None), default=None)
+    return min((at for at in (due(grant), shown, over, grant.look_at) if at is not None), default=None)
 
 
 def dies(grant: Grant) -> float | None:

@@ -87,6 +87,10 @@ class RingApi:
         body = api.complete_body()
         return _outcome("complete", await self._api("complete", "PATCH", api.INTEGRATION_PATH, access_token, body))
 
+    async def devices(self, access_token: str) -> Outcome:
+        """GET devices: whether Ring takes the token still."""
+        return _outcome("devices", await self._api("devices", "GET", api.DEVICES_PATH, access_token))
+
     async def _tokens(self, call: answers.Call, form: dict[str, str]) -> api.Tokens | Outcome:
         raw = await self._send(call, self.oauth, "POST", self.oauth_url + api.TOKEN_PATH, data=form)
         outcome = _outcome(call, raw)
@@ -181,9 +185,8 @@ def _outcome(call: answers.Call, raw: Raw | NotSent | Unclear) -> Outcome:  # no
         case "ambiguous":
             return Unclear(words=words, wait=wait)
         case _:
-            past = "transition" in words.lower()
-            stale = answer.meaning in {"transition", "invalid_nonce"} or past
-            return Refused(words=words, stale=stale, past=past, doubtful=answer.meaning == "doubtful")
+            stale = answer.meaning in {"transition", "invalid_nonce"} or "transition" in words.lower()
+            return Refused(words=words, stale=stale, doubtful=answer.meaning == "doubtful")
 
 
 def _unknown(app: App) -> NotSent:

@@ -20,6 +20,7 @@ Stage = Literal[
     "patch",  # PATCH, after a POST that was answered
     "refresh",  # renew the tokens, then go on with `resume`
     "refreshing",
+    "look",  # GET devices, because Ring told that the user removed the app
     "rest",
 ]
 
@@ -75,6 +76,9 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
     tokens_at: float | None = None  # when Ring gave these tokens
     settles_at: float | None = None  # the answer to a renewal is missing: the same refresh token is not sent before
     risk: Risk | None = None
+    withdrawn_at: float | None = None  # when, by what Ring told, the user removed the app: not proven yet
+    look_at: float | None = None  # when Ring is asked whether that is so
+    looks: int = 0  # how often it still took the token since
     open_at: float | None = None  # when it became unclaimed, the last time
     pool: int | None = None  # the generation, while a nonce may match this grant
     completed_at: float | None = None

@@ -8,7 +8,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from linker import refresh
+from linker import refresh, removal
 from linker.moves import (
     KEPT,
     MENDS,
@@ -53,10 +53,12 @@ def received(*, code_hash: str, code: bytes, app: App, stranger: bool, at: float
     )
 
 
-def begin(grant: Grant, now: float) -> Move:
+def begin(grant: Grant, now: float) -> Move:  # noqa: PLR0911 - a table: one line, one stage
     """Say what to do with a due grant: a `call`, to be made once this row is held, or only the row."""
     if grant.begun > 1 and grant.stage in _PATCHES:
         grant = replace(grant, patched=True)  # a linker died in this stage: its PATCH may have arrived
+    if grant.withdrawn_at is not None and (move := removal.begin(grant, now)):
+        return move
     match grant.stage:
         case "exchange":
             return _send_code(grant, now)
@@ -75,6 +77,10 @@ def begin(grant: Grant, now: float) -> Move:
 
 def end(grant: Grant, outcome: Outcome, now: float) -> Move:
     """Say what the outcome of the call that `begin` asked for makes of the grant."""
+    return removal.judged(grant, _end(grant, outcome, now), now)
+
+
+def _end(grant: Grant, outcome: Outcome, now: float) -> Move:  # noqa: PLR0911 - as above
     match grant.stage:
         case "exchange" | "exchanging":
             return _exchanged(grant, outcome, now)
@@ -86,6 +92,8 @@ def end(grant: Grant, outcome: Outcome, now: float) -> Move:
             return _patched(grant, outcome, now)
         case "refresh" | "refreshing":
             return refresh.end(grant, outcome, now)
+        case "look":
+            return removal.end(grant, outcome, now)
         case _:
             return Move(replace(grant, begun=0))
 
@@ -122,19 +130,29 @@ def removed(grant: Grant, words: str, now: float) -> Move:
 
 
 def withdrawn(grant: Grant, removed_at: float, now: float) -> Move:
-    """Apply `app_integration_removed` of that time: only to a grant whose code came before it (correctness.md §7)."""
-    if grant.received_at >= removed_at:
-        return Move(grant)
-    return removed(grant, "the app was removed in the Ring app: connect it there again to use it", now)
+    """Take in `app_integration_removed` of that time: a doubt, which Ring's own answer ends (correctness.md §7)."""
+    return removal.told(grant, removed_at, now)
+
+
+def unwelcome(grant: Grant, now: float) -> Move:
+    """End a grant whose account was forgotten: nothing of it may be known again."""
+    return ended(grant, "rejected", "the operator had this Ring account forgotten: it is not linked again", now)
 
 
 def late(held: Grant, fresh: Grant, outcome: Outcome, now: float) -> Move | None:
     """Say what an outcome makes of a row that was moved while Ring was asked; None: nothing any more."""
-    asked = (held.stage, held.writes, held.settles_at)
-    if held.stage == "refreshing" and asked == (fresh.stage, fresh.writes, fresh.settles_at):
-        return refresh.end(fresh, outcome, now)  # it is still ours: a sign-in found or left the grant meanwhile
+    if held.stage == "refreshing" and _asked(held) == _asked(fresh):
+        return end(fresh, outcome, now)  # it is still ours: a sign-in found or left the grant meanwhile, or its removal was told
+    if fresh.withdrawn_at != held.withdrawn_at and _asked(held) == _asked(fresh):
+        return end(fresh, outcome, now)  # as above
     tokens = outcome.tokens if isinstance(outcome, Done) else None
     return rescued(fresh, tokens, now) if tokens else None
+
+
+def _asked(grant: Grant) -> tuple[object, ...]:
+    """Return by what an answer is known to be this row's."""
+    stage = (grant.stage, grant.writes, grant.settles_at)
+    return stage if grant.stage == "refreshing" else (*stage, grant.attempt, grant.posts)
 
 
 def rescued(grant: Grant, tokens: Tokens, now: float) -> Move | None:
@@ -223,9 +241,8 @@ def _posted(grant: Grant, outcome: Outcome, now: float) -> Move:
             return again(replace(grant, stage="post", posts=grant.posts - 1), outcome, now)
         case Unclear():
             return Move(replace(to(grant, "probe", now), reason=outcome.words))
-        case Refused(stale=True) if grant.posts > 1 or outcome.past:
-            # Where it is past, another link of this account was quicker: its PATCH may have completed Ring's one integration.
-            return Move(replace(to(grant, "verify", now), reason=outcome.words, patched=grant.patched or outcome.past))
+        case Refused(stale=True) if grant.posts > 1:
+            return Move(replace(to(grant, "verify", now), reason=outcome.words))
         case Refused():
             return unclaimed(grant, Verdict("rejected", f"Ring refused the link ({outcome.words}): {TAP}"), now)
 

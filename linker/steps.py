@@ -119,6 +119,8 @@ class Steps:
             return await self.ring.identify(access)
         if call == "patch":
             return await self.ring.complete(access)
+        if call == "devices":
+            return await self.ring.devices(access)
         secret = await self._secret(grant)
         return await self.ring.claim(access, secret.nonce, secret.account_identifier)
 
@@ -178,6 +180,8 @@ def _tell(before: Grant, after: Grant) -> None:
 def _kind(call: Call, grant: Grant) -> Kind:
     if call == "exchange" and grant.queue:
         return "stranger"
+    if call == "devices" or (call == "refresh" and grant.resume == "look"):
+        return "refresh" if grant.queue else "link"
     if call == "refresh" and (grant.stage in {"rest", "wait"} or grant.resume in {"rest", "wait"}):
         return "refresh" if grant.queue else "broker"
     return "link"

@@ -1,20 +1,20 @@
 """The linker's SQL. Every transition is a compare-and-swap on the row's counter; locks are taken account → grant → attempt."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 import msgspec
 from msgspec.structs import asdict, replace
-from sqlalchemy import ColumnElement, Row, Select, Table, func, or_, select, text, tuple_, update
+from sqlalchemy import ColumnElement, Row, Select, Table, delete, func, or_, select, text, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from linker import claims, metrics, saga, view
 from linker.moves import Move, Verdict
 from linker.rows import ASIDE, Account, Attempt, End, Grant, Risk, end_of
-from linker.tables import accounts, attempts, grants
+from linker.tables import accounts, attempts, grants, subscriptions
 from schemas.errors import Unavailable
-from workers.runtime import lease
+from workers.runtime import lease, stops
 from workers.runtime.database import Database
 from workers.runtime.rows import compare_and_swap, insert_once
 from workers.runtime.sealing import key_of
@@ -42,6 +42,7 @@ class Store:
     """What the linker keeps."""
 
     database: Database
+    namespace: str = "ringhook"
 
     async def take_grants(self, *, owner: str, now: float, length: float, limit: int, queue: int) -> list[Grant]:
         """Lease due grants of one queue, the longest due first, and count that they were taken up."""
@@ -84,8 +85,20 @@ class Store:
     async def apply(self, before: Grant, move: Move, now: float) -> None:
         """Write a transition, what its attempt learns and what its account becomes, and give the lease back. Raises Moved."""
         async with self.database.begin() as connection:
+            if before.account is None and move.grant.account:
+                move = await self._admitted(connection, before, move, now)
             ends = await _apply(connection, before, move, now)
+            if move.grant.account and move.grant.state != before.state:
+                await heed(connection, self.namespace, move.grant.account, now)
         metrics.ended(ends)
+
+    async def _admitted(self, connection: AsyncConnection, before: Grant, move: Move, now: float) -> Move:
+        """Turn away an account that was forgotten; its row is held, so that a forget comes before or after and not amid."""
+        account = (await _lock(connection, move.grant.account or "")).account
+        if await stops.why(connection, stops.fingerprint(self.namespace, account)) != "forgotten":
+            return move
+        await connection.execute(delete(accounts).where(accounts.c.account == account))
+        return saga.unwelcome(before, now)
 
     async def claim(self, before: Attempt, after: Attempt, grant: Grant, move: Move, now: float) -> None:
         """Give a grant to an attempt: both change or neither. Raises Moved."""
@@ -127,6 +140,13 @@ class Store:
             found = await _one(connection, Account, accounts, accounts.c.account, account)
             return (found, await _grants_of(connection, account)) if found else None
 
+    async def subscription(self, account: str) -> Mapping[str, Any] | None:
+        """Return how an account's subscription stands, None where Ring never told of one."""
+        wanted = select(*(column for column in subscriptions.c if column.name != "account"))
+        async with self.database.read() as connection:
+            row = (await connection.execute(wanted.where(subscriptions.c.account == account))).mappings().first()
+            return dict(row) if row else None
+
     async def listed(self, after: str, limit: int, *, at_risk: bool) -> list[tuple[Account, Grant | None]]:
         """Return a page of the accounts that follow this id, each with the grant that decides how it stands."""
         wanted = select(accounts).where(accounts.c.account > after).order_by(accounts.c.account).limit(limit)
@@ -159,6 +179,30 @@ class Store:
                 mine = update(accounts).where(accounts.c.account == account.account, accounts.c.announced < account.version)
                 still = accounts.c.version > account.version
                 await connection.execute(mine.values(announced=account.version, behind=still))
+
+
+async def withdraw(connection: AsyncConnection, namespace: str, account: str, removed_at: float, now: float) -> tuple[End, ...]:
+    """Doubt every grant of an account whose code came before a removal. Return what that ended; raises Moved."""
+    if await _one(connection, Account, accounts, accounts.c.account, account) is None:
+        return ()
+    known, ends = await _lock(connection, account), list[End]()
+    for grant in await _grants_of(connection, account):
+        move = saga.withdrawn(grant, removed_at, now)
+        if move.grant != grant:
+            ends += end_of(grant, await _swap(connection, grants, grant, move.grant, keep_lease=True))
+    if ends:
+        ends += await _see(connection, known, now)
+        await heed(connection, namespace, account, now)
+    return tuple(ends)
+
+
+async def heed(connection: AsyncConnection, namespace: str, account: str, now: float) -> None:
+    """Stop or free what is sent for an account as it stands now, in the transaction that made it so."""
+    known, name = await _one(connection, Account, accounts, accounts.c.account, account), stops.fingerprint(namespace, account)
+    if known and known.linked:
+        await stops.free(connection, name)
+    elif known and known.state == "removed":
+        await stops.stop(connection, name, "removed", now)
 
 
 def _first_due(table: Table) -> Select[float]:
@@ -235,6 +279,11 @@ async def _teach(connection: AsyncConnection, attempt: str | None, verdict: Verd
         return ()
     before = await _one(connection, Attempt, attempts, attempts.c.attempt, attempt, lock=True)
     return end_of(before, await _swap(connection, attempts, before, claims.learned(before, verdict, now))) if before else ()
+
+
+async def hold(connection: AsyncConnection, account: str) -> None:
+    """Hold the account's row until the transaction ends, one that is not there too."""
+    await _lock(connection, account)
 
 
 async def _lock(connection: AsyncConnection, account: str) -> Account:

@@ -37,6 +37,9 @@ grants: Final = Table(
     Column("tokens_at", Double),
     Column("settles_at", Double),
     Column("risk", Text),
+    Column("withdrawn_at", Double),
+    Column("look_at", Double),
+    Column("looks", Integer, nullable=False),
     Column("open_at", Double),
     Column("pool", BigInteger),
     Column("completed_at", Double),
@@ -103,3 +106,24 @@ accounts: Final = Table(
 Index(None, accounts.c.account, sqlite_where=accounts.c.behind, postgresql_where=accounts.c.behind)
 _at_risk = accounts.c.risk.is_not(None)
 Index(None, accounts.c.account, accounts.c.risk, sqlite_where=_at_risk, postgresql_where=_at_risk)
+
+# The last word of Ring on each account's subscription, linked or not.
+subscriptions: Final = Table(
+    "linker_subscriptions",
+    metadata,
+    Column("account", Text, primary_key=True),
+    Column("state", Text, nullable=False),
+    Column("plan_id", Text),
+    Column("kind", Text),
+    Column("expires_at", Text),  # as Ring wrote it
+    Column("told_at", Double, nullable=False),  # by Ring's time of the event
+)
+
+# Accounts that the operator wants to be forgotten, until all of it is done: the only rows that name them then.
+forgets: Final = Table(
+    "linker_forgets",
+    metadata,
+    Column("account", Text, primary_key=True),
+    Column("asked_at", Double, nullable=False),
+    Column("swept", Boolean, nullable=False),  # nothing of it is in the store any more: the topic is to be told
+)

@@ -60,6 +60,24 @@ class AccountChanged(msgspec.Struct, frozen=True, kw_only=True):
     reconnect: bool = False  # its tokens are lost: the user must remove the app in the Ring app and connect it again
 
 
+class SubscriptionTold(msgspec.Struct, frozen=True, kw_only=True):
+    """What Ring says of an account's subscription: `state` is active, inactive, or a newer word; `expires_at` is Ring's text."""
+
+    state: str
+    plan_id: str | None = None
+    kind: str | None = None  # paid, trial
+    expires_at: str | None = None
+
+
+class AccountTold(msgspec.Struct, frozen=True, kw_only=True):
+    """`account.told`, key: account id. What a signed webhook says that the linker must know; `at` is Ring's time of it."""
+
+    account: str
+    at: datetime
+    removed: bool = False  # the user removed the app: Ring is asked whether that is so
+    subscription: SubscriptionTold | None = None
+
+
 Notice = Literal[
     "code",
     "code.form_unknown",

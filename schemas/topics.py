@@ -1,7 +1,7 @@
 """Every topic: its name, its key, how long it is kept, who may write and who may read it."""
 
 from collections.abc import Collection
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final, Literal
 
 import msgspec
@@ -12,6 +12,7 @@ BODY_LIMIT: Final = (
 )  # Ring's webhook body; topics and producers allow twice that and 64 KiB (dead letters carry history)
 MESSAGE_LIMIT: Final = 2 * BODY_LIMIT + 64 * 1024
 DAY: Final = timedelta(days=1)
+FORGETTING: Final = 7 * DAY  # after which a compacted topic holds nothing that was overwritten
 
 Role = Literal["ingress", "linker", "dispatch", "deliver", "admin", "partner"]
 
@@ -57,13 +58,24 @@ ACCOUNT_CHANGED: Final = Topic(
     readers=("dispatch", "admin", "linker"),  # linker: after a restore of its store, to learn what it had told
     compacted=True,
 )
+ACCOUNT_TOLD: Final = Topic(name="account.told", key="account id", retention=7 * DAY, writers=("dispatch",), readers=("linker",))
 EDGE_NOTICED: Final = Topic(name="edge.noticed", key="kind", retention=7 * DAY, writers=("ingress", "linker"), readers=("admin",))
 DELIVERY_ATTEMPTED: Final = Topic(
     name="delivery.attempted", key="account id", retention=3 * DAY, writers=("deliver",), readers=("admin",)
 )
 
-READ_BY_JOBS: Final = (CODE_RECEIVED, LINK_REQUESTED, WEBHOOK_RECEIVED, ACCOUNT_CHANGED, EDGE_NOTICED)
+READ_BY_JOBS: Final = (CODE_RECEIVED, LINK_REQUESTED, WEBHOOK_RECEIVED, ACCOUNT_CHANGED, ACCOUNT_TOLD, EDGE_NOTICED)
 FIXED: Final = (*READ_BY_JOBS, EVENT_RECORDED, DELIVERY_ATTEMPTED, *(topic.dead for topic in READ_BY_JOBS))
+
+
+def gone_by(asked: datetime) -> datetime:
+    """Return when the last segment is gone that can hold what was known of an account when it was forgotten.
+
+    A segment takes records for a quarter of its topic's retention at most, and goes when the last of them is that old; a day
+    is for what the broker takes its time for. Dead letters are kept longest.
+    """
+    longest = max((topic.retention or FORGETTING for topic in (*FIXED, delivery_dead("any"))), default=FORGETTING)
+    return asked + longest * 5 / 4 + DAY
 
 
 def delivery(destination: str) -> str:

@@ -6,7 +6,7 @@ from sqlalchemy import Connection, column, inspect, select, table
 
 from workers.runtime.database import connect
 
-HEAD: Final = "0004"  # the last migration under `versions/`
+HEAD: Final = "0005"  # the last migration under `versions/`
 _VERSION: Final = table("alembic_version", column("version_num"))
 
 

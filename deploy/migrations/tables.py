@@ -6,6 +6,7 @@ import workers.dispatch.tables
 import workers.notice
 import workers.runtime.lane
 import workers.runtime.namespace
+import workers.runtime.stops
 from workers.runtime.database import metadata
 
 __all__ = ["ingress", "linker", "metadata", "workers"]

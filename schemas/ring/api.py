@@ -13,6 +13,7 @@ from schemas.ring import fields
 
 TOKEN_PATH: Final = "/oauth/token"  # noqa: S105 - a path, appended to RINGHOOK_RING_OAUTH_URL
 ACCOUNT_PATH: Final = "/v1/users/me"
+DEVICES_PATH: Final = "/v1/devices"
 INTEGRATION_PATH: Final = "/v1/accounts/me/app-integrations"  # POST claims, PATCH completes
 COMPLETED: Final = "completed"
 _LIFETIME: Final = 14_400  # seconds; what Ring's access tokens live where an answer does not say

@@ -1,7 +1,6 @@
 """`ringhook keys` on a running installation: links complete, all is sealed again, and kill -9 in the middle loses nothing."""
 
 import asyncio
-import json
 import re
 from contextlib import AsyncExitStack
 from hashlib import sha256
@@ -27,7 +26,7 @@ from workers.runtime.database import connect
 from workers.runtime.sealing import Keyring, generate_key
 
 NAME = "RINGHOOK_VAULT_KEYS"
-MANY = 2_000
+MANY = 1_500
 PATIENCE_S = 60.0
 
 
@@ -56,12 +55,6 @@ async def fill(scene: Scene, tokens: Vault) -> None:
 
 async def keys(scene: Scene, *words: str) -> tuple[int, str]:
     return await ringhook("keys", *words, cwd=scene.made.directory, **scene.made.environment)
-
-
-async def remaining(scene: Scene) -> int:
-    code, said = await keys(scene, "status", "--json")
-    assert code == 0, said
-    return sum(line["links"] for line in json.loads(said)["keys"] if not line["seals"])
 
 
 async def figure(client: aiohttp.ClientSession, linker: Role, name: str) -> float | None:
@@ -126,18 +119,17 @@ async def test_keys_change_while_links_go_on(engines: dict[str, str], tmp_path: 
         roles = ROLES if engines else ("up",)
         scene = await stack.enter_async_context(opened(tmp_path, roles=roles, **{NAME: ""}, **engines))
         await fill(scene, vault(tmp_path, scene))
-        homes = [await link(scene) for _ in range(3)]
+        homes = [await link(scene) for _ in range(2)]
         await all_completed(homes)
         assert (await keys(scene, "rotate", "k2"))[0] == 0
         linker = scene.made.roles.get("up") or scene.made.roles["linker"]
         await killed_in_the_middle(linker)
-        assert 0 < await remaining(scene) < MANY
-        assert (await keys(scene, "retire", "k1"))[0] == 2
+        code, said = await keys(scene, "retire", "k1")
+        assert (code, "k1 is still needed: it seals the tokens of" in said) == (2, True), said
         await linker.start()
-        homes += [await link(scene) for _ in range(3)]
+        homes += [await link(scene) for _ in range(2)]
         await all_completed(homes)
         await nothing_older(linker)
-        assert await remaining(scene) == 0
         await deploy_is_over(scene)
         code, said = await keys(scene, "retire", "k1")
         assert (code, "now has k2." in said) == (0, True), said

@@ -22,6 +22,7 @@ CALLS: Final = {
     "post": "POST nonce",
     "patch": "PATCH completed",
     "refresh": "refresh",
+    "devices": "GET devices",
 }
 ANSWERS: Final[dict[str, Outcome]] = {
     "2xx": Done(),
@@ -32,7 +33,7 @@ ANSWERS: Final[dict[str, Outcome]] = {
     "no clear answer": Unclear(words="timeout"),
 }
 # The transitions that are walked; what is postponed stays where it is.
-WALKED: Final = {"begin", "end", "claimed", "unclaimed", "removed", "withdrawn", "late", "postponed", "wanted"}
+WALKED: Final = {"begin", "end", "claimed", "unclaimed", "removed", "withdrawn", "unwelcome", "late", "postponed", "wanted"}
 GRANTS: Final = ("received", "exchanged", "unclaimed", "claimed", "awaiting", "completed")
 
 
@@ -116,10 +117,15 @@ def _acts(here: At) -> Iterator[tuple[Grant, str, Move]]:
     if grant.state in {"claimed", "awaiting"}:
         yield grant, "two users confirmed one sign-in", saga.unclaimed(grant, Verdict("contested", "two"), now)
     if grant.account and grant.state not in ENDED:
-        yield grant, "the user removed the app", saga.withdrawn(grant, now + 1, now)
+        if grant.withdrawn_at is None:
+            yield grant, "Ring tells that the user removed the app", saga.withdrawn(grant, now + 1, now)
         yield grant, "a newer link of the account replaced it", saga.removed(grant, "replaced", now)
     if grant.state == "completed" and (renewing := refresh.wanted(grant, now)):
         yield grant, "somebody asks the broker for a token", renewing
+    if grant.state == "exchanged" and grant.stage == "identify":
+        yield grant, "its account was forgotten", saga.unwelcome(grant, now)
+    if grant.account and grant.state == "lost":
+        yield grant, "Ring tells that the user removed the app", saga.withdrawn(grant, now + 1, now)
     if grant.state == "lost" and grant.account is None:
         tokens = Tokens(access=b"a", refresh=b"r", writes=grant.writes + 1, expires_at=now + 14_400)
         if move := saga.late(replace(grant, stage="exchanging"), grant, Done(tokens=tokens), now):
@@ -139,6 +145,8 @@ def _lapsed(grant: Grant, now: float) -> str:  # noqa: PLR0911 - a table: one li
     """Say why a due row moves on without a call."""
     if saga.plain(grant.stage) != grant.stage:
         return "the linker died in mid-call"
+    if grant.look_at is not None and grant.look_at <= now and grant.stage != "look":
+        return "a removal that was told is looked into"
     if grant.stage == "refresh":
         return "a renewal without an answer rests half a minute"
     if grant.stage == "exchange":
@@ -160,6 +168,8 @@ def _key(here: At) -> tuple[object, ...]:
     over = (grant.nonce_until and now > grant.nonce_until - 10, grant.expires_at and now > grant.expires_at - 60)
     due = grant.due_at is not None and grant.due_at <= now
     over = (*over, grant.settles_at and now < grant.settles_at, grant.risk, now > (refresh.dies(grant) or now))
+    doubt = (grant.withdrawn_at is None, grant.look_at is None, grant.look_at is not None and grant.look_at <= now, grant.looks)
+    facts = (*facts, *doubt)
     return *facts, *held, *over, due, now - grant.received_at > saga.CODE_LAST, now > grant.received_at + saga.KEPT
 
 

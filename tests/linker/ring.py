@@ -18,6 +18,7 @@ ENDPOINTS: Final = {
     "exchange": "POST /oauth/token",
     "refresh": "POST /oauth/token",
     "identify": "GET /v1/users/me",
+    "devices": "GET /v1/devices",
     "post": f"POST {INTEGRATION}",
     "patch": f"PATCH {INTEGRATION}",
 }
@@ -95,6 +96,8 @@ class Ring:
 def _name(call: Call) -> str:
     if call.path == "/oauth/token":
         return "refresh" if call.grant_type == "refresh_token" else "exchange"
+    if call.path == "/v1/devices":
+        return "devices"
     return {"GET": "identify", "POST": "post", "PATCH": "patch"}[call.method]
 
 

@@ -214,7 +214,9 @@ def test_nobody_signs_in_for_thirty_days() -> None:
 def test_removal_applies_only_to_codes_that_came_before_it() -> None:
     done = after(awaiting(), Done())
     assert saga.withdrawn(done, AT - 1, AT + 100).grant == done
-    gone = saga.withdrawn(done, AT + 50, AT + 100).grant
+    doubted = saga.begin(saga.withdrawn(done, AT + 50, AT + 100).grant, AT + 100).grant
+    assert saga.begin(doubted, AT + 100).call == "devices"
+    gone = saga.end(doubted, Unauthorised(words="401"), AT + 100).grant
     assert (gone.state, gone.access, gone.refresh, gone.due_at) == ("removed", None, None, None)
     assert gone.reason
 

@@ -4,14 +4,15 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
-from typing import Final, Protocol
+from typing import Final, Literal, Protocol
 
 import structlog
 
 from schemas.errors import Unavailable
-from schemas.events import Event
+from schemas.events import Event, event_type
+from schemas.ring.envelope import REMOVED
 from workers.bus.contract import Publisher, Record, TooLarge
 from workers.deliver import letters, metrics
 from workers.deliver.answer import Answer, Verdict
@@ -19,14 +20,17 @@ from workers.deliver.destinations import Destination
 from workers.deliver.facts import Facts
 from workers.deliver.health import Health
 from workers.deliver.parcel import Parcel
-from workers.deliver.policy import Bury, Decision, Policy, Tries, attempted
+from workers.deliver.policy import Again, Bury, Cancel, Decision, Policy, Tries, attempted
 from workers.deliver.send import Sender
 from workers.deliver.sign import Signer
 from workers.deliver.window import Item, Window
 from workers.runtime.backoff import Backoff
+from workers.runtime.delay import Delay
 
 log = structlog.get_logger()
 BURY_DEADLINE_S: Final = 15.0
+FAREWELL: Final = event_type(REMOVED)  # the last event of an account whose user removed the app: what tells of it is sent
+UNKNOWN_S: Final = 1.0  # until an event is taken up again of which nobody could say whether it may be sent
 
 
 class Channel(Protocol):
@@ -52,6 +56,14 @@ class Channel(Protocol):
         ...
 
 
+class Stops(Protocol):
+    """Knows the accounts for which nothing is sent any more."""
+
+    async def why(self, account: str) -> Literal["removed", "forgotten"] | None:
+        """Return why this is one, None where it is none; Unavailable: nobody knows just now."""
+        ...
+
+
 class Flight:
     """The lanes share the destination's concurrency, its health and one HTTP client; each gets its turn."""
 
@@ -64,6 +76,7 @@ class Flight:
         policy: Policy,
         publisher: Publisher,
         facts: Facts,
+        stops: Stops,
         tasks: asyncio.TaskGroup,
         now: Callable[[], datetime],
         dice: Callable[[], float],
@@ -74,6 +87,7 @@ class Flight:
         self.lanes: deque[Channel] = deque()
         self._sender, self._signer, self._policy = sender, signer, policy
         self._publisher, self._facts, self._tasks, self._dice = publisher, facts, tasks, dice
+        self._stops, self._delay = stops, Delay()
         self._latency = metrics.LATENCY.labels(destination=destination.name)
         self._seconds = metrics.ATTEMPT_SECONDS.labels(destination=destination.name)
 
@@ -106,7 +120,7 @@ class Flight:
             picked = self._take()
 
     async def _attempt(self, lane: Channel, item: Item[Parcel]) -> None:
-        """Send one event once and settle it: done, again or buried."""
+        """Send one event once and settle it: done, again, buried or cancelled."""
         lane.began(item)
         try:
             decision = await self._decided(lane, item)
@@ -119,7 +133,26 @@ class Flight:
         if (event := item.load.event) is None:
             self.health = self.health.cut()
             return Bury("not_an_event")
+        if kept := await self._kept_back(lane, item, event):
+            self.health = self.health.cut()
+            return kept
         return await self._sent(lane, item, event)
+
+    async def _kept_back(self, lane: Channel, item: Item[Parcel], event: Event) -> Decision | None:
+        """Return why no request may start after all; None: it may (security 18)."""
+        try:
+            why = await self._stops.why(event.accountid)
+        except Unavailable as error:
+            self._delay.waits("delivery.delayed", str(error), destination=self.destination.name)
+            return Again(self.now() + timedelta(seconds=UNKNOWN_S), spent=False)
+        except BaseException:
+            self.health = self.health.cut()
+            raise
+        self._delay.goes_on("delivery.resumed", destination=self.destination.name)
+        if why == "forgotten" or (why and event.type != FAREWELL):
+            self._tell_cancelled(item.load, event, item.tries)
+            return Cancel()
+        return None if lane.may_start() else Again(self.now(), spent=False)  # the answer may have taken its time
 
     async def _sent(self, lane: Channel, item: Item[Parcel], event: Event) -> Decision:
         began = self.now()
@@ -155,6 +188,13 @@ class Flight:
             return
         facts = {"verdict": latest.verdict.value, "status": latest.status, "failure": latest.failure, "number": tries.made}
         log.info("delivery.failed", destination=name, event_id=event.id, **facts)
+
+    def _tell_cancelled(self, parcel: Parcel, event: Event, tries: Tries | None) -> None:
+        """Count, record and log that an event goes nowhere."""
+        name = self.destination.name
+        metrics.attempt(name, letters.CANCELLED).inc()
+        self._facts.add(partial(letters.cancelled, name, parcel.held, event, tries, self.now()))
+        log.info("delivery.cancelled", destination=name, event_id=event.id)
 
     def _tell_health(self) -> None:
         name = self.destination.name

@@ -14,7 +14,7 @@ from workers.bus.contract import Bus, Lane, Stop
 from workers.deliver import metrics
 from workers.deliver.destinations import Destination
 from workers.deliver.facts import Facts
-from workers.deliver.flight import Flight
+from workers.deliver.flight import Flight, Stops
 from workers.deliver.policy import Policy, Standard
 from workers.deliver.send import Sender
 from workers.deliver.session import Session, awake
@@ -32,6 +32,7 @@ class Deliver:
         bus: Bus,
         destination: Destination,
         secrets: Sequence[Secret],
+        stops: Stops,
         *,
         start: From = "first",
         policy: Policy | None = None,
@@ -40,7 +41,7 @@ class Deliver:
         self.name: Final = delivery(destination.name)
         self.flight: Flight | None = None
         self._bus, self._destination, self._start = bus, destination, start
-        self._signer = Signer(secrets)
+        self._signer, self._stops = Signer(secrets), stops
         self._policy = policy or Standard()
         self._resolver = resolver
 
@@ -69,6 +70,7 @@ class Deliver:
             policy=self._policy,
             publisher=self._bus,
             facts=facts,
+            stops=self._stops,
             tasks=tasks,
             now=steady(),
             dice=random.random,  # jitter, not a secret

@@ -15,6 +15,7 @@ from workers.runtime.dead import letter
 
 Headers = tuple[tuple[str, bytes], ...]
 NEVER_SENT: Final = b"none"
+CANCELLED: Final = "cancelled"
 
 
 def dead_letter(destination: str, held: Held, decision: Bury, tries: Tries | None, now: datetime) -> Record:
@@ -51,6 +52,16 @@ def _line(attempt: Attempt) -> dict[str, object]:
 
 def attempted(destination: str, held: Held, event: Event, tries: Tries) -> Record:
     """Return the record of an event's latest HTTP attempt; it names the event and holds nothing of its data."""
+    return _told(destination, held, event, tries.made, _line(tries.history[-1]))
+
+
+def cancelled(destination: str, held: Held, event: Event, tries: Tries | None, now: datetime) -> Record:
+    """Return the record of an attempt that was not made, because nothing is sent for its account any more."""
+    line: dict[str, object] = {"at": now.isoformat(), "verdict": CANCELLED, "status": None, "failure": None, "took_ms": 0.0}
+    return _told(destination, held, event, tries.made if tries else 0, line)
+
+
+def _told(destination: str, held: Held, event: Event, number: int, line: dict[str, object]) -> Record:
     value = {
         "destination": destination,
         "event": event.id,
@@ -59,7 +70,7 @@ def attempted(destination: str, held: Held, event: Event, tries: Tries) -> Recor
         "account": event.accountid,
         "index": held.index,
         "offset": held.offset,
-        "number": tries.made,
-        **_line(tries.history[-1]),
+        "number": number,
+        **line,
     }
     return Record(topic=DELIVERY_ATTEMPTED.name, key=held.key, value=orjson.dumps(value))

@@ -65,7 +65,11 @@ class Bury(msgspec.Struct, frozen=True, gc=False):
     reason: Literal["refused", "exhausted", "follower", "not_an_event"]
 
 
-Decision = Done | Again | Bury
+class Cancel(msgspec.Struct, frozen=True, gc=False):
+    """Nothing is sent for its account any more: the user removed the app, or the account was forgotten."""
+
+
+Decision = Done | Again | Bury | Cancel
 
 
 class Policy(Protocol):

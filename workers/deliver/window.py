@@ -13,7 +13,7 @@ from typing import Final, Generic, TypeVar
 
 from msgspec.structs import replace
 
-from workers.deliver.policy import Again, Bury, Decision, Done, Tries
+from workers.deliver.policy import Again, Bury, Cancel, Decision, Done, Tries
 
 T = TypeVar("T")
 
@@ -137,7 +137,7 @@ class Window(Generic[T]):
         return taken
 
     def settle(self, offset: int, decision: Decision) -> None:
-        """Finish an event that is done or buried, which frees the next of its key; or let it wait until it is due again."""
+        """Finish an event that is done, buried or cancelled, which frees the next of its key; or let it wait until it is due."""
         item = self._open[offset]
         match decision:
             case Again(at=at, spent=spent):
@@ -149,6 +149,8 @@ class Window(Generic[T]):
                 self._finish(item)
             case Bury():
                 self._remember(item.key)
+                self._finish(item)
+            case Cancel():
                 self._finish(item)
 
     def _finish(self, item: Item[T]) -> None:

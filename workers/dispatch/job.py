@@ -19,6 +19,7 @@ from workers.dispatch.claims import Answer
 from workers.dispatch.parked import AT_ONCE, Bounds
 from workers.dispatch.reading import ACCOUNT, Forgotten, Item, Webhook, read
 from workers.dispatch.tables import STEPPED
+from workers.dispatch.told import told
 from workers.dispatch.watch import Watch, begun
 from workers.runtime import waiting
 from workers.runtime.database import Database
@@ -166,7 +167,7 @@ def _forgotten(account: str, batch: Batch) -> Result:
 
 
 def _answered(webhook: Webhook, account: str, batch: Batch) -> Result:
-    """Drop a copy, let an event wait, or publish it."""
+    """Drop a copy, let an event wait, or publish it; what the linker must know goes to it at once."""
     answer = batch.answers[webhook.held.topic, webhook.held.offset]
     waits = answer.outcome != "duplicate" and must_wait(webhook, account, batch)
     metrics.EVENTS.labels(type=envelope.label(webhook.envelope.type), outcome="waiting" if waits else answer.outcome).inc()
@@ -175,10 +176,10 @@ def _answered(webhook: Webhook, account: str, batch: Batch) -> Result:
     # Made even where it waits: what cannot be made must fail here, where one record can be buried.
     event = parked.event(webhook, account, batch.known.view(account, webhook.arrival.received_at), answer.request_id)
     if not waits:
-        return (event,)
+        return (event, *told(webhook, account))
     parked.park(batch.lines, account, webhook.held, answer.request_id, batch.now)
     batch.parked.append(answer.request_id)
-    return ()
+    return told(webhook, account)  # which does not wait: it may be what ends the wait
 
 
 def must_wait(webhook: Webhook, account: str, batch: Batch) -> bool:

@@ -10,10 +10,11 @@ import msgspec
 from aiohttp import web
 
 from schemas.cloudevents import binary
-from schemas.events import Event, EventData
+from schemas.events import Event, EventData, event_type
 from schemas.topics import EVENT_RECORDED, delivery_dead
 from workers.bus.contract import Bus, Held, Lane, Record, Stop
 from workers.deliver.destinations import Destination
+from workers.deliver.flight import Stops
 from workers.deliver.job import Deliver
 from workers.deliver.policy import Policy, Standard
 from workers.runtime.secrets import Secret
@@ -75,10 +76,12 @@ def destination(url: str, **changes: object) -> Destination:
     return msgspec.convert({**fields, "url": url, **changes}, Destination)
 
 
-def event(identity: str, *, device: str | None = "d1", account: str = "a1", linked: bool = True) -> Record:
+def event(
+    identity: str, *, device: str | None = "d1", account: str = "a1", linked: bool = True, kind: str = "motion_detected"
+) -> Record:
     made = Event(
         id=identity,
-        type="com.ring.motion_detected",
+        type=event_type(kind),
         subject=device,
         time=datetime.now(UTC),
         accountid=account,
@@ -90,10 +93,19 @@ def event(identity: str, *, device: str | None = "d1", account: str = "a1", link
     return Record(topic=EVENT_RECORDED.name, key=account.encode(), value=value, headers=headers)
 
 
+class Nobody:
+    """A stop table in which nobody stands."""
+
+    async def why(self, account: str) -> None:
+        del account
+
+
 @asynccontextmanager
-async def delivering(bus: Bus, target: Destination, *, policy: Policy = QUICK) -> AsyncIterator[Deliver]:
+async def delivering(
+    bus: Bus, target: Destination, *, policy: Policy = QUICK, stops: Stops | None = None
+) -> AsyncIterator[Deliver]:
     stop = asyncio.Event()
-    worker = Deliver(bus, target, [Secret(SECRET)], policy=policy)
+    worker = Deliver(bus, target, [Secret(SECRET)], stops or Nobody(), policy=policy)
     task = asyncio.create_task(worker.run(stop), name="delivering")
     try:
         yield worker

@@ -12,6 +12,7 @@ from schemas.topics import DELIVERY_ATTEMPTED, EVENT_RECORDED, delivery
 from tests.workers.deliver.support import (
     QUICK,
     SECRET,
+    Nobody,
     Sink,
     dead_letters,
     delivering,
@@ -175,7 +176,9 @@ async def test_a_kill_in_mid_flight_sends_again_at_most_what_was_not_yet_committ
     repeats = 0
     while len(sink.unique) < 400:
         had = len(sink.unique)
-        killed = asyncio.create_task(Deliver(bus, destination(sink.url, concurrency=8), [Secret(SECRET)]).run(asyncio.Event()))
+        killed = asyncio.create_task(
+            Deliver(bus, destination(sink.url, concurrency=8), [Secret(SECRET)], Nobody()).run(asyncio.Event())
+        )
         await until(lambda had=had: len(sink.unique) == 400 or len(sink.unique) >= had + 120)
         killed.cancel()
         await asyncio.wait([killed])
@@ -219,5 +222,5 @@ async def test_every_attempt_is_told_on_its_topic(bus: Bus, sink: Sink) -> None:
 
 
 async def test_a_worker_is_named_after_its_destination(bus: Bus) -> None:
-    worker = Deliver(bus, destination("https://x.example.com/"), [Secret(SECRET)], policy=QUICK)
+    worker = Deliver(bus, destination("https://x.example.com/"), [Secret(SECRET)], Nobody(), policy=QUICK)
     assert worker.name == delivery("alerts")

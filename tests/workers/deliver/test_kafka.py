@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from schemas.topics import DELIVERY_ATTEMPTED, EVENT_RECORDED, delivery_dead
-from tests.workers.deliver.support import SECRET, Sink, dead_letters, delivering, destination, event, header, until
+from tests.workers.deliver.support import SECRET, Nobody, Sink, dead_letters, delivering, destination, event, header, until
 from workers.bus import kafka
 from workers.bus.contract import Bus
 from workers.bus.kafka import topics
@@ -52,7 +52,9 @@ async def test_a_kill_in_mid_flight_loses_nothing(kafka_bus: Bus, sink: Sink) ->
 
     sink.answer = slowly
     await kafka_bus.publish([event(f"e{number:03}", device=f"d{number}", account=f"a{number}") for number in range(300)])
-    killed = asyncio.create_task(Deliver(kafka_bus, destination(sink.url, concurrency=8), [Secret(SECRET)]).run(asyncio.Event()))
+    killed = asyncio.create_task(
+        Deliver(kafka_bus, destination(sink.url, concurrency=8), [Secret(SECRET)], Nobody()).run(asyncio.Event())
+    )
     await until(lambda: len(sink.unique) >= 100, 30)
     killed.cancel()
     await asyncio.wait([killed])

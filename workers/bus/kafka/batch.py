@@ -33,11 +33,14 @@ def slices(records: Iterable[Record]) -> Iterator[list[Record]]:
 
 
 def encode(records: Sequence[Record], producer: tuple[int, int], sequence: int, *, transactional: bool) -> bytes:
-    """Return one batch of at most BATCH_LIMIT bytes by (producer id, epoch), its first record numbered `sequence`."""
+    """Return one batch of at most BATCH_LIMIT bytes by (producer id, epoch), its first record numbered `sequence`.
+
+    A record without a value is a tombstone: compaction takes whatever had its key before, and then itself.
+    """
     build = DefaultRecordBatchBuilder(2, 0, int(transactional), *producer, sequence, BATCH_LIMIT)
     now = int(time.time() * 1000)  # only for the wire: topics take the broker's time
     for offset, record in enumerate(records):
-        taken = build.append(offset, timestamp=now, key=record.key, value=record.value, headers=list(record.headers))
+        taken = build.append(offset, timestamp=now, key=record.key, value=record.value or None, headers=list(record.headers))
         if taken is None:
             raise TooLarge(f"{len(records)} records do not fit a batch", reason="too_large")
     return bytes(build.build())

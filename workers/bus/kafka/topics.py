@@ -11,7 +11,7 @@ from aiokafka.protocol.admin import CreateTopicsRequest, DescribeConfigsRequest
 from aiokafka.protocol.metadata import MetadataRequest
 
 from schemas.errors import Misconfigured
-from schemas.topics import DAY, Topic, physical
+from schemas.topics import DAY, FORGETTING, Topic, physical
 from workers.bus.kafka.batch import BATCH_LIMIT
 from workers.bus.kafka.codes import NONE, TOPIC_EXISTS, Refused
 from workers.bus.kafka.eos import alter_configs
@@ -24,7 +24,6 @@ LOWEST: Final = (26, 5)  # EndTxn, in the version that came with brokers 4.0
 REPLICAS: Final = 3
 IN_SYNC: Final = 2
 ONE_WILL_DO: Final = "Or RINGHOOK_SINGLE_BROKER=yes says that one broker is enough"
-FORGETTING: Final = timedelta(days=7)  # after which a compacted topic holds nothing that was overwritten
 
 
 class Found(msgspec.Struct, frozen=True):

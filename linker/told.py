@@ -1,0 +1,51 @@
+"""The job that takes in what Ring's webhooks say of accounts: that the app was removed, and how the subscription stands."""
+
+import asyncio
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import msgspec
+from sqlalchemy import Table
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from linker import forgetting, metrics, store
+from schemas.errors import Rejected
+from schemas.records import AccountTold
+from schemas.topics import ACCOUNT_TOLD
+from workers.bus.contract import Held, Record
+from workers.runtime.jobs import Step
+
+
+@dataclass(frozen=True)
+class Told:
+    """Changes rows so that a repeated or late record changes nothing more; then wakes advance, which asks Ring."""
+
+    namespace: str
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+    name: str = "linker.told"
+    topics: Collection[str] = (ACCOUNT_TOLD.name,)
+    stepped: Collection[Table] = ()  # others act on these rows: they carry no n and are never undone
+
+    async def __call__(self, batch: Sequence[Held], step: Step, now: datetime) -> Sequence[Sequence[Record] | Rejected]:
+        """Return no records for each record taken in, or why it is buried."""
+        results = [await self._take(record, step.connection, now.timestamp()) for record in batch]
+        self.wake.set()
+        return results
+
+    async def due(self, step: Step, limit: int, now: datetime) -> Sequence[Record]:
+        """Owe nothing."""
+        del step, limit, now
+        return ()
+
+    async def _take(self, record: Held, connection: AsyncConnection, now: float) -> Sequence[Record] | Rejected:
+        try:
+            told = msgspec.json.decode(record.value, type=AccountTold)
+        except msgspec.DecodeError:
+            return Rejected("not a record that ringhook writes to this topic", reason="malformed")
+        if told.subscription and not await forgetting.forgotten(connection, self.namespace, told.account):
+            await forgetting.subscribed(connection, told.account, told.subscription, told.at.timestamp())
+        if told.removed:
+            ends = await store.withdraw(connection, self.namespace, told.account, told.at.timestamp(), now)
+            metrics.ended(ends)
+        return ()

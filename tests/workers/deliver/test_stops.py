@@ -1,0 +1,170 @@
+"""Nothing is sent for an account that was removed or forgotten: the table, and deliver before each attempt."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Sequence
+
+import pytest
+from sqlalchemy import select
+
+from schemas.ring.envelope import REMOVED
+from schemas.topics import DELIVERY_ATTEMPTED, EVENT_RECORDED, delivery
+from tests.workers.deliver.support import Sink, delivering, destination, event, until
+from workers.bus.contract import Bus, Lane, Stop
+from workers.runtime import stops
+from workers.runtime.database import Database, StoreUnavailable, connect
+from workers.runtime.stops import CACHED_S, StopTable, Why, fingerprint
+
+
+@pytest.fixture
+async def database(store_url: str) -> AsyncIterator[Database]:
+    async with connect(store_url) as database:
+        await database.create_all()
+        yield database
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+async def put(database: Database, account: str, why: Why, namespace: str = "test") -> None:
+    async with database.begin() as connection:
+        await stops.stop(connection, fingerprint(namespace, account), why, 1_771_130_906.0)
+
+
+async def freed(database: Database, account: str) -> None:
+    async with database.begin() as connection:
+        await stops.free(connection, fingerprint("test", account))
+
+
+async def test_a_removal_is_seen_within_five_seconds_and_a_relink_at_once(database: Database) -> None:
+    clock = Clock()
+    table = StopTable(database, "test", clock)
+    assert not await table.why("a1")
+    await put(database, "a1", "removed")
+    clock.now += CACHED_S - 0.1
+    assert not await table.why("a1")
+    clock.now += 0.1
+    assert await table.why("a1")
+    assert not await table.why("a2")
+    await freed(database, "a1")
+    assert not await table.why("a1")
+
+
+async def test_a_relink_undoes_a_removal_and_never_a_forget(database: Database) -> None:
+    table = StopTable(database, "test")
+    await put(database, "a1", "removed")
+    await put(database, "a1", "forgotten")
+    await put(database, "a1", "removed")
+    await freed(database, "a1")
+    assert await table.why("a1")
+
+
+async def test_another_namespaces_rows_stop_nobody_and_no_row_names_an_account(database: Database) -> None:
+    await put(database, "acct-1", "removed", namespace="staging")
+    assert not await StopTable(database, "test").why("acct-1")
+    async with database.read() as connection:
+        [row] = (await connection.execute(select(stops.stops))).all()
+    assert "acct" not in str(row)
+    assert len(row.account_hash) == 64
+
+
+async def test_accounts_that_wait_together_are_looked_up_by_one_statement(database: Database) -> None:
+    await put(database, "a3", "removed")
+    table, asked = StopTable(database, "test"), list[int]()
+    read = table._read
+
+    async def counted(hashes: list[str]) -> dict[str, Why]:
+        asked.append(len(hashes))
+        return await read(hashes)
+
+    object.__setattr__(table, "_read", counted)
+    found = await asyncio.gather(*(table.why(f"a{number % 10}") for number in range(100)))
+    assert found.count("removed") == 10
+    assert len(asked) <= 2 + 10  # those of the stopped account look again themselves
+    assert max(asked) >= 9
+
+
+async def attempts(bus: Bus, count: int) -> Sequence[dict[str, object]]:
+    told: list[dict[str, object]] = []
+    over = asyncio.Event()
+
+    async def work(lane: Lane, ends: Stop) -> None:
+        await lane.open()
+        while not ends.is_set():
+            told.extend(json.loads(held.value) for held in await lane.fetch(100, 0.05))
+            if len(told) >= count:
+                over.set()
+
+    async with asyncio.timeout(40):
+        await bus.consume([DELIVERY_ATTEMPTED.name], "reader", work, over, atomic=False)
+    return told
+
+
+@pytest.fixture
+async def memory_of_stops(sqlite_url: str) -> AsyncIterator[Database]:
+    async with connect(sqlite_url) as database:
+        await database.create_all()
+        yield database
+
+
+async def test_events_of_a_stopped_account_go_nowhere_and_are_told(bus: Bus, sink: Sink, memory_of_stops: Database) -> None:
+    await put(memory_of_stops, "gone", "removed")
+    names = [(f"{account}-{turn}", account) for turn in range(3) for account in ("gone", "here")]
+    await bus.publish([event(name, account=account, device=account) for name, account in names])
+    async with delivering(bus, destination(sink.url), stops=StopTable(memory_of_stops, "test")):
+        await until(lambda: len(sink.ids) == 3)
+        told = [line for line in await attempts(bus, 6) if line["verdict"] == "cancelled"]
+    assert sink.ids == ["here-0", "here-1", "here-2"]
+    assert [(line["event"], line["number"]) for line in told] == [("gone-0", 0), ("gone-1", 0), ("gone-2", 0)]
+    assert (await bus.lag(delivery("alerts"), [EVENT_RECORDED.name])).records == 0
+
+
+async def test_the_partner_still_hears_of_a_removal_and_of_a_forgotten_account_nothing(
+    bus: Bus, sink: Sink, memory_of_stops: Database
+) -> None:
+    await put(memory_of_stops, "gone", "removed")
+    await put(memory_of_stops, "never", "forgotten")
+    farewells = [event(f"bye-{account}", account=account, kind=REMOVED) for account in ("never", "gone")]
+    await bus.publish(farewells)
+    async with delivering(bus, destination(sink.url), stops=StopTable(memory_of_stops, "test")):
+        await until(lambda: sink.ids)
+        await attempts(bus, 2)
+    assert sink.ids == ["bye-gone"]
+
+
+async def test_a_removal_ends_the_retries_of_what_came_before_it(bus: Bus, sink: Sink, memory_of_stops: Database) -> None:
+    sink.answer = lambda identity, _number: 500 if identity == "e1" else 200
+    await bus.publish([event("e1", account="a1"), event("e2", account="a1"), event("life", account="a2", device="d2")])
+    clock = Clock()
+    async with delivering(bus, destination(sink.url), stops=StopTable(memory_of_stops, "test", clock)):
+        await until(lambda: sink.seen("e1"))
+        await put(memory_of_stops, "a1", "removed")
+        clock.now += CACHED_S
+        told = await attempts(bus, 2)
+        while sum(line["verdict"] == "cancelled" for line in told) < 2:
+            told = await attempts(bus, len(told) + 1)
+    assert sink.seen("e2") == 0
+    assert sink.seen("life") == 1
+
+
+async def test_nothing_is_sent_while_nobody_knows_who_is_stopped(bus: Bus, sink: Sink) -> None:
+    class Away:
+        def __init__(self) -> None:
+            self.asked = 0
+
+        async def why(self, account: str) -> None:
+            del account
+            self.asked += 1
+            if self.asked < 3:
+                raise StoreUnavailable("away")
+
+    away = Away()
+    await bus.publish([event("e1")])
+    async with delivering(bus, destination(sink.url), stops=away):
+        await until(lambda: sink.ids)
+    assert (sink.ids, away.asked) == (["e1"], 3)

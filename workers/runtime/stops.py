@@ -1,0 +1,109 @@
+"""The stop table: accounts for which nothing is sent any more, under a hash that names nobody (security 18).
+
+The linker writes it in the transaction that ends a link, so that no event can be a step ahead of it; deliver looks there before
+each attempt. What is free may be remembered for five seconds; what is stopped is looked up each time, since a re-link frees it.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Any, Final, Literal
+
+from sqlalchemy import Column, Double, Executable, Table, Text, delete, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from workers.runtime.database import Database, StoreUnavailable, metadata
+from workers.runtime.rows import among, insert_once, lists, prepared, upsert
+
+Why = Literal["removed", "forgotten"]  # by the user, which a re-link undoes; by the operator, which nothing does
+CACHED_S: Final = 5.0
+PATIENCE_S: Final = 5.0
+REMEMBERED: Final = 20_000  # accounts; beyond it those whose time is over are dropped
+
+stops: Final = Table(
+    "stop",
+    metadata,
+    Column("account_hash", Text, primary_key=True),
+    Column("why", Text, nullable=False),
+    Column("since", Double, nullable=False),
+)
+
+
+def fingerprint(namespace: str, account: str) -> str:
+    """Return what stands for an account: SHA-256 of namespace and account id, in hex."""
+    return sha256(f"{len(namespace)}:{namespace}:{account}".encode()).hexdigest()
+
+
+async def stop(connection: AsyncConnection, account_hash: str, why: Why, now: float) -> None:
+    """Send nothing for this account from the commit on; a removal leaves a forget as it is."""
+    row: dict[str, Any] = {"account_hash": account_hash, "why": why, "since": now}
+    if why == "forgotten":
+        await upsert(connection, stops, [row])
+    else:
+        await insert_once(connection, stops, row)
+
+
+async def free(connection: AsyncConnection, account_hash: str) -> None:
+    """Undo a removal, and nothing else."""
+    await connection.execute(delete(stops).where(stops.c.account_hash == account_hash, stops.c.why == "removed"))
+
+
+async def why(connection: AsyncConnection, account_hash: str) -> Why | None:
+    """Return why nothing is sent for this account; None: it is free."""
+    found: Why | None = await connection.scalar(select(stops.c.why).where(stops.c.account_hash == account_hash))
+    return found
+
+
+@prepared
+def _among(engine: str) -> Executable:
+    return select(stops.c.account_hash, stops.c.why).where(among(engine, stops.c.account_hash, "name"))
+
+
+@dataclass(frozen=True)
+class StopTable:
+    """Looks accounts up: those that wait for an answer at one time share one statement."""
+
+    database: Database
+    namespace: str
+    clock: Callable[[], float] = time.monotonic
+    _free: dict[str, float] = field(default_factory=dict)  # until when an account counts as free
+    _asked: set[str] = field(default_factory=set)
+    _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def why(self, account: str) -> Why | None:
+        """Return why nothing may be sent for this account, None where it is free. Raises StoreUnavailable: nobody knows."""
+        if self._is_free(account):
+            return None
+        self._asked.add(account)
+        async with self._turn:
+            if self._is_free(account):  # somebody asked for us
+                return None
+            return (await self._look({account, *self._asked})).get(account)
+
+    def _is_free(self, account: str) -> bool:
+        return self._free.get(account, 0.0) > self.clock()
+
+    async def _look(self, accounts: Collection[str]) -> Mapping[str, Why]:
+        """Return why, for those that are stopped, and remember the others."""
+        hashes, until = {fingerprint(self.namespace, account): account for account in accounts}, self.clock() + CACHED_S
+        found = {hashes[name]: why for name, why in (await self._read([*hashes])).items()}
+        self._asked.difference_update(accounts)
+        self._drop_old()
+        self._free.update((account, until) for account in accounts if account not in found)
+        return found
+
+    def _drop_old(self) -> None:
+        if len(self._free) > REMEMBERED:
+            now = self.clock()
+            for account in [account for account, until in self._free.items() if until <= now]:
+                del self._free[account]
+
+    async def _read(self, hashes: list[str]) -> dict[str, Why]:
+        try:
+            async with asyncio.timeout(PATIENCE_S), self.database.read() as connection:
+                rows = await connection.execute(_among(connection), lists(connection, name=hashes))
+                return {row.account_hash: row.why for row in rows}
+        except TimeoutError as error:
+            raise StoreUnavailable("the store did not say in time which accounts are stopped") from error
