@@ -185,8 +185,9 @@ def _outcome(call: answers.Call, raw: Raw | NotSent | Unclear) -> Outcome:  # no
         case "ambiguous":
             return Unclear(words=words, wait=wait)
         case _:
-            stale = answer.meaning in {"transition", "invalid_nonce"} or "transition" in words.lower()
-            return Refused(words=words, stale=stale, doubtful=answer.meaning == "doubtful")
+            past = "transition" in words.lower()
+            stale = answer.meaning in {"transition", "invalid_nonce"} or past
+            return Refused(words=words, stale=stale, past=past, doubtful=answer.meaning == "doubtful")
 
 
 def _unknown(app: App) -> NotSent:

@@ -241,8 +241,9 @@ def _posted(grant: Grant, outcome: Outcome, now: float) -> Move:
             return again(replace(grant, stage="post", posts=grant.posts - 1), outcome, now)
         case Unclear():
             return Move(replace(to(grant, "probe", now), reason=outcome.words))
-        case Refused(stale=True) if grant.posts > 1:
-            return Move(replace(to(grant, "verify", now), reason=outcome.words))
+        case Refused(stale=True) if grant.posts > 1 or outcome.past:
+            # Where it is past, another link of this account was quicker: its PATCH may have completed Ring's one integration.
+            return Move(replace(to(grant, "verify", now), reason=outcome.words, patched=grant.patched or outcome.past))
         case Refused():
             return unclaimed(grant, Verdict("rejected", f"Ring refused the link ({outcome.words}): {TAP}"), now)
 
