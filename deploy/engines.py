@@ -74,8 +74,9 @@ async def prepare(chosen: Settings) -> None:
 
 
 async def migrate(common: Common) -> None:
-    """Bring the store's tables to this version; Misconfigured, with nothing changed, where it belongs to another namespace."""
-    if await migrations.version(common.store_url) is not None:
+    """Bring the store's tables to this version; Misconfigured, with nothing changed, where they are not ours to change."""
+    if (found := await migrations.version(common.store_url)) is not None:
+        _check_known(found)
         await _check_namespace(common)
     await migrations.upgrade(common.store_url)
     await _check_namespace(common)
@@ -95,9 +96,18 @@ async def migrated(common: Common) -> None:
     found = await migrations.version(common.store_url)
     if found is None:
         raise Misconfigured("the store has no tables yet: run `ringhook migrate`, then start again")
+    _check_known(found)
     if found != migrations.HEAD:
         raise Misconfigured("the store's tables are not those of this version: run `ringhook migrate`, then start again")
     await _check_namespace(common)
+
+
+def _check_known(found: str) -> None:
+    if migrations.unknown(found):
+        raise Misconfigured(
+            f"the store belongs to another (newer) version of ringhook: its tables are at {found!r}, "
+            f"this version knows them up to {migrations.HEAD!r}; run that version, or one that is newer still"
+        )
 
 
 async def _check_keys(common: Common, keyring: Keyring) -> None:

@@ -28,6 +28,11 @@ async def behind(url: str) -> bool:
     return await version(url) != HEAD
 
 
+def unknown(found: str) -> bool:
+    """Say whether a store stands at a migration that this version does not have."""
+    return found not in {f"{number:04}" for number in range(1, int(HEAD) + 1)}
+
+
 async def version(url: str) -> str | None:
     """Return the migration that the store stands at, None where it has no tables yet."""
     async with connect(url) as database, database.begin() as connection:

@@ -1,16 +1,19 @@
 import asyncio
 import subprocess
 import sys
+from pathlib import Path
 
+import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, inspect, text
 
-from deploy import migrations
+from deploy import engines, migrations, settings
 from deploy.migrations import scripts
 from deploy.migrations.tables import metadata
 from linker.rows import ASIDE
+from schemas.errors import Misconfigured
 from workers.runtime.database import connect
 from workers.runtime.sealing import Keyring, generate_key
 
@@ -41,6 +44,24 @@ async def test_migrating_again_and_by_several_at_once_changes_nothing(store_url:
 
 async def test_every_migration_follows_the_one_before_it() -> None:
     assert scripts.script().get_heads() == [migrations.HEAD]
+
+
+async def test_a_store_of_a_newer_version_is_a_sentence_for_up_for_roles_and_for_migrate(store_url: str, tmp_path: Path) -> None:
+    (tmp_path / "ringhook.toml").touch()
+    common = settings.read("dispatch", {"RINGHOOK_STORE_URL": store_url}, tmp_path).common
+    await engines.migrate(common)
+    async with connect(store_url) as database, database.begin() as connection:
+        await connection.execute(text("update alembic_version set version_num = '9001'"))
+    for look in (engines.migrate, engines.migrated):
+        with pytest.raises(Misconfigured, match=r"^the store belongs to another \(newer\) version of ringhook: .* '9001'"):
+            await look(common)
+
+
+async def test_the_versions_that_are_known_are_those_that_have_migrations() -> None:
+    there = {script.revision for script in scripts.script().walk_revisions()}
+    assert not any(migrations.unknown(revision) for revision in there)
+    assert all(migrations.unknown(revision) for revision in ("", "0000", f"{int(migrations.HEAD) + 1:04}", "1", "deadbeef"))
+    assert len(there) == int(migrations.HEAD)
 
 
 def test_a_role_whose_store_is_there_does_without_alembic() -> None:

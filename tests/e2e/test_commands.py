@@ -13,12 +13,14 @@ from urllib.parse import urlsplit, urlunsplit
 import aiohttp
 import pytest
 
+from deploy import migrations
 from deploy.command.ending import reason
 from deploy.demo.installation import Installation
 from schemas.errors import Misconfigured, Unavailable
 from tests.chaos.generator import body, signature
 from tests.chaos.world import Sink, installation, until
 from workers.bus.contract import BusBroken
+from workers.runtime.database import connect
 from workers.runtime.supervise import Fatal
 
 PORTAL = {
@@ -244,7 +246,18 @@ async def test_a_file_that_is_no_database_is_one_line(tmp_path: Path, sink: Sink
     (tmp_path / file).write_bytes(b"nonsense" * 1024)
     code, said = await ringhook("up", "-C", str(tmp_path), cwd=tmp_path, **made.environment)
     assert (code, "process.ended" in said, "not a database" in said, "Traceback" in said) == (1, True, True, False), said
+    assert (str(tmp_path / file) in said, "restore it from a backup" in said) == (True, True), said
     assert len(said.splitlines()) < 4, said
+
+
+@pytest.mark.parametrize("command", ["up", "migrate"])
+async def test_a_store_of_a_newer_version_is_a_sentence(tmp_path: Path, sink: Sink, command: str) -> None:
+    made = installation(tmp_path, sink)
+    await migrations.upgrade(url := made.environment["RINGHOOK_STORE_URL"])
+    async with connect(url) as database, database.begin() as connection:
+        await connection.exec_driver_sql("update alembic_version set version_num = '9001'")
+    code, said = await ringhook(command, "-C", str(tmp_path), cwd=tmp_path, **made.environment)
+    assert (code, said.count("belongs to another (newer) version"), len(said.splitlines())) == (2, 1, 1), said
 
 
 async def test_a_role_on_one_machines_file_is_told_by_config_check(tmp_path: Path, sink: Sink) -> None:
