@@ -153,7 +153,8 @@ def _open_sqlite(url: URL) -> Database:
         path.touch(mode=0o600)
     except OSError as error:
         raise Misconfigured(f"RINGHOOK_STORE_URL: {path.absolute()} cannot be made or opened: {error.strerror}") from error
-    return Database(_sqlite_engine(url, "BEGIN IMMEDIATE", 1), _sqlite_engine(url, "BEGIN", READERS), asyncio.Lock())
+    writer, reader = _sqlite_engine(url, "BEGIN IMMEDIATE", 1), _sqlite_engine(url, "BEGIN", READERS)
+    return Database(writer, reader, asyncio.Lock(), place=f"{path.absolute()} (RINGHOOK_STORE_URL)")
 
 
 def _sqlite_engine(url: URL, begin: str, size: int) -> AsyncEngine:

@@ -37,6 +37,7 @@ _BROKEN: Final = {
     sqlite3.SQLITE_READONLY,
     sqlite3.SQLITE_NOTADB,
 }
+_DAMAGED: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}  # of those, what no disk and no permission mends
 # busy, locked, no memory, interrupted, disk full, locking protocol
 _AGAIN: Final = {
     sqlite3.SQLITE_BUSY,
@@ -74,8 +75,8 @@ def translated(error: BaseException, place: str = "the store") -> RinghookError 
     if isinstance(error, OSError):
         return StoreUnavailable(f"{place} cannot be reached: {obstacle(error)}")
     if isinstance(error, DBAPIError):
-        return _driver(error.orig, lost=error.connection_invalidated)
-    return _driver(error, lost=False)
+        return _driver(error.orig, place, lost=error.connection_invalidated)
+    return _driver(error, place, lost=False)
 
 
 @contextmanager
@@ -90,9 +91,9 @@ def translating(place: str) -> Iterator[None]:
         raise fault from error
 
 
-def _driver(error: BaseException | None, *, lost: bool) -> RinghookError | None:
+def _driver(error: BaseException | None, place: str, *, lost: bool) -> RinghookError | None:
     if isinstance(error, sqlite3.Error):
-        return _sqlite(error)
+        return _sqlite(error, place)
     state = getattr(error, "sqlstate", None) or ""
     if refused := next((words for start, words in _REFUSED.items() if state.startswith(start)), None):
         return StoreRefused(f"{refused} ({state})")
@@ -104,10 +105,11 @@ def _driver(error: BaseException | None, *, lost: bool) -> RinghookError | None:
     return None
 
 
-def _sqlite(error: sqlite3.Error) -> RinghookError | None:
+def _sqlite(error: sqlite3.Error, place: str) -> RinghookError | None:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the low byte is the primary code
     if code in _BROKEN:
-        return StoreBroken(f"the store's file failed: {error}")
+        remedy = "restore it from a backup" if code in _DAMAGED else "see that its disk and folder can be read and written"
+        return StoreBroken(f"{place} failed: {error}; {remedy}, then start again")
     if code in _AGAIN:
         return StoreUnavailable(f"the store asked for another try: {error}")
     return None

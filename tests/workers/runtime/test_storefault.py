@@ -1,13 +1,15 @@
 """What an operator reads where the store does not answer: where it should be, what the system said, what to do."""
 
 import asyncio
+import sqlite3
+from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from workers.runtime.database import connect
-from workers.runtime.storefault import StoreRefused, StoreUnavailable, translated
+from workers.runtime.storefault import StoreBroken, StoreRefused, StoreUnavailable, translated
 
 AWAY = "PostgreSQL at {host} (RINGHOOK_STORE_URL) cannot be reached: {why}"
 
@@ -61,6 +63,27 @@ async def test_a_parameter_of_the_url_that_cannot_be_is_refused_as_a_mistake() -
     refused = await said("postgresql://u:canary@127.0.0.1:9/x?sslmode=oops")
     assert isinstance(refused, StoreRefused)
     assert "RINGHOOK_STORE_URL cannot be used: `sslmode` parameter must be one of" in str(refused)
+
+
+async def test_a_file_that_is_no_store_is_named_with_what_to_do(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    path.write_bytes(b"no database at all" * 100)
+    async with connect(f"sqlite:///{path}") as store:
+        for door in (store.read, store.begin):
+            with pytest.raises(StoreBroken) as raised:
+                async with door() as connection:
+                    await connection.execute(text("select 1"))
+            assert str(raised.value) == (
+                f"{path} (RINGHOOK_STORE_URL) failed: file is not a database; restore it from a backup, then start again"
+            )
+
+
+def test_a_disk_that_fails_is_no_reason_for_a_backup() -> None:
+    error = sqlite3.OperationalError("disk I/O error")
+    error.sqlite_errorcode = sqlite3.SQLITE_IOERR_WRITE
+    assert str(translated(error, "/var/store.db")) == (
+        "/var/store.db failed: disk I/O error; see that its disk and folder can be read and written, then start again"
+    )
 
 
 @pytest.mark.parametrize(
