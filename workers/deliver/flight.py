@@ -199,9 +199,8 @@ class Flight:
     def _tell_health(self) -> None:
         name = self.destination.name
         if self.health.gone:
-            log.error(
-                "destination.gone", destination=name, meaning="it answered 410: nothing is sent until an operator resumes it"
-            )
+            meaning = "it answered 410: nothing is sent to it until `ringhook deliver` (or `up`) is restarted"
+            log.error("destination.gone", destination=name, meaning=meaning)
         elif self.health.failing:
             log.warning("destination.failing", destination=name, meaning="fetching stops, one event probes, nothing is buried")
         else:
@@ -221,9 +220,15 @@ class Flight:
                 await asyncio.sleep(backoff.next())
             else:
                 metrics.DEAD.labels(destination=self.destination.name, reason=decision.reason).inc()
-                log.warning("delivery.buried", destination=self.destination.name, reason=decision.reason)
+                self._tell_buried(item, decision)
                 return True
         return False
+
+    def _tell_buried(self, item: Item[Parcel], decision: Bury) -> None:
+        """Log which event was put aside; one that nobody can read has only its place on the bus."""
+        held, event = item.load.held, item.load.event
+        facts = {"event_id": event.id} if event else {"topic": held.topic, "partition": held.index, "offset": held.offset}
+        log.warning("delivery.buried", destination=self.destination.name, reason=decision.reason, **facts)
 
     async def _publish(self, letter: Record) -> None:
         async with asyncio.timeout(BURY_DEADLINE_S):

@@ -7,6 +7,7 @@ from collections import defaultdict
 import pytest
 from cloudevents.http import from_http
 from standardwebhooks.webhooks import Webhook
+from structlog.testing import capture_logs
 
 from schemas.topics import DELIVERY_ATTEMPTED, EVENT_RECORDED, delivery
 from tests.workers.deliver.support import (
@@ -92,10 +93,14 @@ async def test_a_failing_device_waits_while_its_neighbours_pass_and_is_buried_wi
 async def test_what_the_partner_refuses_is_buried_after_three_attempts(bus: Bus, sink: Sink) -> None:
     sink.answer = lambda _id, _number: 422
     await bus.publish([event("e1")])
-    async with delivering(bus, destination(sink.url)):
-        (letter,) = await dead_letters(bus, 1)
+    with capture_logs() as lines:
+        async with delivering(bus, destination(sink.url)):
+            (letter,) = await dead_letters(bus, 1)
+            await until(lambda: [line for line in lines if line["event"] == "delivery.buried"])
     assert header(letter, "dead_reason") == "refused"
     assert sink.seen("e1") == 3
+    (buried,) = [line for line in lines if line["event"] == "delivery.buried"]
+    assert (buried["event_id"], buried["reason"], buried["log_level"]) == ("e1", "refused", "warning")
 
 
 async def test_a_dead_destination_buries_nothing_stops_fetching_and_gets_all_once_it_lives(bus: Bus, sink: Sink) -> None:
@@ -123,9 +128,12 @@ async def test_a_dead_destination_buries_nothing_stops_fetching_and_gets_all_onc
 async def test_410_disables_the_destination_and_keeps_the_event(bus: Bus, sink: Sink) -> None:
     sink.answer = lambda _id, _number: 410
     await bus.publish([event("e1"), event("e2", device="d2", account="a2")])
-    async with delivering(bus, destination(sink.url, concurrency=1)) as worker:
-        await until(lambda: worker.flight and worker.flight.health.gone)
-        await asyncio.sleep(0.3)
+    with capture_logs() as lines:
+        async with delivering(bus, destination(sink.url, concurrency=1)) as worker:
+            await until(lambda: worker.flight and worker.flight.health.gone)
+            await asyncio.sleep(0.3)
+    (gone,) = [line for line in lines if line["event"] == "destination.gone"]
+    assert gone["meaning"].endswith("until `ringhook deliver` (or `up`) is restarted")
     assert len(sink.ids) == 1
     assert (await bus.lag(worker.name, [TOPIC])).records == 2
 
@@ -143,10 +151,13 @@ async def test_unlinked_events_are_passed_over_unless_the_destination_asks(bus: 
 
 async def test_a_record_that_is_no_event_is_buried_and_stops_nothing(bus: Bus, sink: Sink) -> None:
     await bus.publish([Record(topic=EVENT_RECORDED.name, key=b"a1", value=b"\xff"), event("e1")])
-    async with delivering(bus, destination(sink.url)):
-        await until(lambda: sink.ids)
-        (letter,) = await dead_letters(bus, 1)
+    with capture_logs() as lines:
+        async with delivering(bus, destination(sink.url)):
+            await until(lambda: sink.ids)
+            (letter,) = await dead_letters(bus, 1)
     assert header(letter, "dead_reason") == "not_an_event"
+    (buried,) = [line for line in lines if line["event"] == "delivery.buried"]
+    assert (buried["topic"], buried["offset"]) == (EVENT_RECORDED.name, 0)
     assert letter.value == b"\xff"
 
 
