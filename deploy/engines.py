@@ -70,7 +70,7 @@ async def prepare(chosen: Settings) -> None:
         if chosen.vault is not None:
             await _check_keys(common, chosen.vault.keys)
     if common.bus_url.startswith("kafka"):
-        await _check_topics(common, chosen.destinations)
+        await _check_topics(chosen)
 
 
 async def migrate(common: Common) -> None:
@@ -141,11 +141,11 @@ class Preparing:
                 await stop.wait()
 
 
-async def _check_topics(common: Common, destinations: Collection[str]) -> None:
-    declared = topics.declared(destinations)
-    differences = await kafka.check(
-        common.bus_url, namespace=common.namespace, topics=declared, single_broker=common.single_broker
-    )
+async def _check_topics(chosen: Settings) -> None:
+    """Look at the topics of this role: its user may look at no others."""
+    common, declared = chosen.common, topics.declared(chosen.destinations)
+    mine = [topic for topic in declared if chosen.role in ("up", *topic.writers, *topic.readers)]
+    differences = await kafka.check(common.bus_url, namespace=common.namespace, topics=mine, single_broker=common.single_broker)
     if differences:
         lines = "\n".join(f"  {difference}" for difference in differences)
-        raise Misconfigured(f"topics are missing or differ; `ringhook topics apply` mends what can be mended:\n{lines}")
+        raise Misconfigured(f"topics are missing or differ; `ringhook topics apply` mends what does not say otherwise:\n{lines}")

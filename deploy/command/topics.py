@@ -34,13 +34,13 @@ def topics() -> None:
 @topics.command()
 @DIRECTORY
 def apply(directory: Path) -> None:
-    """Create what is missing and set what differs; a second time does nothing."""
+    """Create what is missing and set what differs; a second time does nothing. Exit code 1 if something differs still."""
     chosen = _chosen(directory)
-    _print(_asked(kafka.apply, chosen), otherwise="Every topic is there and as it must be: nothing was done.")
-    if differences := _asked(kafka.check, chosen):
-        click.echo("\nWhat cannot be mended from here:")
-        _print(differences, otherwise="")
-        sys.exit(1)
+    done = _asked(kafka.apply, chosen)
+    differences = _asked(kafka.check, chosen)
+    still = ["What cannot be mended from here:", *differences] if differences else []
+    _print([*done, *still], otherwise="Every topic is there and as it must be: nothing was done.")
+    sys.exit(1 if differences else 0)
 
 
 @topics.command()

@@ -11,14 +11,18 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import aiohttp
+import msgspec
 import pytest
+from aiokafka.admin import AIOKafkaAdminClient
 
 from deploy import migrations
 from deploy.command.ending import reason
 from deploy.demo.installation import Installation
 from schemas.errors import Misconfigured, Unavailable
+from schemas.topics import EVENT_RECORDED
 from tests.chaos.generator import body, signature
 from tests.chaos.world import Sink, installation, until
+from workers.bus import kafka
 from workers.bus.contract import BusBroken
 from workers.runtime.database import connect
 from workers.runtime.supervise import Fatal
@@ -177,6 +181,28 @@ async def test_a_role_names_the_command_that_mends_what_it_misses(
     for command in ("dispatch", "migrate"):
         code, words = await said(command)
         assert (code, f"belongs to namespace '{namespace}'" in words) == (2, True)
+
+
+@pytest.mark.kafka
+async def test_apply_says_what_it_cannot_mend_and_never_that_all_is_well_then(
+    tmp_path: Path, sink: Sink, kafka_url: str, namespace: str
+) -> None:
+    more = {"RINGHOOK_BUS_URL": kafka_url, "RINGHOOK_NAMESPACE": namespace, "RINGHOOK_SINGLE_BROKER": "yes"}
+    at = {"cwd": tmp_path, **installation(tmp_path, sink, **more).environment}
+    narrow = msgspec.structs.replace(EVENT_RECORDED, partitions=3)
+    await kafka.apply(kafka_url, namespace=namespace, topics=[narrow], single_broker=True)
+    name = f"{namespace}.event.recorded.v1"
+    for created in (True, False):
+        code, said = await ringhook("topics", "apply", "-C", str(tmp_path), **at)  # type: ignore[arg-type] # cwd is the path
+        *done, head, left = said.splitlines()
+        assert (code, bool(done), head) == (1, created, "What cannot be mended from here:")
+        assert left.startswith(f"{name}: has 3 partitions, 12 are needed: `topics apply` cannot change that")
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka_url.removeprefix("kafka://"))
+    await admin.start()
+    await admin.delete_topics([name])
+    await admin.close()
+    code, said = await ringhook("topics", "apply", "-C", str(tmp_path), **at)  # type: ignore[arg-type] # cwd is the path
+    assert (code, said) == (0, f"{name}: created with 12 partitions\n")
 
 
 AWAY = "127.0.0.1:9"

@@ -13,6 +13,8 @@ DUPLICATE_SEQUENCE: Final = 46  # the batch is already in the log: as good as a 
 MESSAGE_TOO_LARGE: Final = 10  # the topic takes less than we declare: `ringhook topics check` says so
 UNSTABLE_OFFSETS: Final = 88
 TOPIC_EXISTS: Final = 36
+TOPIC_DENIED: Final = 29
+DENIED: Final = frozenset({TOPIC_DENIED, 31})  # topic, cluster: the user may not do that
 
 LEADER_MOVED: Final = frozenset({3, 5, 6, 9, 56, 74, 75, 78})
 COORDINATOR_MOVED: Final = frozenset({14, 15, 16})

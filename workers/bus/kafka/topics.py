@@ -13,7 +13,7 @@ from aiokafka.protocol.metadata import MetadataRequest
 from schemas.errors import Misconfigured
 from schemas.topics import DAY, FORGETTING, Topic, physical
 from workers.bus.kafka.batch import BATCH_LIMIT
-from workers.bus.kafka.codes import NONE, TOPIC_EXISTS, Refused
+from workers.bus.kafka.codes import DENIED, NONE, TOPIC_DENIED, TOPIC_EXISTS, Refused
 from workers.bus.kafka.eos import alter_configs
 from workers.bus.kafka.url import parse
 from workers.bus.kafka.wire import PAUSE, Wire
@@ -24,6 +24,12 @@ LOWEST: Final = (26, 5)  # EndTxn, in the version that came with brokers 4.0
 REPLICAS: Final = 3
 IN_SYNC: Final = 2
 ONE_WILL_DO: Final = "Or RINGHOOK_SINGLE_BROKER=yes says that one broker is enough"
+GRANT: Final = "`ringhook topics acls` prints what grants each role its rights; `topics apply` and `topics check` take an administrator"
+REASSIGN: Final = "`topics apply` cannot add any, kafka-reassign-partitions can"
+REMAKE: Final = (
+    "`topics apply` cannot change that, since keys would move. While the topic is empty, delete it and `topics apply` makes it "
+    "anew; one that holds records can only be followed by a new one (….v2), which takes a new version of ringhook"
+)
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -53,10 +59,13 @@ async def apply(url: str, *, namespace: str, topics: Collection[Topic], single_b
 
 
 async def check(url: str, *, namespace: str, topics: Collection[Topic], single_broker: bool = False) -> Sequence[str]:
-    """Return each difference from what ringhook needs, in words; empty if all is well. BusUnavailable if Kafka is not there."""
+    """Return each difference from what ringhook needs, in words; empty if all is well.
+
+    BusUnavailable if Kafka is not there. Misconfigured where its user may not look.
+    """
     async with _admin(url) as wire:
         found = await _find(wire, namespace, topics)
-        old = [] if await _modern(wire) else ["the brokers are older than Apache Kafka 4.0"]
+        old = [] if await _modern(wire) else ["the brokers are older than Apache Kafka 4.0, which `topics apply` cannot change"]
     named = [(physical(namespace, topic.name), topic) for topic in topics]
     return old + [
         f"{name}: {difference}"
@@ -105,9 +114,9 @@ def differences(topic: Topic, found: Found | None, *, single_broker: bool) -> li
         return ["is missing"]
     words = []
     if found.partitions != topic.partitions:
-        words.append(f"has {found.partitions} partitions, {topic.partitions} are declared: growth is a new topic")
+        words.append(f"has {found.partitions} partitions, {topic.partitions} are needed: {REMAKE}")
     if found.replicas < REPLICAS and not single_broker:
-        words.append(f"has {found.replicas} replicas, {REPLICAS} are needed. {ONE_WILL_DO}")
+        words.append(f"has {found.replicas} replicas, {REPLICAS} are needed: {REASSIGN}. {ONE_WILL_DO}")
     target = wanted(topic, single_broker=single_broker)
     wrong = _wrong(topic, found, single_broker=single_broker)
     return words + [f"{name} is {found.configs.get(name, 'not known')}, needed is {target[name]}" for name in wrong]
@@ -138,6 +147,9 @@ def _ms(span: timedelta) -> str:
 
 async def _find(wire: Wire, namespace: str, topics: Collection[Topic]) -> dict[str, Found]:
     answer = await wire.ask(wire.anyone(), MetadataRequest([physical(namespace, topic.name) for topic in topics]))
+    for code, topic, *_ in answer.topics:
+        if code == TOPIC_DENIED:  # whether it is there is told only to those who may look
+            raise Refused(f"Describe of {topic}", code)
     there = {topic: partitions for code, topic, *_, partitions in answer.topics if code == NONE}
     configs = await _configs(wire, list(there))
     return {
@@ -210,9 +222,15 @@ async def _modern(wire: Wire) -> bool:
 
 @contextlib.asynccontextmanager
 async def _admin(url: str) -> AsyncIterator[Wire]:
-    wire = Wire(parse(url), patience=ANSWER)
+    address = parse(url)
+    wire = Wire(address, patience=ANSWER)
     try:
         await wire.open()
         yield wire
+    except Refused as error:
+        if error.code not in DENIED:
+            raise
+        who = f"the user {address.username!r} of RINGHOOK_BUS_URL" if address.username else "us (RINGHOOK_BUS_URL)"
+        raise Misconfigured(f"Kafka does not let {who} do what is needed: {error}. {GRANT}") from error
     finally:
         await wire.close()
