@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import contextlib
+import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from hashlib import sha256
@@ -29,22 +30,35 @@ KEYS = [
 ]
 
 
+DEV = """
+        kind = "dev"
+        passcode_env = "PASSCODE"
+"""
+
+
 class Sink:
-    """A partner's service that accepts everything and writes down each id as it comes."""
+    """A partner's service that accepts everything and writes down each id as it comes, and whose event it was said to be."""
 
     def __init__(self) -> None:
         self.ids: list[str] = []
+        self.owners: list[tuple[str, str | None]] = []  # (account, partner's user)
         self.url = ""
 
     async def ring(self, request: web.Request) -> web.Response:
-        await request.read()
+        event = json.loads(await request.read())
+        self.owners.append((event["accountid"], event.get("partneruserid")))
         self.ids.append(request.headers["webhook-id"])
         return web.Response(status=204)
+
+    async def login(self, _: web.Request) -> web.Response:
+        """Be the login page to which a hand-off sends the browser."""
+        return web.Response(text="sign in")
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator["Sink"]:
         application = web.Application()
         application.router.add_post("/ring", self.ring)
+        application.router.add_get("/login", self.login)
         runner = web.AppRunner(application, access_log=None)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -56,7 +70,7 @@ class Sink:
             await runner.cleanup()
 
 
-def installation(directory: Path, sink: Sink, **more: str) -> Installation:
+def installation(directory: Path, sink: Sink, *, signin: str = DEV, **more: str) -> Installation:
     """Return an installation with one destination; Ring's API is a closed port, since no code comes."""
     public, private = generate_code_keys()
     environment = {
@@ -76,13 +90,11 @@ def installation(directory: Path, sink: Sink, **more: str) -> Installation:
     }
     toml = f"""
         [signin]
-        kind = "dev"
-        passcode_env = "PASSCODE"
-
+        {signin}
         [[token]]
         name = "test"
         sha256 = "{sha256(TOKEN.encode()).hexdigest()}"
-        scopes = ["read", "claim", "operate"]
+        scopes = ["read", "claim", "operate", "broker"]
 
         [[destination]]
         name = "sink"
