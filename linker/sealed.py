@@ -5,15 +5,14 @@ from dataclasses import dataclass
 from typing import Final
 
 import msgspec
-from sqlalchemy import case, func, or_, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import bindparam, case, func, or_, select, update
 
 from linker.rows import Grant
 from linker.store import columns_of, grant_of
 from linker.tables import grants, keys
 from workers.runtime.database import Database
 from workers.runtime.lease import store_time
-from workers.runtime.rows import compare_and_swap, insert_once
+from workers.runtime.rows import insert_once
 
 AWAKE: Final = 90.0  # seconds after which a linker that said nothing more seals no more
 INTENTS: Final = ("exchanging", "posting", "refreshing")  # a request may be under way: what comes of it is written to this row
@@ -105,13 +104,25 @@ class Sealed:
         wanted = select(grants).where(mine, free, grants.c.stage.not_in(INTENTS)).order_by(grants.c.code_hash).limit(limit)
         async with self.database.begin() as connection:
             rows = [grant_of(row) for row in await connection.execute(wanted.with_for_update(skip_locked=True))]
-            written = [await _write(connection, row, again(row)) for row in rows]
-        return Page(rows[-1].code_hash if len(rows) == limit else None, sum(written), len(rows) - sum(written))
+            written = [sealed for row in rows if (sealed := again(row)) is not None]
+            if written:
+                await connection.execute(_SEALED, [_bound(sealed) for sealed in written])
+        return Page(rows[-1].code_hash if len(rows) == limit else None, len(written), len(rows) - len(written))
 
 
-async def _write(connection: AsyncConnection, before: Grant, after: Grant | None) -> bool:
-    if after is None:
-        return False
-    expected = {"code_hash": before.code_hash, "counter": before.counter}
-    raised = msgspec.structs.replace(after, counter=before.counter + 1)
-    return await compare_and_swap(connection, grants, expected, columns_of(raised))
+_SEALED: Final = (  # one statement for a page, whose rows this transaction has locked
+    update(grants)
+    .where(grants.c.code_hash == bindparam("my_code_hash"), grants.c.counter == bindparam("my_counter"))
+    .values(
+        access=bindparam("my_access"),
+        refresh=bindparam("my_refresh"),
+        writes=bindparam("my_writes"),
+        sealed_with=bindparam("my_sealed_with"),
+        counter=grants.c.counter + 1,
+    )
+)
+
+
+def _bound(after: Grant) -> dict[str, object]:
+    row = columns_of(after)
+    return {f"my_{name}": row[name] for name in ("code_hash", "counter", "access", "refresh", "writes", "sealed_with")}
