@@ -24,7 +24,9 @@ LOWEST: Final = (26, 5)  # EndTxn, in the version that came with brokers 4.0
 REPLICAS: Final = 3
 IN_SYNC: Final = 2
 ONE_WILL_DO: Final = "Or RINGHOOK_SINGLE_BROKER=yes says that one broker is enough"
-GRANT: Final = "`ringhook topics acls` prints what grants each role its rights; `topics apply` and `topics check` take an administrator"
+GRANT: Final = (
+    "`ringhook topics acls` prints what grants each role its rights; `topics apply` and `topics check` take an administrator"
+)
 REASSIGN: Final = "`topics apply` cannot add any, kafka-reassign-partitions can"
 REMAKE: Final = (
     "`topics apply` cannot change that, since keys would move. While the topic is empty, delete it and `topics apply` makes it "
