@@ -18,7 +18,7 @@ from tests.bench import figures, ground, results
 from tests.bench.figures import Figure
 from tests.bench.ground import HERE, Ground
 from tests.bench.needs import WRK
-from tests.bench.rows import deliver, dispatch, ingress, latency, memory, pipeline
+from tests.bench.rows import deliver, dispatch, ingress, latency, links, matching, memory, pipeline, renewals
 
 Row = Callable[[Ground, int], Awaitable[list[Figure]]]
 ROWS: Final[dict[str, Row]] = {
@@ -28,6 +28,9 @@ ROWS: Final[dict[str, Row]] = {
     "pipeline": pipeline.measure,
     "latency": latency.measure,
     "memory": memory.measure,
+    "matching": matching.measure,
+    "links": links.measure,
+    "renewals": renewals.measure,
 }
 LONGEST_S: Final = 240.0  # for one row; a row that takes longer is told as failed
 
