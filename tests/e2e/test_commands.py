@@ -90,7 +90,8 @@ async def test_a_folder_that_takes_nothing_is_a_sentence_and_keeps_nothing(
     tmp_path: Path, folder: str, before: str, words: str
 ) -> None:
     command = ("sh", "-c", f"{before} exec {sys.executable} -m deploy.command init {folder}")
-    where: dict[str, Any] = {"cwd": tmp_path, "env": {"PATH": os.defpath}}
+    env = {"PATH": os.defpath, "PYTHONDONTWRITEBYTECODE": "1"}  # which a full disk would cut short
+    where: dict[str, Any] = {"cwd": tmp_path, "env": env}
     process = await asyncio.create_subprocess_exec(*command, **where, stdout=PIPE, stderr=STDOUT)
     said = (await asyncio.wait_for(process.communicate(), 60))[0].decode()
     assert (process.returncode, words in said, len(said.splitlines())) == (2, True, 1), said
