@@ -41,6 +41,7 @@ class Keeper:
         self._call = asyncio.Event()
         self._written = 0
         self._compacted = dict.fromkeys((policy.slot for policy in policies if policy.compacted), (0, 0))
+        self._needs = f"the disk is full: {room.BALLAST // 2**20} MiB of room are needed in {place.path.parent}"
         self._full = not room.stow(self._ballast)
         writer.filled = self.filled
 
@@ -55,7 +56,7 @@ class Keeper:
         if not self._full:
             log.error("bus.disk_filled", path=str(self._place.path), freed=room.BALLAST)
         self._full = True
-        self.refusing = "the disk is full"
+        self.refusing = self._needs
         room.release(self._ballast)
         self._call.set()
 
@@ -99,7 +100,7 @@ class Keeper:
             FILE_BYTES.labels(what).set(size)
         if self._full:
             self._full = not room.enough(there, ballast=await asyncio.to_thread(room.stow, self._ballast))
-        refusing = "the disk is full" if self._full else room.over(there, place.most)
+        refusing = self._needs if self._full else room.over(there, place.most)
         if refusing != self.refusing:
             log.warning("bus.refusing_changed", reason=refusing or "none", used=there.used, disk=there.disk)
         self.refusing = refusing

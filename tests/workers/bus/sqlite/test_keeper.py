@@ -214,7 +214,7 @@ class TestRoom:
         async with opened() as bus:
             bus.keeper.filled()
             assert not bus.available()
-            with pytest.raises(BusUnavailable, match="the disk is full"):
+            with pytest.raises(BusUnavailable, match="the disk is full: 64 MiB of room are needed in /"):
                 await bus.publish([record(b"refused")])
             await position(bus, "group", 0)
 
