@@ -1,6 +1,5 @@
 """`ringhook demo`: the whole flow on this machine against a simulated Ring; exit code 1 where the table does not add up."""
 
-import asyncio
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -14,6 +13,9 @@ from rich.table import Table
 from deploy.demo.account import Line, reckon
 from deploy.demo.scene import Scene, opened
 from deploy.demo.walk import DemoFailed, Walk, recorded
+from deploy.demo.watch import alive, arrivals
+from deploy.local.process import StartFailed
+from workers.bus.contract import Stop
 from workers.runtime.stop import on_signals
 
 
@@ -21,37 +23,40 @@ from workers.runtime.stop import on_signals
 @click.option("--keep", is_flag=True, help="Leave everything running afterwards, and say where.")
 def demo(*, keep: bool) -> None:
     """Link an account and send webhooks of every kind, then count what came out."""
-    with tempfile.TemporaryDirectory(prefix="ringhook-demo-") as directory:
-        sys.exit(0 if uvloop.run(_run(Path(directory), keep=keep)) else 1)
-
-
-async def _run(directory: Path, *, keep: bool) -> bool:
     console = Console(highlight=False)
+    try:
+        with tempfile.TemporaryDirectory(prefix="ringhook-demo-") as directory:
+            right = uvloop.run(_run(Path(directory), console, keep=keep))
+    except (DemoFailed, StartFailed, OSError) as failed:
+        console.print(f"\nThe demo failed: {failed}", markup=False, soft_wrap=True)
+        right = False
+    sys.exit(0 if right else 1)
+
+
+async def _run(directory: Path, console: Console, *, keep: bool) -> bool:
     console.print("Starting a simulated Ring, a sample partner, and `ringhook up` between them …")
     with on_signals() as stop:
         async with opened(directory) as scene:
-            going = asyncio.create_task(_walk(scene, console), name="walk")
-            ended = asyncio.create_task(stop.wait(), name="stop")
-            await asyncio.wait((going, ended), return_when=asyncio.FIRST_COMPLETED)
-            if not going.done():
-                going.cancel()
-                return False
-            right = going.result()
-            if keep:
-                console.print(addresses(scene), soft_wrap=True)
-                await stop.wait()
-            return right
+            try:
+                return await _played(scene, console, stop, keep=keep)
+            except DemoFailed as failed:
+                log = scene.made.roles["up"].process.tail()
+                raise DemoFailed(f"{failed}\nThe end of ringhook's log:\n{log}") from failed
+
+
+async def _played(scene: Scene, console: Console, stop: Stop, *, keep: bool) -> bool:
+    ringhook = scene.made.roles["up"].process
+    right = await alive(ringhook, _walk(scene, console), stop) or False
+    if keep and not stop.is_set():
+        console.print(addresses(scene), soft_wrap=True)
+        services = {"alerts": scene.alerts, "archive": scene.archive}
+        await alive(ringhook, arrivals(services, lambda words: console.print(words, soft_wrap=True, markup=False)), stop)
+    return right
 
 
 async def _walk(scene: Scene, console: Console) -> bool:
     walk = Walk(scene, lambda words: console.print(words, soft_wrap=True, markup=False))
-    try:
-        await walk.run()
-    except DemoFailed as failed:
-        console.print(
-            f"\nThe demo failed: {failed}\nThe end of ringhook's log:\n{scene.made.roles['up'].process.tail()}", markup=False
-        )
-        return False
+    await walk.run()
     lines = reckon(walk.sent, await recorded(scene), scene.alerts, scene.archive)
     console.print(table(lines))
     return verdict(lines, console)
@@ -82,4 +87,5 @@ def addresses(scene: Scene) -> str:
         f"  ringhook, public         {scene.made.public}\n"
         f"  ringhook, internal       {scene.made.internal}   (metrics, probes, /v1 with the token {scene.token})\n"
         f"  the partner's login      {scene.login}/login (user ada, password demo-password; Ring sends browsers there)\n"
+        f"What the partner's services get is told here.\n"
     )

@@ -516,7 +516,9 @@ async def test_the_page_lets_a_browser_walk_the_flow(ring: Ring, partner: Listen
     await press("/users/0/remove")
     await ring.sender.settled()
     async with ring.session.get(ring.url) as page:
-        assert "not connected" in await page.text()
+        shown = await page.text()
+    assert "not connected" in shown
+    assert 'name=viewport content="width=device-width' in shown  # readable on a phone
     assert len(partner.got) == 3
 
 

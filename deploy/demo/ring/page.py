@@ -12,7 +12,11 @@ from deploy.demo.ring.sender import Sender
 from deploy.demo.ring.state import Account, World
 from deploy.demo.ring.webhooks import TYPES, Webhook
 
-STYLE = "body{font:16px system-ui;max-width:60rem;margin:2rem auto}form{display:inline}li{margin:.7rem 0}code{font-size:.8em}"
+STYLE = (
+    "body{font:16px system-ui;max-width:60rem;margin:2rem auto;padding:0 1rem;overflow-wrap:anywhere}ul,ol{padding-left:1.2rem}"
+    "form{display:inline}button,select{font:inherit;max-width:100%;margin:.2rem 0}li{margin:.7rem 0}code{font-size:.8em}"
+)
+VIEWPORT = '<meta name=viewport content="width=device-width, initial-scale=1">'
 
 BUTTONS = {"confirm": "Confirm the app", "sign-in": "Sign In", "remove": "Remove"}
 
@@ -80,7 +84,8 @@ def render(world: World, ledger: Ledger) -> str:
     seen = "".join(f"<li>{call.method} {call.path} → {call.status}</li>" for call in ledger.calls[-10:])
     tries = "".join(f"<li>try {one.number} of {html.escape(one.request_id)} → {one.status}</li>" for one in ledger.attempts[-10:])
     return (
-        f"<!doctype html><meta charset=utf-8><title>Ring, simulated</title><style>{STYLE}</style><h1>Ring, simulated</h1>"
+        f"<!doctype html><html lang=en><meta charset=utf-8>{VIEWPORT}"
+        f"<title>Ring, simulated</title><style>{STYLE}</style><h1>Ring, simulated</h1>"
         f"<ul>{users}</ul><form method=post action=/users><button>Another user</button></form>"
         f"<h2>Calls to Ring</h2><ol>{seen}</ol><h2>Webhooks</h2><ol>{tries}</ol>"
     )
