@@ -34,6 +34,7 @@ CALLS: dict[str, tuple[answers.Call, str, str]] = {
     "identify": ("account", "GET", "/v1/users/me"),
     "post": ("claim", "POST", INTEGRATION),
     "patch": ("complete", "PATCH", INTEGRATION),
+    "devices": ("devices", "GET", "/v1/devices"),
 }
 LOST_ON_THE_WAY: Final = (Fault(unheard=True), Fault(drop=True))
 LIES: Final = {"Invalid Status Transition", "Invalid Nonce"}  # Ring says it where it is so, and nowhere else
@@ -96,7 +97,6 @@ class Links(RuleBasedStateMachine):
         for grant in list(self.grants.values()):
             if grant.account == self.homes[home].id:
                 self._apply(grant, saga.withdrawn(grant, self.now, self.now))
-        assert not self.accounts.get(self.homes[home].id, Account(account="")).linked
         self.now += 0.001
 
     @rule(
@@ -341,6 +341,8 @@ class Links(RuleBasedStateMachine):
             assert grant.state not in {"received", "exchanged", "claimed", "awaiting"} or self._begun_anew(grant), grant
         for name, home in self.homes.items():
             self.a_user_removes_the_app(name)
+            self._until_nothing_is_due()
+            assert not self.accounts.get(home.id, Account(account="")).linked
             self.a_user_confirms_the_app(name)
             self._until_nothing_is_due()
             self.a_user_taps_sign_in_and_confirms(name, OWNERS[name], owner=True, ago=0.0)
