@@ -23,6 +23,7 @@ from deploy.settings.parts import Edge, Vault
 from deploy.story import Story, add_story
 from ingress.admin.api import Api, add_claims, add_reading
 from ingress.admin.broker import add_broker
+from ingress.admin.forget import add_forgetting
 from ingress.admin.gate import Gate, name_of
 from ingress.admin.quota import Quota
 from ingress.admin.store import ClaimStore, Pruning
@@ -36,6 +37,8 @@ from linker.advance import Advance
 from linker.announce import Announce
 from linker.broker import Broker
 from linker.budget import Budget
+from linker.forget import Forget
+from linker.forgetting import Forgetting
 from linker.intake import Intake
 from linker.notices import FirstProofs
 from linker.progress import Explain
@@ -50,7 +53,7 @@ from linker.told import Told
 from linker.unreadable import Unreadable
 from linker.vault import Vault as TokenVault
 from schemas.errors import Unavailable
-from schemas.topics import EVENT_RECORDED
+from schemas.topics import EVENT_RECORDED, gone_by
 from workers.bus.contract import Bus
 from workers.deliver.job import Deliver
 from workers.dispatch.census import Census
@@ -193,7 +196,7 @@ async def add_linker(house: House, vault: Vault, callers: Gate, *, alone: bool) 
     )
     house.drive(intake)
     house.drive(Told(house.namespace, intake.wake))
-    house.workers.append(Sweeping(AtRisk(store)))
+    house.workers += [Sweeping(AtRisk(store)), Sweeping(Forget(Forgetting(house.database, house.namespace), house.bus))]
     broker = Broker(store, advance.vault, advance.wake, advance.clock)
     add_broker(Api(house.internal, callers), broker, Quota())
     house.workers += [advance, Sweeping(Announce(store, house.bus), wake=advance.moved), Sweeping(proofs, wake=proofs.wake)]
@@ -223,6 +226,7 @@ def add_admin(house: House, admin: Admin, callers: Gate) -> None:
     api = Api(house.internal, callers)
     add_claims(api, Handoff(claims, Seals(admin.cookies, house.namespace), admin.public_url, utc_now))
     add_reading(api, explain, explain, claims)
+    add_forgetting(api, Forgetting(house.database, house.namespace), gone_by)
 
 
 def add_store_probe(house: House) -> None:

@@ -1,4 +1,4 @@
-"""A removal that Ring tells of, and what shows that it is true. Pure (correctness.md §7, decision 15).
+"""A removal that Ring tells of, and what shows that it is true. Pure (correctness.md §7, decision 17).
 
 A webhook may come late, or again: it only raises a doubt in the grants whose codes came before it. Ring itself decides it: a
 token known to be unexpired that `GET /v1/devices` answers with 401, or a renewal that is refused, ends the grant. Where Ring

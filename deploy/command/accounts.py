@@ -1,4 +1,4 @@
-"""`ringhook accounts list`: every account and how it stands, or those whose users must connect the app again, and by when."""
+"""`ringhook accounts`; `list`: each account and how it stands, or those whose users must connect the app again, and by when."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,6 +7,7 @@ from typing import Any, Final
 import click
 import orjson
 
+from deploy.command.account import forget, show
 from deploy.command.directory import DIRECTORY
 from deploy.command.v1 import ask
 
@@ -25,7 +26,11 @@ WORDS: Final = {
 
 @click.group()
 def accounts() -> None:
-    """Look at the accounts that were ever linked."""
+    """Look at the accounts that were ever linked, and forget one."""
+
+
+accounts.add_command(show)
+accounts.add_command(forget)
 
 
 @accounts.command("list")

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qs, urlsplit
 
 import msgspec
@@ -13,6 +14,7 @@ from structlog.testing import capture_logs
 
 from ingress.admin.api import SCOPES, Api, add_claims, add_reading
 from ingress.admin.broker import add_broker
+from ingress.admin.forget import add_forgetting
 from ingress.admin.gate import Gate
 from ingress.admin.quota import Quota
 from ingress.admin.store import ClaimStore
@@ -63,6 +65,17 @@ class Loans:
         return loans.get(account)
 
 
+class Wishes:
+    """Does at once what is wished."""
+
+    async def ask(self, account: str, now: float) -> None:
+        del account, now
+
+    async def pending(self, account: str) -> bool:
+        del account
+        return False
+
+
 @dataclass
 class Admin:
     client: TestClient[web.Request, web.Application]
@@ -94,6 +107,7 @@ async def admin(store_url: str) -> AsyncIterator[Admin]:
         add_reading(api, Accounts(), attempts, claims)
         loans = Loans()
         add_broker(api, loans, Quota(rate=1.0, burst=20.0))
+        add_forgetting(api, Wishes(), lambda now: now + timedelta(days=38))
         async with TestClient(TestServer(application)) as client:
             yield Admin(client, application, seals, loans, attempts)
 
@@ -242,6 +256,15 @@ async def test_one_caller_that_asks_too_often_is_429_and_others_are_not(admin: A
     assert answers[-1].headers["Retry-After"] == "1"
     assert "asks too often" in (await answers[-1].json())["error"]["message"]
     assert (await admin.client.get("/v1/accounts/a1", headers=bearer("read"))).status == 200
+
+
+async def test_a_forget_answers_the_date_by_which_the_topics_are_rid_of_it(admin: Admin) -> None:
+    response = await admin.client.post("/v1/accounts/a1/forget", json={}, headers=bearer("operate"))
+    said = await response.json()
+    assert (response.status, said["account"], said["forgotten"]) == (200, "a1", True)
+    assert datetime.fromisoformat(said["gone_by"]) > datetime.now(UTC) + timedelta(days=37)
+    response = await admin.client.post(f"/v1/accounts/{'a' * 513}/forget", json={}, headers=bearer("operate"))
+    assert response.status == 400
 
 
 async def test_each_route_of_the_router_admits_its_own_scope_and_no_other(admin: Admin) -> None:

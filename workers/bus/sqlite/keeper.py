@@ -17,6 +17,7 @@ from workers.bus.sqlite.file import Layout
 from workers.bus.sqlite.place import Place
 from workers.bus.sqlite.reader import Reader
 from workers.bus.sqlite.retention import Cut, Policy
+from workers.bus.sqlite.times import micros
 from workers.bus.sqlite.writer import Writer
 
 PERIOD: Final = timedelta(minutes=1)
@@ -42,6 +43,7 @@ class Keeper:
         self._written = 0
         self._compacted = dict.fromkeys((policy.slot for policy in policies if policy.compacted), (0, 0))
         self._needs = f"the disk is full: {room.BALLAST // 2**20} MiB of room are needed in {place.path.parent}"
+        self._scanned = dict[int, datetime]()  # when a slot was compacted
         self._full = not room.stow(self._ballast)
         writer.filled = self.filled
 
@@ -112,23 +114,28 @@ class Keeper:
         for cut in await self._run(lambda link: retention.cuts(link, self._policies, ends, now, absent)):
             await self.drop(cut.slot, cut.below)
         for slot, (end, kept) in self._compacted.items():
-            if retention.due(end, kept, ends[slot]):
-                await self.compact(slot, absent)
+            scanned = self._scanned.setdefault(slot, now - retention.TOMBSTONE + retention.SOON)
+            if retention.due(end, kept, ends[slot]) or (ends[slot] and retention.overdue(scanned, now)):
+                await self.compact(slot, absent, now)
 
     async def drop(self, slot: int, below: int) -> None:
         """Delete a slot's records below an offset, whoever has or has not read them, in small transactions."""
         while not await self._writer.ask(retention.drop(Cut(slot, below))):
             pass
 
-    async def compact(self, slot: int, absent: timedelta = retention.ABSENT) -> None:
-        """Keep the newest record of each key of a slot, and what a group has still to read."""
+    async def compact(self, slot: int, absent: timedelta = retention.ABSENT, now: datetime | None = None) -> None:
+        """Keep the newest record of each key of a slot, and what a group has still to read; of tombstones, those of a day."""
+        now = now or datetime.fromtimestamp(self._clock(), UTC)
+        old = micros(now - retention.TOMBSTONE)
         end = self._writer.ends[slot]
         held = await self._run(lambda link: retention.positions(link, absent))
         rows = await self._run(lambda link: retention.keys(link, slot))
-        gone = retention.superseded(rows, retention.floor(end, held.get(slot, ())))
+        ended = await self._run(lambda link: retention.tombstones(link, slot, old))
+        gone = retention.superseded(rows, retention.floor(end, held.get(slot, ())), ended)
         for at in range(0, len(gone), retention.ROWS):
             await self._writer.ask(retention.forget(gone[at : at + retention.ROWS]))
         self._compacted[slot] = end, len(rows) - len(gone)
+        self._scanned[slot] = now
 
     async def _run(self, read: Callable[[sqlite3.Connection], T]) -> T:
         return await self._reader.run(read, PATIENCE)

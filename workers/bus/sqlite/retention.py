@@ -16,6 +16,8 @@ from workers.bus.sqlite.writer import Deed
 ROWS: Final = 500  # records deleted in one transaction, so that publishes pass in between
 BYTES: Final = 4 * 2**20
 ABSENT: Final = timedelta(days=7)  # of the bus's own running time, after which a group pins nothing any more
+SOON: Final = timedelta(hours=1)  # after a start: an installation that is restarted daily compacts too
+TOMBSTONE: Final = timedelta(days=1)  # kept so that whoever reads from the beginning now still hears of the end
 ABSENT_AT_CAP: Final = timedelta(hours=1)
 
 
@@ -44,10 +46,18 @@ def due(last_end: int, kept: int, end: int) -> bool:
     return end - last_end >= max(1_000, kept)
 
 
-def superseded(rows: Sequence[tuple[int, bytes]], below: int) -> list[int]:
-    """Return the rowids below an offset whose key appears again later; `rows` are (rowid, key) in order."""
-    newest = {key: row for row, key in rows}
-    return [row for row, key in rows if newest[key] != row and coordinates(row)[1] < below]
+def overdue(compacted: datetime, now: datetime) -> bool:
+    """Say whether compacting is due whatever came: what is forgotten must be gone in days, not after a thousand others."""
+    return now - compacted >= TOMBSTONE
+
+
+def superseded(rows: Sequence[tuple[int, bytes]], below: int, tombstones: Collection[int] = ()) -> list[int]:
+    """Return the rowids below an offset whose key appears again later, or that are themselves to go.
+
+    `rows` are (rowid, key) in order; `tombstones` the rowids of those that say only that their key is gone.
+    """
+    newest, going = {key: row for row, key in rows}, set(tombstones)
+    return [row for row, key in rows if (newest[key] != row or row in going) and coordinates(row)[1] < below]
 
 
 def positions(link: sqlite3.Connection, absent: timedelta) -> dict[int, list[int]]:
@@ -94,6 +104,12 @@ def keys(link: sqlite3.Connection, slot: int) -> list[tuple[int, bytes]]:
         found += piece
         after = piece[-1][0]
     return found
+
+
+def tombstones(link: sqlite3.Connection, slot: int, before: int) -> list[int]:
+    """Return the rowids of a slot's records without a value that the bus took before that time."""
+    query = "select id from record where id >= ? and id < ? and length(value) = 0 and time < ?"
+    return [row for (row,) in link.execute(query, (rowid(slot, 0), rowid(slot + 1, 0), before)).fetchall()]
 
 
 def drop(cut: Cut) -> Deed[bool]:

@@ -11,7 +11,7 @@ import pytest
 from workers.bus.contract import BusUnavailable, Lane, Record, Stop
 from workers.bus.partition import partition
 from workers.bus.sqlite import SqliteBus
-from workers.bus.sqlite.retention import attend
+from workers.bus.sqlite.retention import attend, keys
 
 Open = Callable[..., AbstractAsyncContextManager[SqliteBus]]
 
@@ -152,6 +152,19 @@ class TestCompaction:  # looked at after a restart: what was just published may 
             await bus.keeper.compact(bus.layout.of("kept")[0])
         async with opened() as bus:
             assert await values(bus, "kept") == [b"2", b"3"]
+
+    async def test_a_tombstone_takes_what_had_its_key_and_after_a_day_itself(self, opened: Open) -> None:
+        gone, here = [key for key in (b"%d" % number for number in range(99)) if partition(key, 2) == 0][:2]
+        hours = timedelta(hours=2)
+        async with opened() as bus:
+            await bus.publish([record(b"1", "kept", gone), record(b"", "kept", gone), record(b"2", "kept", here)])
+            slot = bus.layout.of("kept")[0]
+            for later in (timedelta(), hours):
+                await bus.keeper.sweep(datetime.now(UTC) + later)
+            assert [key for _, key in await bus.keeper._run(lambda link: keys(link, slot))] == [gone, here]
+            await bus.keeper.sweep(datetime.now(UTC) + hours + TOMORROW)
+        async with opened() as bus:
+            assert await values(bus, "kept") == [b"2"]
 
     async def test_a_sweep_compacts_when_enough_has_come(self, opened: Open) -> None:
         async with opened() as bus:

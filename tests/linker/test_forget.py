@@ -1,0 +1,126 @@
+"""An account is forgotten: nothing of it is stored, nothing is sent, the topic is told, and no code brings it back."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import select
+
+from linker.announce import Announce
+from linker.forget import Forget
+from linker.forgetting import Forgetting
+from linker.tables import accounts, attempts, forgets, grants, subscriptions
+from schemas import topics
+from schemas.records import SubscriptionTold
+from schemas.topics import ACCOUNT_CHANGED
+from tests.linker.rig import Rig
+from tests.linker.ring import nonce
+from tests.linker.test_killed import Fuse, Fused, is_kill
+from tests.linker.test_removal import linked, stopped, told
+from workers.bus import memory
+from workers.bus.contract import Bus, Held, Lane, Stop
+
+NOW = datetime(2026, 2, 15, tzinfo=UTC)
+
+
+async def stored(rig: Rig) -> str:
+    async with rig.database.read() as connection:
+        tables = (grants, attempts, accounts, subscriptions, forgets)
+        return " ".join([str((await connection.execute(select(table))).all()) for table in tables])
+
+
+async def heard(bus: Bus, wanted: int) -> Sequence[Held]:
+    found, over = list[Held](), asyncio.Event()
+
+    async def work(lane: Lane, ends: Stop) -> None:
+        await lane.open()
+        while not ends.is_set() and not over.is_set():
+            found.extend(await lane.fetch(100, 0.02))
+            if len(found) >= wanted:
+                over.set()
+
+    async with asyncio.timeout(20):
+        await bus.consume([ACCOUNT_CHANGED.name], f"reader-{wanted}", work, over, atomic=False)
+    return found
+
+
+async def test_nothing_is_stored_of_it_and_the_topic_is_told_last(rig: Rig) -> None:
+    await linked(rig, "t1", "acct-1")
+    await linked(rig, "t2", "acct-2")
+    await told(rig, "acct-1", rig.now, removed=False, subscription=SubscriptionTold(state="active"))
+    forgetting = Forgetting(rig.database, rig.store.namespace)
+    async with memory.connect("memory:", namespace="t", topics=[ACCOUNT_CHANGED]) as bus:
+        await Announce(rig.store, bus)(NOW)
+        await forgetting.ask("acct-1", rig.now)
+        assert await stopped(rig, "acct-1") == "forgotten"
+        assert await forgetting.pending("acct-1")
+        await Forget(forgetting, bus)(NOW)
+        assert not await forgetting.pending("acct-1")
+        records = await heard(bus, 3)
+    last = {record.key: record.value for record in records}
+    assert last[b"acct-1"] == b""
+    assert last[b"acct-2"] != b""
+    rows = await stored(rig)
+    assert "acct-1" not in rows
+    assert "'t1'" not in rows
+    assert "acct-2" in rows
+
+
+async def test_whoever_was_forgotten_is_not_linked_again(rig: Rig) -> None:
+    await Forgetting(rig.database, rig.store.namespace).ask("acct-1", rig.now)
+    code = await rig.code("acct-1")
+    grant = await rig.state(rig.linker(), code, "rejected")
+    assert (grant.account, grant.access, grant.refresh) == (None, None, None)
+    assert "forgotten" in (grant.reason or "")
+    await told(rig, "acct-1", rig.now + 1, subscription=SubscriptionTold(state="active"))
+    async with rig.database.read() as connection:
+        for table in (accounts, subscriptions):
+            assert (await connection.execute(select(table))).all() == []
+
+
+async def test_a_forget_amid_a_link_leaves_nothing_of_it(rig: Rig) -> None:
+    code = await rig.code("acct-1")
+    await rig.sign_in("t1", nonce(rig.time(), "acct-1"), rig.time())
+    forgetting, linker = Forgetting(rig.database, rig.store.namespace), rig.linker()
+    async with linker, memory.connect("memory:", namespace="t", topics=[ACCOUNT_CHANGED]) as bus:
+        for _ in range(6):
+            await rig.turn_once(linker)
+        await forgetting.ask("acct-1", rig.now)
+        for _ in range(12):
+            await rig.turn_once(linker)
+            await Forget(forgetting, bus)(NOW)
+    assert "acct-1" not in await stored(rig)
+    assert [grant for grant in await rig.grants(code) if grant.account or grant.access] == []
+
+
+@pytest.mark.parametrize("place", ["before sweep", "after sweep", "before exclusive", "before done", "after done"])
+async def test_a_forget_killed_anywhere_is_done_by_the_next(rig: Rig, place: str) -> None:
+    await linked(rig, "t1", "acct-1")
+    forgetting = Forgetting(rig.database, rig.store.namespace)
+    async with memory.connect("memory:", namespace="t", topics=[ACCOUNT_CHANGED]) as bus:
+        await forgetting.ask("acct-1", rig.now)
+        fuse = Fuse((place, 1))
+
+        class Cut:
+            def exclusive(self, name: str) -> object:
+                fuse.burn("before exclusive")
+                return bus.exclusive(name)
+
+        try:
+            await Forget(Fused(forgetting, fuse), Cut())(NOW)  # type: ignore[arg-type] # as much of them as is used
+        except BaseException as error:
+            if not is_kill(error):
+                raise
+        assert fuse.blown
+        await Forget(forgetting, bus)(NOW)
+        assert {record.value for record in await heard(bus, 1)} == {b""}
+    assert "acct-1" not in await stored(rig)
+    assert await stopped(rig, "acct-1") == "forgotten"
+
+
+def test_the_date_covers_the_longest_kept_segment_of_any_topic() -> None:
+    asked = datetime(2026, 2, 15, tzinfo=UTC)
+    kept = [topic.retention for topic in topics.declared(["alerts"]) if topic.retention]
+    assert topics.gone_by(asked) >= asked + max(kept) + max(kept) / 4
+    assert topics.gone_by(asked) <= asked + timedelta(days=40)
