@@ -7,6 +7,7 @@ import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -55,6 +56,7 @@ from linker.vault import Vault as TokenVault
 from schemas.errors import Unavailable
 from schemas.topics import EVENT_RECORDED, gone_by
 from workers.bus.contract import Bus
+from workers.deliver.birth import Birth, always, begins
 from workers.deliver.job import Deliver
 from workers.dispatch.census import Census
 from workers.dispatch.job import Dispatch, Prune
@@ -86,6 +88,7 @@ class House:
     bus: Bus
     database: Database
     stack: AsyncExitStack
+    began: datetime = field(default_factory=utc_now)  # before anything came in
     internal: web.Application = field(default_factory=internal_app)
     workers: list[Worker] = field(default_factory=list)
     probes: dict[str, Probe] = field(default_factory=dict)
@@ -214,7 +217,9 @@ def add_dispatch(house: House, bounds: Bounds) -> None:
 def add_destination(house: House, service: Service) -> None:
     """Deliver to one HTTP service."""
     stops = StopTable(house.database, house.namespace)
-    deliver = Deliver(house.bus, service.destination, service.secrets, stops)
+    wanted = begins(service.destination.since)
+    birth = Birth(house.database, service.destination.name, house.began) if wanted is None else always(wanted)
+    deliver = Deliver(house.bus, service.destination, service.secrets, stops, start=birth)
     house.workers += [deliver, Sweeping(LagSweep(house.bus, deliver.name, (EVENT_RECORDED.name,)))]
 
 

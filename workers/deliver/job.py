@@ -4,14 +4,16 @@ import asyncio
 import random
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from typing import Final, Literal
+from typing import Final
 
 from aiohttp.abc import AbstractResolver
 
 from schemas.topics import EVENT_RECORDED, delivery
-from workers.bus.contract import Bus, Lane, Stop
+from workers.bus.contract import Bus, Lane, Revoked, Stop
 from workers.deliver import metrics
+from workers.deliver.birth import FIRST, Begins, always
 from workers.deliver.destinations import Destination
 from workers.deliver.facts import Facts
 from workers.deliver.flight import Flight, Stops
@@ -20,8 +22,6 @@ from workers.deliver.send import Sender
 from workers.deliver.session import Session, awake
 from workers.deliver.sign import Signer
 from workers.runtime.secrets import Secret
-
-From = Literal["first", "end"] | datetime
 
 
 class Deliver:
@@ -34,13 +34,13 @@ class Deliver:
         secrets: Sequence[Secret],
         stops: Stops,
         *,
-        start: From = "first",
+        start: Begins | None = None,
         policy: Policy | None = None,
         resolver: AbstractResolver | None = None,
     ) -> None:
         self.name: Final = delivery(destination.name)
         self.flight: Flight | None = None
-        self._bus, self._destination, self._start = bus, destination, start
+        self._bus, self._destination, self._start = bus, destination, start or always(FIRST)
         self._signer, self._stops = Signer(secrets), stops
         self._policy = policy or Standard()
         self._resolver = resolver
@@ -87,7 +87,9 @@ class Deliver:
         async def work(lane: Lane, ends: Stop) -> None:
             await Session(lane, flight, ends).run()
 
-        await self._bus.consume([EVENT_RECORDED.name], self.name, work, stop, atomic=False, start=self._start)
+        with suppress(Revoked):  # stopped before it was known where to begin
+            start = await self._start(stop)
+            await self._bus.consume([EVENT_RECORDED.name], self.name, work, stop, atomic=False, start=start)
 
 
 def steady() -> Callable[[], datetime]:
