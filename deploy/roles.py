@@ -216,9 +216,9 @@ def add_dispatch(house: House, bounds: Bounds) -> None:
 
 def add_destination(house: House, service: Service) -> None:
     """Deliver to one HTTP service."""
-    stops = StopTable(house.database, house.namespace)
     wanted = begins(service.destination.since)
     birth = Birth(house.database, service.destination.name, house.began) if wanted is None else always(wanted)
+    stops = StopTable(house.database, house.namespace)
     deliver = Deliver(house.bus, service.destination, service.secrets, stops, start=birth)
     house.workers += [deliver, Sweeping(LagSweep(house.bus, deliver.name, (EVENT_RECORDED.name,)))]
 
