@@ -54,8 +54,13 @@ async def test_each_event_that_comes_later_is_told_once() -> None:
     await asyncio.sleep(0)
     service.events.append({"id": "e1", "type": "com.ring.motion_detected", "partneruserid": "u-ada"})
     assert await until(lambda: bool(said), 5)
+    service.events.append({"id": "e2", "type": "com.ring.button_press"})
+    assert await until(lambda: "e2" in said[-1], 5)
     telling.cancel()
-    assert said == ["the partner's alerts service got com.ring.motion_detected of u-ada, e1"]
+    assert said == [
+        "the partner's alerts service got com.ring.motion_detected of u-ada, e1",
+        "the partner's alerts service got com.ring.button_press of nobody yet, e2",
+    ]
 
 
 async def test_a_demo_that_cannot_start_says_so_without_a_traceback(tmp_path: Path) -> None:
