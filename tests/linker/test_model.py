@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from msgspec.structs import replace
 
-from linker import claims, refresh, saga, view
+from linker import claims, refresh, removal, saga, view
 from linker.outcomes import Done, NotSent, Outcome, Refused, Tokens, Unauthorised, Unclear
 from linker.rows import ENDED, Account, Attempt, Grant
 
@@ -142,11 +142,12 @@ class Links(RuleBasedStateMachine):
 
     def _land(self, flight: Flight, outcome: Outcome) -> None:
         del self.flying[flight.held.code_hash]
-        if isinstance(outcome, NotSent):
-            self.spent[flight.held.code_hash, flight.held.refresh or b""] = (flight.since, True)
         self._write_late(flight, outcome)
 
     def _write_late(self, flight: Flight, outcome: Outcome) -> None:
+        token = flight.held.code_hash, flight.held.refresh or b""
+        if isinstance(outcome, NotSent) and self.spent[token][0] == flight.since:  # nobody sent it again meanwhile
+            self.spent[token] = (flight.since, True)
         held, fresh = flight.held, self.grants[flight.held.code_hash]
         full = self._full(saga.Move(held, call="refresh"), outcome)
         move = saga.end(held, full, self.now) if fresh is held else saga.late(held, fresh, full, self.now)
@@ -195,7 +196,10 @@ class Links(RuleBasedStateMachine):
         if crash == "after":
             self.unanswered.add(move.grant.attempt or "")
             return
-        self._apply(move.grant, saga.end(move.grant, self._full(move, outcome), self.now))
+        after = saga.end(move.grant, self._full(move, outcome), self.now)
+        shown = isinstance(outcome, Unauthorised | Refused)
+        assert shown or after.grant.reason != removal.GONE, "a link was ended that Ring did not show to be removed"
+        self._apply(move.grant, after)
 
     @precondition(lambda self: self._looking())
     @rule(data=st.data())
@@ -217,7 +221,9 @@ class Links(RuleBasedStateMachine):
     def the_user_removes_the_app(self, ago: float) -> None:
         for grant in list(self.grants.values()):
             if grant.account:
-                self._apply(grant, saga.withdrawn(grant, self.now - ago, self.now))
+                move = saga.withdrawn(grant, self.now - ago, self.now)
+                assert grant.state in {move.grant.state, "lost"}, "a removal was taken at its word"
+                self._apply(grant, move)
 
     def _due(self) -> list[str]:
         due = (name for name, grant in self.grants.items() if grant.due_at is not None and grant.due_at <= self.now)
@@ -236,6 +242,8 @@ class Links(RuleBasedStateMachine):
         if call == "post":
             assert self.posts.get(grant.attempt or "", 0) == 0, "a POST was repeated before a PATCH had asked"
             self.posts[grant.attempt or ""] = int(isinstance(outcome, Unclear | Done))
+        if call == "devices":
+            assert (grant.expires_at or 0.0) > self.now, "Ring was asked with a token that proves nothing"
         if call == "refresh":
             self._refresh_token_is_good_to_send(grant, outcome)
         if call == "patch":
