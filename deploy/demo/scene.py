@@ -40,6 +40,7 @@ allow_networks = ["127.0.0.0/8"]
 name = "archive"
 url = "{archive}/ring"
 secret_env = "ARCHIVE_SECRET"
+key = "account"
 allow_http = true
 allow_networks = ["127.0.0.0/8"]
 deliver_unlinked = true
