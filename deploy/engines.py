@@ -103,6 +103,11 @@ async def migrated(common: Common) -> None:
 
 
 def _check_known(found: str) -> None:
+    if not found or " " in found:
+        raise Misconfigured(
+            "the store's note of its version (the table alembic_version) was altered: it must hold one version; "
+            "restore the store from a backup"
+        )
     if migrations.unknown(found):
         raise Misconfigured(
             f"the store belongs to another (newer) version of ringhook: its tables are at {found!r}, "

@@ -13,6 +13,7 @@ from schemas.records import LinkState
 
 ORDER: Final = ("received", "exchanged", "unclaimed", "signed in", "claimed", "awaiting", "completed")  # within one moment
 AGAIN: Final = "This is tried again by itself."
+UNCLAIMED: Final = "nobody has signed in for it yet: the user taps Sign In in the Ring app; its events wait for that"
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
@@ -138,6 +139,8 @@ def seen(attempt: Attempt, grant: Grant | None) -> Progress:
 
 def _finding(grant: Grant) -> str | None:
     """Return the grant's reason; where a step did not succeed yet, that it goes on."""
+    if grant.state == "unclaimed" and not grant.reason:
+        return UNCLAIMED
     struggles = grant.reason and grant.tries and grant.state not in ENDED
     return f"{grant.reason}. {AGAIN}" if struggles else grant.reason
 

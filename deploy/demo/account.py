@@ -30,7 +30,7 @@ def reckon(sent: Sent, counted: Mapping[str, int], alerts: Service, archive: Ser
     released = counted.get("released", 0)
     return (
         Line("events recorded, each once", len(sent.linked), counted.get("published", 0) + released),
-        Line("of an account that is not linked: waiting", sent.waiting, counted.get("waiting", 0) - released),
+        Line("of an account that is not linked: held back, as it must be", sent.waiting, counted.get("waiting", 0) - released),
         Line("copies with an id that was there already: dropped", sent.copies, counted.get("duplicate", 0)),
         Line("signed but unreadable: put aside with a reason", sent.quarantined, counted.get("not_an_envelope", 0)),
         Line("bad signature: answered 401", sent.refused, sent.refused),

@@ -7,6 +7,7 @@ from sqlalchemy import Connection, column, inspect, select, table
 from workers.runtime.database import connect
 
 HEAD: Final = "0005"  # the last migration under `versions/`
+_OURS: Final = "installation"  # a table that was there from the first
 _VERSION: Final = table("alembic_version", column("version_num"))
 
 
@@ -34,12 +35,15 @@ def unknown(found: str) -> bool:
 
 
 async def version(url: str) -> str | None:
-    """Return the migration that the store stands at, None where it has no tables yet."""
+    """Return the migration that the store stands at, None where it has no tables yet.
+
+    No migration is called so where somebody altered the note of it: "" for tables without one, "0001 and 0002" for several.
+    """
     async with connect(url) as database, database.begin() as connection:
         return await connection.run_sync(_current)
 
 
 def _current(connection: Connection) -> str | None:
-    if not inspect(connection).has_table(_VERSION.name):
-        return None
-    return connection.scalar(select(_VERSION.c.version_num))
+    there = inspect(connection)
+    found = connection.scalars(select(_VERSION.c.version_num)).all() if there.has_table(_VERSION.name) else ()
+    return " and ".join(sorted(found)) if found or there.has_table(_OURS) else None

@@ -57,6 +57,21 @@ async def test_a_store_of_a_newer_version_is_a_sentence_for_up_for_roles_and_for
             await look(common)
 
 
+@pytest.mark.parametrize(
+    "deed",
+    ["delete from alembic_version", "drop table alembic_version", "insert into alembic_version (version_num) values ('0001')"],
+)
+async def test_a_store_whose_version_was_altered_is_a_sentence(store_url: str, tmp_path: Path, deed: str) -> None:
+    (tmp_path / "ringhook.toml").touch()
+    common = settings.read("dispatch", {"RINGHOOK_STORE_URL": store_url}, tmp_path).common
+    await engines.migrate(common)
+    async with connect(store_url) as database, database.begin() as connection:
+        await connection.execute(text(deed))
+    for look in (engines.migrate, engines.migrated):
+        with pytest.raises(Misconfigured, match=r"alembic_version.* was altered: .* backup$"):
+            await look(common)
+
+
 async def test_the_versions_that_are_known_are_those_that_have_migrations() -> None:
     there = {script.revision for script in scripts.script().walk_revisions()}
     assert not any(migrations.unknown(revision) for revision in there)

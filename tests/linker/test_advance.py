@@ -336,6 +336,17 @@ def _margins() -> list[float]:
     return [REGISTRY.get_sample_value(name, {"step": step}) or 0.0 for step in ("exchange", "post")]
 
 
+async def test_an_account_that_nobody_signed_in_for_says_what_is_missing(rig: Rig) -> None:
+    code = await rig.code("acct-1")
+    async with rig.linker() as linker:
+        for _ in range(5):
+            await rig.turn_once(linker)
+    assert (await rig.grants(code))[0].state == "unclaimed"
+    account = await rig.explain.describe("acct-1")
+    assert account is not None
+    assert "taps Sign In" in str(account.finding)
+
+
 async def test_the_only_linker_there_can_be_waits_for_no_dead_ones_lease(rig: Rig) -> None:
     code = await rig.code("acct-1")
     assert await rig.store.take_grants(owner="dead", now=rig.now, length=3_600, limit=9, queue=0)
