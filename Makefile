@@ -33,7 +33,7 @@ format: .venv/dev ## put the code in its form
 	@$(BIN)/ruff format --quiet .
 
 chaos: .venv/dev ## kill and freeze everything at random under load for SECONDS (default 60), then count
-	@RINGHOOK_CHAOS_SECONDS=$(or $(SECONDS),60) $(BIN)/python -m pytest tests/chaos -m chaos $(ARGS)
+	@RINGHOOK_CHAOS_LINKS=200 RINGHOOK_CHAOS_SECONDS=$(or $(SECONDS),60) $(BIN)/python -m pytest tests/chaos -m chaos $(ARGS)
 
 interop: .venv/dev ## sign in at a certified OIDC provider on loopback (needs Node.js)
 	@command -v npm > /dev/null || { echo "make interop needs Node.js 20 or newer and npm"; exit 2; }

@@ -21,6 +21,7 @@ from tests.chaos.links import told as ends
 from tests.chaos.world import TOKEN, Sink, installation, recorded, until
 
 SECONDS = float(os.environ.get("RINGHOOK_CHAOS_SECONDS", "60"))
+LINKS = int(os.environ.get("RINGHOOK_CHAOS_LINKS", "0"))  # `make chaos` links 200 homes beside; not dependable yet
 ROLES = ("ingress", "linker", "dispatch", "deliver", "admin")
 Deed = Callable[[], Awaitable[None] | None]
 
@@ -80,7 +81,7 @@ async def test_nothing_acknowledged_is_lost_or_doubled_and_every_link_completes_
             for role in ("dispatch", "deliver", "linker"):
                 made.add(role, "2")
             async with made.running(*ROLES):
-                town = Town(made, ring, TOKEN)
+                town = Town(made, ring, TOKEN, count=LINKS)
                 generator, stop = Generator(made.public, ledger), asyncio.Event()
                 posting, linking = asyncio.create_task(generator.run(stop)), asyncio.create_task(town.link())
                 happened = await wreck(made, kafka_server, postgres_server, ring, SECONDS)
