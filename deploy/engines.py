@@ -39,29 +39,12 @@ def unshared(common: Common) -> bool:
     return common.bus_url.startswith("sqlite") and common.store_url.startswith("sqlite")
 
 
-def shareable(chosen: Settings) -> None:
-    """Raise Misconfigured where several processes would need what one owns."""
-    common = chosen.common
-    if common.bus_url.startswith("sqlite") and chosen.role != "up":
-        raise Misconfigured(
-            "RINGHOOK_BUS_URL is a file that one process owns: run `ringhook up`, "
-            "or give the roles a Kafka (kafka://host:9092) and a PostgreSQL to share"
-        )
-    if common.bus_url.startswith("kafka") and common.store_url.startswith("sqlite"):
-        raise Misconfigured(
-            "RINGHOOK_BUS_URL is a Kafka, and RINGHOOK_STORE_URL a file: whoever else reads that Kafka, `ringhook up` in another "
-            "folder too, would not know what was done here, and events would come twice. Give RINGHOOK_STORE_URL a PostgreSQL "
-            "(postgresql://user:password@host/db), or leave RINGHOOK_BUS_URL out: `ringhook up` then needs two files and no Kafka"
-        )
-
-
 async def prepare(chosen: Settings) -> None:
     """Raise Misconfigured for a store or topics that do not fit, naming the command that mends them; `up` migrates by itself.
 
     Unavailable: store or bus did not answer, so that nothing can be said yet.
     """
     common = chosen.common
-    shareable(chosen)
     with refusals():
         if chosen.role == "up":
             await migrate(common)

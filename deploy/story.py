@@ -13,10 +13,13 @@ from ingress.errors import Answer
 from ingress.route import guarded
 from schemas.errors import Rejected, Unavailable
 from schemas.findings.contact import CONNECTED, story
+from workers.dispatch.census import queues
 from workers.notice import first_contacts
+from workers.runtime.clock import utc_now
 from workers.runtime.database import Database
 
 LOOK: Final = timedelta(seconds=2)
+LONG: Final = timedelta(minutes=1)  # while a user signs in, events wait a moment
 DEADLINE_S: Final = 6.0  # of `GET /`; the store's own patience ends before
 AWAY: Final = "The store does not answer just now, so it cannot be said how far Ring has come. Try again in a moment."
 REPEAT: Final = timedelta(minutes=5)  # until Ring's first signed webhook, in case nobody was looking
@@ -28,9 +31,11 @@ class Story:
 
     database: Database
 
-    async def now(self) -> str:
-        """Return the sentence for how things stand; raises StoreUnavailable."""
-        return story(await first_contacts(self.database))
+    async def at(self, now: datetime) -> str:
+        """Return the sentences for how things stand; raises StoreUnavailable."""
+        since = [queue.since for queue in await queues(self.database) if queue.since]
+        waiting = bool(since) and now.timestamp() - min(since) > LONG.total_seconds()
+        return story(await first_contacts(self.database), waiting=waiting)
 
     def telling(self, say: Callable[[str], None]) -> "Telling":
         """Return the sweep that says each new sentence."""
@@ -48,7 +53,7 @@ class Telling:
 
     async def __call__(self, now: datetime) -> timedelta:
         """Look, and say what is new."""
-        sentence = await self.story.now()
+        sentence = await self.story.at(now)
         if self._last is None or sentence != self._last[0] or (sentence != CONNECTED and now - self._last[1] > REPEAT):
             self._last = sentence, now
             self.say(sentence)
@@ -64,7 +69,7 @@ def add_story(application: web.Application, told: Story, gate: Gate, host: str) 
 
     async def show(request: web.Request) -> web.Response:
         admit(request.headers)
-        return web.Response(text=f"{await told.now()}\n")
+        return web.Response(text=f"{await told.at(utc_now())}\n")
 
     application.router.add_get("/", guarded("story", show, deadline_s=DEADLINE_S, render=in_words))
 

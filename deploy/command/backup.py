@@ -43,7 +43,7 @@ def _absolute(_context: click.Context, _parameter: click.Parameter, target: Path
 @DIRECTORY
 def backup(target: Path, directory: Path) -> None:
     """Copy the store and ringhook.toml into DIR while ringhook runs. No secret is copied: what to keep elsewhere is named."""
-    common = roles.configured("dispatch", directory).common
+    common = roles.configured("backup", directory).common
     if not common.store_url.startswith("sqlite"):
         raise Misconfigured(elsewhere(common.store_url, target))
     needed = asyncio.run(_keys(common))

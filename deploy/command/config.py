@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from deploy import engines, roles
+from deploy import roles
 from deploy.command.directory import DIRECTORY
 from deploy.settings import PARTS
 from deploy.settings.schema import FILE
@@ -21,7 +21,6 @@ def config() -> None:
 def check(role: str, directory: Path) -> None:
     """Check .env, the environment and ringhook.toml together, as ROLE needs them (else `up`); exit code 2 for anything wrong."""
     chosen = roles.configured(role, directory)
-    engines.shareable(chosen)
     names = ", ".join(chosen.destinations) or "none"
     click.echo(f"The configuration of {role} is complete. Destinations: {names}.")
 

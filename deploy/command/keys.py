@@ -176,7 +176,7 @@ def _change(directory: Path, ring: Ring, parts: Sequence[str], *, aside: str, th
 
 def _ask(directory: Path) -> tuple[Mapping[str, int], Mapping[str, Key]]:
     """Return how many links each key seals, and what the store knows of keys."""
-    return asyncio.run(_asked(roles.configured("dispatch", directory).common))
+    return asyncio.run(_asked(roles.configured("keys", directory).common))
 
 
 async def _asked(common: Common) -> tuple[Mapping[str, int], Mapping[str, Key]]:

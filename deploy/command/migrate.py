@@ -16,7 +16,7 @@ from workers.runtime.storefault import StoreUnavailable
 @DIRECTORY
 def migrate(directory: Path) -> None:
     """Create or change the store's tables. `ringhook up` does it by itself; before new versions of the roles run it once."""
-    common = roles.configured("dispatch", directory).common
+    common = roles.configured("migrate", directory).common
     asyncio.run(_migrate(common))
     click.echo("The store's tables are up to date.")
 

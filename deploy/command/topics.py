@@ -61,7 +61,7 @@ def acls(directory: Path) -> None:
 
 
 def _chosen(directory: Path) -> Settings:
-    chosen = roles.configured("dispatch", directory)
+    chosen = roles.configured("topics", directory)
     if not chosen.common.bus_url.startswith("kafka"):
         raise Misconfigured("RINGHOOK_BUS_URL is a file on this machine, which needs no topics: this command is for kafka://…")
     return chosen

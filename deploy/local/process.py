@@ -116,7 +116,7 @@ class Process:
     def tail(self, lines: int = 30) -> str:
         """Return the end of the log."""
         with contextlib.suppress(FileNotFoundError):
-            return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+            return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:]) or "(it wrote nothing)"
         return "(no log)"
 
     def _tethered(self, command: Sequence[str]) -> list[str]:

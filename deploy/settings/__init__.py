@@ -54,7 +54,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read(role: str, environment: Mapping[str, str], directory: Path) -> Settings:
-    """Return what the role needs, or raise Misconfigured with every problem, each with its place."""
+    """Return what the role (or the command, which runs no part) needs, or raise Misconfigured with every problem, each with its place."""
     problems = Problems()
     environment = {name: value for name, value in environment.items() if not name.startswith(names.OF_TESTS)}
     _demand_something(environment, directory)
@@ -66,7 +66,7 @@ def read(role: str, environment: Mapping[str, str], directory: Path) -> Settings
     names.unknown(given, document, problems)
     found = _read(role, reader, document)
     names.mounted(reader, given, document, whole=role == "up")
-    cross.check(reader, found.common, found.edge, found.vault)
+    cross.check(reader, role, found.common, found.edge, found.vault)
     problems.end()
     return found
 
@@ -80,7 +80,7 @@ def _demand_something(environment: Mapping[str, str], directory: Path) -> None:
 
 
 def _read(role: str, reader: Reader, document: Document) -> Settings:
-    wanted, common = PARTS[role], parts.read_common(reader)
+    wanted, common = PARTS.get(role, ()), parts.read_common(reader)
     session_s = common.session_s if reader.sound("RINGHOOK_BUS_URL") else inf  # nothing is known of a bus whose URL is wrong
     destinations = lists.read_destinations(document, reader.problems, session_s)
     return Settings(

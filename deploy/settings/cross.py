@@ -12,12 +12,22 @@ from workers.runtime.database import address
 
 EVERYWHERE: Final = ("0.0.0.0", "::")  # noqa: S104 -- compared, not bound
 CREDENTIALS: Final = ("RINGHOOK_RING_CLIENT_ID", "RINGHOOK_RING_CLIENT_SECRET", "RINGHOOK_RING_HMAC_KEY")
+MANY: Final = frozenset({"ingress", "linker", "dispatch", "deliver", "admin"})  # each a process of its own
+ONE_OWNER: Final = (
+    "a bus in a file belongs to one process: run `ringhook up`, "
+    "or give the roles a Kafka (kafka://host:9092) and a PostgreSQL that all of them share"
+)
+NOT_BESIDE_KAFKA: Final = (
+    "beside a Kafka (RINGHOOK_BUS_URL) the store must be a PostgreSQL (postgresql://user:password@host/db), not a file: whoever "
+    "else reads that Kafka would not know what was done here, and events would come twice. Or leave RINGHOOK_BUS_URL out: "
+    "`ringhook up` then needs two files and no Kafka"
+)
 Finding = tuple[tuple[str, ...], str]  # the names that must be sound, of which the first one set gives the place; and the words
 
 
-def check(reader: Reader, common: Common, edge: Edge | None, vault: Vault | None) -> None:
+def check(reader: Reader, role: str, common: Common, edge: Edge | None, vault: Vault | None) -> None:
     """Note every contradiction between values that are sound."""
-    findings = [*_one_file(common)]
+    findings = [*_one_file(common), *_unshared(role, common)]
     if edge is not None:
         findings += [*_one_address(common, edge), *_one_path(edge)]
     if vault is not None:
@@ -35,6 +45,15 @@ def _one_file(common: Common) -> Iterator[Finding]:
         if bus.resolve() == store.resolve():
             names = ("RINGHOOK_STORE_URL", "RINGHOOK_BUS_URL")
             yield names, f"{' and '.join(names)} name one file: each needs its own"
+
+
+def _unshared(role: str, common: Common) -> Iterator[Finding]:
+    """Find what several processes would need, and one owns."""
+    if common.bus_url.startswith("sqlite"):
+        if role in MANY:
+            yield ("RINGHOOK_BUS_URL",), f"RINGHOOK_BUS_URL: {ONE_OWNER}"
+    elif common.store_url.startswith("sqlite") and role != "topics":  # which looks at no store
+        yield ("RINGHOOK_STORE_URL", "RINGHOOK_BUS_URL"), f"RINGHOOK_STORE_URL: {NOT_BESIDE_KAFKA}"
 
 
 def _one_address(common: Common, edge: Edge) -> Iterator[Finding]:

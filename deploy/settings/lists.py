@@ -14,6 +14,7 @@ from deploy.settings.source import Reader
 from deploy.settings.toml import Kind, Table, entries, tables, unlike
 from ingress.settings import Token
 from workers.deliver.destinations import Destination, problems
+from workers.runtime.clock import utc_now
 from workers.runtime.secrets import Secret
 
 _HEX: Final = frozenset("0123456789abcdef")
@@ -31,7 +32,7 @@ def read_destinations(document: Document, found: Problems, session_s: float) -> 
 
     `session_s` is the bus's session timeout: a request must end before it.
     """
-    kind = Kind(Destination, partial(problems, session_s=session_s), {"name": "x", "url": "https://x.example.com/"})
+    kind = Kind(Destination, partial(problems, session_s=session_s, now=utc_now()), {"name": "x", "url": "https://x.example.com/"})
     unlike(document, "destination", "name", found)
     return tables(document, "destination", kind, found)
 

@@ -69,8 +69,9 @@ def literal(name: str) -> bool:
 
 
 def name_of(host: str) -> str:
-    """Return the name in a Host header: `admin:8081` → `admin`, `[::1]:8081` → `::1`; `` for what is no host."""
+    """Return the name in a Host header: `admin.:8081` → `admin`, `[::1]:8081` → `::1`; `` for what is no host."""
     try:
-        return (urlsplit(f"//{host}").hostname or "").lower()
+        name = urlsplit(f"//{host}").hostname or ""
     except ValueError:
         return ""
+    return name.lower().removesuffix(".")  # a name that is written from the DNS's root

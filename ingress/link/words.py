@@ -3,7 +3,7 @@
 from typing import Final
 
 AGAIN: Final = "Open the Ring app and tap Sign In there again."
-MALFORMED: Final = f"This sign-in address is not complete. {AGAIN}"
+MALFORMED: Final = f"This sign-in address is not complete, or was changed on its way. {AGAIN}"
 STALE: Final = f"This sign-in was begun more than ten minutes ago. {AGAIN}"
 FUTURE: Final = f"This sign-in address comes from the future: a clock is wrong, ours or Ring's. {AGAIN}"
 ANOTHER_BROWSER: Final = f"This sign-in was not begun in this browser, or was begun again since. {AGAIN}"
@@ -19,7 +19,7 @@ BROKEN: Final = "Something on our side does not work just now. Please try again 
 ONLY_IF: Final = "Continue only if you just tapped Sign In in your own Ring app."
 
 TITLES: Final = {
-    400: "Something is missing",
+    400: "This address cannot be used",
     403: "This cannot go on here",
     404: "There is nothing here",
     410: "Too late",

@@ -22,6 +22,10 @@ REDIRECT: Final = (
     "signed webhook."
 )
 CONNECTED: Final = "Ring's signed webhooks arrive."
+WAITING: Final = (
+    "Events wait here for their account's link: they are delivered once its user taps Sign In in the Ring app, signs in with you "
+    "and confirms. `ringhook accounts list` names the accounts that nobody has claimed."
+)
 NONE_PROVEN: Final = "No call has proved yet to be Ring's own."
 WRONG_URL: Final = (
     "Calls came to the Token Exchange URL with another secret than RINGHOOK_EXCHANGE_SECRET: in the portal it must read "
@@ -49,8 +53,12 @@ class Contact(msgspec.Struct, frozen=True):
     proven: bool
 
 
-def story(contacts: Collection[Contact]) -> str:
-    """Return in plain words how far Ring has come with us, and the next step."""
+def story(contacts: Collection[Contact], *, waiting: bool = False) -> str:
+    """Return in plain words how far Ring has come with us, what waits for a link, and the next step."""
+    return f"{_arrived(contacts)} {WAITING}" if waiting else _arrived(contacts)
+
+
+def _arrived(contacts: Collection[Contact]) -> str:
     proven = {contact.kind for contact in contacts if contact.proven}
     if "webhook" in proven:
         return CONNECTED

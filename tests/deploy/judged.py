@@ -15,12 +15,13 @@ PORTAL = {
 }
 DESTINATION = '[[destination]]\nname = "alerts"\nurl = "https://alerts.example.com/ring"\nsecret_env = "ALERTS"\n'
 SECRET = "whsec_Y2FuYXJ5LWNhbmFyeS1jYW5hcnktY2FuYXJ5"
+SHARED = "RINGHOOK_BUS_URL=kafka://h\nRINGHOOK_STORE_URL=postgresql://u@h/x\n"
 TOKEN = f'[[token]]\nname = "t"\nsha256 = "{"a" * 64}"\nscopes = ["read"]\n'
 
 
-def installed(directory: Path, given: Mapping[str, str] = PORTAL) -> None:
-    """Write what `init` writes, with these values of the portal."""
-    (directory / ".env").write_text(environment_file(given, "e" * 20, "token") + f"ALERTS={SECRET}\n")
+def installed(directory: Path, given: Mapping[str, str] = PORTAL, more: str = "") -> None:
+    """Write what `init` writes, with these values of the portal, and more lines of `.env`."""
+    (directory / ".env").write_text(environment_file(given, "e" * 20, "token") + f"ALERTS={SECRET}\n" + more)
     (directory / "ringhook.toml").write_text(TOML.format(digest="b" * 64))
 
 

@@ -6,11 +6,11 @@ import pytest
 
 from deploy import roles, settings
 from ingress.errors import Misdirected, Unauthorized
-from tests.deploy.judged import TOKEN, installed, wrong
+from tests.deploy.judged import SHARED, TOKEN, installed, wrong
 
 
 def gate(directory: Path, role: str, **environment: str) -> roles.Gate:
-    installed(directory)
+    installed(directory, more="" if role == "up" else SHARED)
     with (directory / "ringhook.toml").open("a") as file:
         file.write(TOKEN)
     return roles.gate(settings.read(role, environment, directory))
@@ -26,12 +26,14 @@ HOSTS = {
     "RINGHOOK-linker": True,  # of RINGHOOK_INTERNAL_HOSTS
     "ringhook-linker.ring.svc:80": True,
     "localhost:8081": True,
+    "ringhook-linker.ring.svc.:80": True,  # the same name, written from the root
     "127.0.0.1:8081": True,
     "[::1]:8081": True,
     "10.0.0.7:8081": True,  # an address cannot be rebound, whosever it is
     "[fd00::7]": True,
     "other.internal:8081": False,
     "svc": False,
+    "localhost..:8081": False,
     "127.0.0.1.evil.example.com": False,
     "127.1": False,
     "2130706433": False,

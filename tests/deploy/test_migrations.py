@@ -48,7 +48,7 @@ async def test_every_migration_follows_the_one_before_it() -> None:
 
 async def test_a_store_of_a_newer_version_is_a_sentence_for_up_for_roles_and_for_migrate(store_url: str, tmp_path: Path) -> None:
     (tmp_path / "ringhook.toml").touch()
-    common = settings.read("dispatch", {"RINGHOOK_STORE_URL": store_url}, tmp_path).common
+    common = settings.read("migrate", {"RINGHOOK_STORE_URL": store_url}, tmp_path).common
     await engines.migrate(common)
     async with connect(store_url) as database, database.begin() as connection:
         await connection.execute(text("update alembic_version set version_num = '9001'"))
@@ -63,7 +63,7 @@ async def test_a_store_of_a_newer_version_is_a_sentence_for_up_for_roles_and_for
 )
 async def test_a_store_whose_version_was_altered_is_a_sentence(store_url: str, tmp_path: Path, deed: str) -> None:
     (tmp_path / "ringhook.toml").touch()
-    common = settings.read("dispatch", {"RINGHOOK_STORE_URL": store_url}, tmp_path).common
+    common = settings.read("migrate", {"RINGHOOK_STORE_URL": store_url}, tmp_path).common
     await engines.migrate(common)
     async with connect(store_url) as database, database.begin() as connection:
         await connection.execute(text(deed))

@@ -12,7 +12,7 @@ from deploy.settings.problems import Problems
 from deploy.settings.source import Reader, gather
 from deploy.settings.values import base_url, listen, secret
 from schemas.errors import Misconfigured
-from tests.deploy.judged import DESTINATION, TOKEN, wrong
+from tests.deploy.judged import DESTINATION, SHARED, TOKEN, wrong
 
 
 class Thing(msgspec.Struct):
@@ -188,12 +188,40 @@ def test_paths_can_be_joined_to_an_address_however_it_ends(end: str) -> None:
 
 def test_a_second_app_is_whole_or_not_there_but_the_edge_needs_only_its_key(tmp_path: Path) -> None:
     key = "RINGHOOK_RING_HMAC_KEY_NEXT=canary\n"
-    assert wrong(tmp_path, key, role="ingress") == []
+    assert wrong(tmp_path, SHARED + key, role="ingress") == []
     assert wrong(tmp_path, f"{key}RINGHOOK_RING_CLIENT_ID_NEXT=b\nRINGHOOK_RING_CLIENT_SECRET_NEXT=c\n") == []
     assert [problem.split(" without ")[1].split(":")[0] for problem in wrong(tmp_path, key)] == [
         "RINGHOOK_RING_CLIENT_ID_NEXT",
         "RINGHOOK_RING_CLIENT_SECRET_NEXT",
     ]
+
+
+ROLES = ("ingress", "linker", "dispatch", "deliver", "admin")
+COMMANDS = ("migrate", "keys", "backup")
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_role_of_its_own_is_told_that_a_file_has_one_owner_beside_everything_else_that_is_wrong(
+    tmp_path: Path, role: str
+) -> None:
+    (rate, bus) = wrong(tmp_path, "RINGHOOK_BUS_URL=sqlite:///b.db\nRINGHOOK_LOG_LEVEL=loud\n", role=role)[::-1]
+    assert bus.startswith(".env:+1: RINGHOOK_BUS_URL: a bus in a file belongs to one process: run `ringhook up`")
+    assert rate.startswith(".env:+2: RINGHOOK_LOG_LEVEL")
+    (unset,) = wrong(tmp_path, role=role)
+    assert unset.startswith("missing: RINGHOOK_BUS_URL: ")
+
+
+@pytest.mark.parametrize("role", [*ROLES, *COMMANDS, "up"])
+def test_a_store_in_a_file_is_refused_beside_a_kafka(tmp_path: Path, role: str) -> None:
+    (unset,) = wrong(tmp_path, "RINGHOOK_BUS_URL=kafka://h\n", role=role)
+    assert unset.startswith(".env:+1: RINGHOOK_STORE_URL: beside a Kafka")
+    (chosen,) = wrong(tmp_path, "RINGHOOK_BUS_URL=kafka://h\nRINGHOOK_STORE_URL=sqlite:///s.db\n", role=role)
+    assert chosen.startswith(".env:+2: RINGHOOK_STORE_URL: beside a Kafka")
+
+
+def test_commands_work_where_up_does_and_topics_need_no_store(tmp_path: Path) -> None:
+    assert [wrong(tmp_path, role=command) for command in COMMANDS] == [[]] * len(COMMANDS)
+    assert wrong(tmp_path, "RINGHOOK_BUS_URL=kafka://h\n", role="topics") == []
 
 
 def test_code_keys_that_are_no_pair_are_told(tmp_path: Path) -> None:
@@ -299,9 +327,13 @@ def test_every_name_that_is_asked_for_is_known() -> None:
 
 
 def test_a_broken_destination_is_told_to_every_role(tmp_path: Path) -> None:
-    assert len(wrong(tmp_path, more="[[destination]]\nname = 1\nurl = 1\nsecret_env = 1\n", role="dispatch")) == 3
+    assert len(wrong(tmp_path, SHARED, "[[destination]]\nname = 1\nurl = 1\nsecret_env = 1\n", role="dispatch")) == 3
 
 
 def test_a_delivery_that_outlives_the_session_of_this_bus_is_told(tmp_path: Path) -> None:
-    (told,) = wrong(tmp_path, "RINGHOOK_BUS_URL=kafka://h?session_timeout_s=10\n", DESTINATION + "timeout_s = 6\n")
+    (told,) = wrong(
+        tmp_path,
+        "RINGHOOK_STORE_URL=postgresql://h/x\nRINGHOOK_BUS_URL=kafka://h?session_timeout_s=10\n",
+        DESTINATION + "timeout_s = 6\n",
+    )
     assert told.startswith("ringhook.toml:+5: timeout_s: must be at least 0.1 and less than 5")

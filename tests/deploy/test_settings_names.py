@@ -6,7 +6,7 @@ import pytest
 
 from deploy import settings
 from schemas.errors import Misconfigured
-from tests.deploy.judged import DESTINATION, SECRET, installed, told, wrong
+from tests.deploy.judged import DESTINATION, SECRET, SHARED, installed, told, wrong
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_the_mounted_file_of_a_name_that_only_commands_read_is_judged_too(tmp_pa
     for_commands = {"RINGHOOK_TOKEN_FILE": "nowhere"}
     both = "environment: RINGHOOK_TOKEN_FILE is set, and RINGHOOK_TOKEN too (.env:"
     assert [problem.startswith(both) for problem in told(tmp_path, environment=for_commands)] == [True]
-    assert [problem.startswith(both) for problem in told(tmp_path, "ingress", for_commands)] == [True]
+    assert [problem.startswith(both) for problem in told(tmp_path, "migrate", for_commands)] == [True]
     lines = (tmp_path / ".env").read_text().splitlines()
     (tmp_path / ".env").write_text("\n".join(line for line in lines if not line.startswith("RINGHOOK_TOKEN=")))
     words = "environment: RINGHOOK_TOKEN_FILE names a file that cannot be read: No such file or directory"
@@ -89,7 +89,7 @@ def test_the_mounted_file_of_a_name_that_only_commands_read_is_judged_too(tmp_pa
 
 @pytest.mark.parametrize("role", ["ingress", "dispatch", "deliver", "admin"])
 def test_a_role_asks_for_no_file_that_another_role_reads(tmp_path: Path, role: str) -> None:
-    installed(tmp_path)
+    installed(tmp_path, more=SHARED)
     kept = (tmp_path / ".env").read_text().replace("RINGHOOK_VAULT_KEYS", "#")
     (tmp_path / ".env").write_text(kept)
     assert told(tmp_path, role, {"RINGHOOK_VAULT_KEYS_FILE": "nowhere"}) == []

@@ -2,7 +2,9 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from hashlib import sha256
+from pathlib import Path
 
 import pytest
 from aiohttp import web
@@ -11,7 +13,10 @@ from aiohttp.test_utils import TestClient, TestServer
 from deploy.story import AWAY, Story, add_story, is_loopback
 from ingress.admin.gate import Gate
 from ingress.settings import Token
-from schemas.findings.contact import NO_CALL
+from schemas.findings.contact import NO_CALL, WAITING
+from tests.workers.dispatch.house import NOW, USED, House, body, changed, received
+from workers.bus import sqlite
+from workers.dispatch.parked import Bounds
 from workers.runtime.database import connect
 from workers.runtime.listener import internal_app
 
@@ -63,6 +68,19 @@ async def test_where_others_can_call_it_asks_for_a_token(sqlite_url: str) -> Non
             assert answer.status == 401
         async with client.get("/", headers={"Authorization": "Bearer t0ken"}) as answer:
             assert answer.status == 200
+
+
+async def test_events_that_wait_long_for_their_link_are_told_until_it_is_there(tmp_path: Path, namespace: str) -> None:
+    async with connect(f"sqlite:///{tmp_path}/store.db") as database:
+        await database.create_all()
+        bus_url = f"sqlite:///{tmp_path}/bus.db"
+        house = House(lambda: sqlite.connect(bus_url, namespace=namespace, topics=USED), database, Bounds())
+        story, told = Story(database), list[str]()
+        await house.tell([received(body("1"))])
+        told += [await story.at(NOW + timedelta(seconds=30)), await story.at(NOW + timedelta(minutes=2))]
+        await house.tell([changed("A", 1)])
+        told.append(await story.at(NOW + timedelta(minutes=3)))
+    assert told == [NO_CALL, f"{NO_CALL} {WAITING}", NO_CALL]
 
 
 def test_what_is_a_loopback() -> None:

@@ -77,6 +77,7 @@ async def test_the_account_link_url_answers_303_without_a_page(edge: Edge) -> No
         (f"?nonce={NONCE}&nonce={NONCE}&time={TIME}", 400, "not complete"),
         (f"?nonce=short&time={TIME}", 400, "not complete"),
         (f"?nonce={NONCE}&time=soon", 400, "not complete"),
+        (f"?nonce={NONCE}&time={TIME[:10]}", 400, "not complete"),
         (f"?nonce={NONCE}&time=%00", 400, "not complete"),
         (f"?nonce={NONCE}&time=1771130206289", 410, "ten minutes"),
         (f"?nonce={NONCE}&time=1771139906289", 400, "clock"),
@@ -88,7 +89,7 @@ async def test_a_redirect_that_cannot_be_used_says_in_words_what_to_do(edge: Edg
     assert words in text
     assert "tap Sign In" in text
     assert ("<h1>A clock is wrong</h1>" in text) == (words == "clock")
-    assert ("Something is missing" in text) == (words == "not complete")
+    assert ("This address cannot be used" in text) == (words == "not complete")
     assert not list(edge.client.cookie_jar)
 
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from ipaddress import ip_network
 from math import inf
 from typing import Any, Final, Literal
@@ -43,12 +44,13 @@ class Destination(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         return tuple(ip_network(text) for text in self.allow_networks)
 
 
-def problems(destination: Destination, *, session_s: float = SESSION_S) -> Sequence[str]:
+def problems(destination: Destination, *, session_s: float = SESSION_S, now: datetime | None = None) -> Sequence[str]:
     """Return everything that is wrong with a destination, each as `key: words` or `key, key: words`.
 
-    `session_s` is the bus's session timeout, infinite where it is not known.
+    `session_s` is the bus's session timeout, infinite where it is not known; what lies after `now` is the future.
     """
-    return [*_names(destination), *_url(destination), *_networks(destination), *_numbers(destination, session_s)]
+    found = [*_names(destination), *_beginning(destination, now), *_url(destination), *_networks(destination)]
+    return [*found, *_numbers(destination, session_s)]
 
 
 def _names(destination: Destination) -> Iterator[str]:
@@ -60,12 +62,18 @@ def _names(destination: Destination) -> Iterator[str]:
         yield "secret_env, secret_file: one is missing: name the variable that holds the signing secret (or secret_file its file)"
     if destination.secret_env_next and destination.secret_file_next:
         yield "secret_env_next, secret_file_next: say one of them"
-    try:
-        begins(destination.since)
-    except ValueError:
-        yield 'from: must be "first" or a time in quotes, with its offset: "2026-02-13T00:00:00Z"'
     if destination.filter is not None:
         yield "filter: is not supported yet; take it out, and all events are delivered"
+
+
+def _beginning(destination: Destination, now: datetime | None) -> Iterator[str]:
+    try:
+        begin = begins(destination.since)
+    except ValueError:
+        yield 'from: must be "first" or a time in quotes, with its offset: "2026-02-13T00:00:00Z"'
+        return
+    if now is not None and isinstance(begin, datetime) and begin > now:
+        yield "from: lies in the future; without it the destination gets what comes from its first start on"
 
 
 def _url(destination: Destination) -> Iterator[str]:

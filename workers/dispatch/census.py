@@ -1,8 +1,9 @@
-"""The sweep that tells how many events wait for their account's link, and for how long."""
+"""How many events wait for their account's link, and since when; the sweep that tells it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, NamedTuple
 
 from sqlalchemy import bindparam, func, select
 
@@ -21,19 +22,33 @@ _OLDEST: Final = select(func.min(waiting.c.since)).where(
 )
 
 
+class Queue(NamedTuple):
+    """What waits in one lane."""
+
+    rows: int
+    since: float | None  # epoch seconds of the oldest
+
+
+async def queues(database: Database) -> Sequence[Queue]:
+    """Return what waits in each lane, from its line over all and its oldest row; raises StoreUnavailable."""
+    found = []
+    async with database.read() as connection:
+        for lane in range(PARTITIONS):
+            rows = await connection.scalar(_ROWS, {"my_lane": lane}) or 0
+            found.append(Queue(rows, await connection.scalar(_OLDEST, {"my_lane": lane}) if rows else None))
+    return found
+
+
 @dataclass(frozen=True)
 class Census:
-    """Sweep: reads each lane's line over all, and its oldest row."""
+    """Sweep: keeps the gauges of what waits."""
 
     database: Database
     name = "dispatch.census"
 
     async def __call__(self, now: datetime) -> timedelta:
         """Set the gauges of all lanes, whoever owns them."""
-        async with self.database.read() as connection:
-            for lane in range(PARTITIONS):
-                rows = await connection.scalar(_ROWS, {"my_lane": lane}) or 0
-                since = await connection.scalar(_OLDEST, {"my_lane": lane}) if rows else None
-                metrics.WAITING.labels(lane=lane).set(rows)
-                metrics.WAITING_AGE.labels(lane=lane).set(max(0.0, now.timestamp() - since) if since else 0.0)
+        for lane, queue in enumerate(await queues(self.database)):
+            metrics.WAITING.labels(lane=lane).set(queue.rows)
+            metrics.WAITING_AGE.labels(lane=lane).set(max(0.0, now.timestamp() - queue.since) if queue.since else 0.0)
         return EVERY

@@ -1,5 +1,6 @@
 """What may stand in `[[destination]]`."""
 
+from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address, IPv6Address
 
 import msgspec
@@ -24,6 +25,13 @@ def test_a_plain_destination_has_no_problem() -> None:
     assert not found(url="https://[2606:4700::1111]/x")
     assert not found(**{"from": "first"})
     assert not found(**{"from": "2026-02-13T00:00:00+02:00"})
+
+
+def test_a_beginning_that_lies_ahead_is_told_where_the_time_is_known() -> None:
+    begins = msgspec.convert({**GOOD, "from": "2026-02-13T00:00:00Z"}, Destination)
+    at = datetime(2026, 2, 13, tzinfo=UTC)
+    assert not problems(begins, now=at)
+    assert [words.split(":")[0] for words in problems(begins, now=at - timedelta(seconds=1))] == ["from"]
 
 
 @pytest.mark.parametrize(
