@@ -54,7 +54,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read(role: str, environment: Mapping[str, str], directory: Path) -> Settings:
-    """Return what the role (or the command, which runs no part) needs, or raise Misconfigured with every problem, each with its place."""
+    """Return what the role (or a command, which runs no part) needs; Misconfigured holds every problem with its place."""
     problems = Problems()
     environment = {name: value for name, value in environment.items() if not name.startswith(names.OF_TESTS)}
     _demand_something(environment, directory)

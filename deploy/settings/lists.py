@@ -32,7 +32,9 @@ def read_destinations(document: Document, found: Problems, session_s: float) -> 
 
     `session_s` is the bus's session timeout: a request must end before it.
     """
-    kind = Kind(Destination, partial(problems, session_s=session_s, now=utc_now()), {"name": "x", "url": "https://x.example.com/"})
+    kind = Kind(
+        Destination, partial(problems, session_s=session_s, now=utc_now()), {"name": "x", "url": "https://x.example.com/"}
+    )
     unlike(document, "destination", "name", found)
     return tables(document, "destination", kind, found)
 
