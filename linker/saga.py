@@ -107,8 +107,10 @@ def claimed(grant: Grant, *, attempt: str, partner_user: str, nonce_until: float
     """Give an open grant to the attempt whose nonce its account reproduces."""
     fresh = replace(grant, state="claimed", attempt=attempt, partner_user=partner_user, nonce_until=nonce_until)
     fresh = marked(replace(fresh, posts=0, patched=False), "claimed", now)
-    renewing = grant.stage == "refreshing"  # its answer is awaited: a second request would spend the same refresh token
-    return Move(replace(fresh, resume="post") if renewing else to(fresh, "post", now), Verdict("claimed"))
+    if grant.stage != "refreshing":
+        return Move(to(fresh, "post", now), Verdict("claimed"))
+    # The answer to a renewal is awaited: a second request would spend the same refresh token. A former sign-in's reason is over.
+    return Move(replace(fresh, resume="post", reason=grant.reason if grant.tries else None), Verdict("claimed"))
 
 
 def unclaimed(grant: Grant, verdict: Verdict, now: float) -> Move:

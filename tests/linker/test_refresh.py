@@ -162,6 +162,13 @@ def test_a_sign_in_during_a_renewal_waits_for_its_answer() -> None:
     assert refused.verdict.state == "lost"
 
 
+@pytest.mark.parametrize(("tries", "told"), [(0, None), (1, "was over before")])
+def test_a_sign_in_during_a_renewal_is_not_told_why_the_one_before_it_ended(tries: int, told: str | None) -> None:
+    held = renewing(AT + DAY, state="unclaimed", stage="wait", completed_at=None, pool=1, reason="was over before")
+    claim = {"attempt": "t1", "partner_user": "u1", "nonce_until": AT + DAY + 600, "now": AT + DAY}
+    assert saga.claimed(replace(held, tries=tries), **claim).grant.reason == told  # type: ignore[arg-type]
+
+
 def test_an_outcome_is_not_taken_for_that_of_a_later_request() -> None:
     held = renewing(AT + DAY)
     found = saga.begin(held, AT + DAY + 20).grant  # by another linker
