@@ -3,17 +3,18 @@
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import msgspec
 
 from linker import claims
 from linker.metrics import MATCH_SECONDS, Result, stepped
+from linker.pool import Page
 from linker.rows import Attempt, Grant
 from linker.saga import Verdict
 from linker.steps import Notices
-from linker.store import Moved, Pooled, Store
+from linker.store import Moved, Store
 from schemas.errors import Rejected
 from schemas.records import App, LinkSecret, LinkState
 from schemas.ring import nonce
@@ -23,6 +24,7 @@ from workers.runtime.secrets import Secret
 FIRST_PAGE: Final = 256  # the grant is nearly always among the newest
 PAGE: Final = 4_096
 LOOKS: Final = 3  # at a grant that moved in the moment it was matched
+Found = tuple[str, Sequence[App]]
 _RESULTS: Final[dict[LinkState, Result]] = {"received": "waiting", "completed": "done", "rejected": "refused"}
 
 
@@ -35,6 +37,9 @@ class Matching:
     keys: Mapping[App, Secret]
     notices: Notices
     clock: Callable[[], float]
+    turn: asyncio.Lock = field(
+        default_factory=asyncio.Lock
+    )  # one thread at a time: several would hold up the event loop together
 
     async def __call__(self, attempt: Attempt) -> None:
         """Claim the grant the nonce names, or let the attempt wait, or expire. Raises Moved, Unavailable."""
@@ -78,27 +83,34 @@ class Matching:
 
     async def _find(self, attempt: Attempt, wanted: str) -> Grant | None:
         since = attempt.horizon - claims.OVERLAP if attempt.horizon is not None else None
-        found = await self._search(attempt, wanted, since) or attempt.grant
-        grant = await self.store.grant(found) if found else None
+        if found := await self._search(attempt, wanted, since):
+            return await self.store.newest(*found)
+        grant = await self.store.grant(attempt.grant) if attempt.grant else None
         return grant if grant and grant.pool is not None else None
 
-    async def _search(self, attempt: Attempt, wanted: str, since: float | None) -> str | None:
-        last: Pooled | None = None
-        size = FIRST_PAGE
-        while page := await self.store.pooled(last, since, size):
-            if found := await asyncio.to_thread(_match, self.keys, wanted, attempt.time, page):
-                return found
-            last, size = page[-1], PAGE
-        return None
+    async def _search(self, attempt: Attempt, wanted: str, since: float | None) -> Found | None:
+        """Look through the pool; beyond the newest, the next page is fetched while a thread goes through this one."""
+        newest = await self.store.page(None, since, FIRST_PAGE)
+        found = await self._matched(wanted, attempt.time, newest)
+        page = await self._following(newest, since) if not found else None
+        while page and not found:
+            look = self._matched(wanted, attempt.time, page)
+            found, page = await asyncio.gather(look, self._following(page, since))
+        return found
+
+    async def _matched(self, wanted: str, time: str, page: Page) -> Found | None:
+        async with self.turn:
+            return await asyncio.to_thread(_match, self.keys, wanted, time, page)
+
+    async def _following(self, page: Page, since: float | None) -> Page | None:
+        return await self.store.page(page.end, since, PAGE) if page.end else None
 
 
-def _match(keys: Mapping[App, Secret], wanted: str, time: str, page: Sequence[Pooled]) -> str | None:
-    """Return the newest grant of the page whose account reproduces the nonce under its own app's key (security 14)."""
-    best: Pooled | None = None
+def _match(keys: Mapping[App, Secret], wanted: str, time: str, page: Page) -> Found | None:
+    """Return the account of the page that reproduces the nonce, and the apps under whose own key it does (security 14)."""
+    found = dict[App, str]()
     for app, key in keys.items():
-        mine = [pooled for pooled in page if pooled.app == app]
-        account = nonce.match(key.reveal().encode(), wanted, time, (pooled.account for pooled in mine))
-        found = next((pooled for pooled in mine if pooled.account == account), None)
-        if found and (best is None or found.pool > best.pool):
-            best = found
-    return best.code_hash if best else None
+        accounts = msgspec.json.decode(page.accounts[app] or "[]", type=list[str])
+        if (account := nonce.match(key.reveal().encode(), wanted, time, accounts)) is not None:
+            found[app] = account
+    return (next(iter(found.values())), [*found]) if found else None

@@ -1,19 +1,21 @@
 """The linker's SQL. Every transition is a compare-and-swap on the row's counter; locks are taken account → grant → attempt."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 import msgspec
 from msgspec.structs import asdict, replace
-from sqlalchemy import ColumnElement, Row, Select, Table, delete, func, or_, select, text, tuple_, update
+from sqlalchemy import ColumnElement, Row, Select, Table, delete, func, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from linker import claims, metrics, saga, view
+from linker import claims, metrics, pool, saga, view
 from linker.moves import Move, Verdict
+from linker.pool import Page, Place
 from linker.rows import ASIDE, Account, Attempt, End, Grant, Risk, end_of
 from linker.tables import accounts, attempts, grants, subscriptions
 from schemas.errors import Unavailable
+from schemas.records import App
 from workers.runtime import lease, stops
 from workers.runtime.database import Database
 from workers.runtime.rows import compare_and_swap, insert_once
@@ -26,15 +28,6 @@ LOST_NEVER: Final = "set local synchronous_commit = on"
 
 class Moved(Unavailable):
     """Another linker moved this row in the meantime: look again."""
-
-
-class Pooled(msgspec.Struct, frozen=True):
-    """What matching needs of an open grant."""
-
-    pool: int
-    code_hash: str
-    account: str
-    app: str
 
 
 @dataclass(frozen=True)
@@ -113,16 +106,17 @@ class Store:
             await _swap(connection, attempts, before, after)
         metrics.ended(end_of(before, after))
 
-    async def pooled(self, after: Pooled | None, since: float | None, limit: int) -> list[Pooled]:
-        """Return a page of the grants a nonce may match, newest first; `since`: only those that opened then or later."""
-        wanted = select(grants.c.pool, grants.c.code_hash, grants.c.account, grants.c.app).where(grants.c.pool.is_not(None))
-        if since is not None:
-            wanted = wanted.where(grants.c.open_at >= since)
-        if after is not None:
-            wanted = wanted.where(tuple_(grants.c.pool, grants.c.code_hash) < (after.pool, after.code_hash))
-        wanted = wanted.order_by(grants.c.pool.desc(), grants.c.code_hash.desc()).limit(limit)
+    async def page(self, after: Place | None, since: float | None, size: int) -> Page:
+        """Return the next grants a nonce may match, newest first; `since`: only those that opened then or later."""
         async with self.database.read() as connection:
-            return [Pooled(*row) for row in await connection.execute(wanted)]
+            return await pool.page(connection, after, since, size)
+
+    async def newest(self, account: str, apps: Collection[App]) -> Grant | None:
+        """Return the newest grant of the account under one of these apps that a nonce may match."""
+        mine = (grants.c.account == account) & grants.c.app.in_(apps) & grants.c.pool.is_not(None)
+        async with self.database.read() as connection:
+            row = (await connection.execute(select(grants).where(mine).order_by(grants.c.pool.desc()).limit(1))).first()
+            return _value(Grant, row) if row else None
 
     async def grant(self, code_hash: str) -> Grant | None:
         """Return one grant."""

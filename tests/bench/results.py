@@ -19,7 +19,7 @@ HOW: Final = """\
 - Pipeline: from the first POST to the last event at the sink. CPU is user and system time of all our processes, from /proc.
 - Latency: from the time at which ingress had read the body to the time at which the sink had read its own, on one clock.
 - Memory: VmHWM, the kernel's own record of the largest resident size, in millions of bytes.
-- Matching: the linker's own look over grants in SQLite, from the nonce to the row; the baseline is a plain loop of one-shot
+- Matching: the linker's own look over grants in the store, from the nonce to the row; the baseline is a plain loop of one-shot
   HMACs, compared in constant time. The loop is held up as long as a sleeper of 1 ms wakes late.
 - Links: from Ring's POST of a code to the first call that comes to the simulated Ring with the code's tokens, on one clock.
 - Renewals: from the start of the linker to the last refresh that the simulated Ring granted; once, since it takes minutes.

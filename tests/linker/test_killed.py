@@ -141,7 +141,7 @@ def news(unharmed: Fuse, faults: str) -> int:
 
 def most(where: str, looks: int) -> int:
     """Return how many times of a call are points: all that write or reach Ring, and the first `looks` of those that only look."""
-    return looks if where.split()[1] in {"next_due", "take_grants", "take_attempts", "pooled", "grant", "attempt"} else 8
+    return looks if where.split()[1] in {"next_due", "take_grants", "take_attempts", "page", "newest", "grant", "attempt"} else 8
 
 
 def judge(rig: Rig) -> None:

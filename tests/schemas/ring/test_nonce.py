@@ -72,6 +72,13 @@ def test_anything_but_13_digits_is_malformed(bad: str) -> None:
     assert nonce.check_time(bad, SENT) is Freshness.MALFORMED
 
 
+@pytest.mark.parametrize("length", [1, 63, 64, 65, 200])
+def test_a_key_of_any_length_makes_and_matches(length: int) -> None:
+    key = b"k" * length
+    assert nonce.match(key, nonce.make(key, TIME, ACCOUNT), TIME, [ACCOUNT]) == ACCOUNT
+    assert nonce.match(key + b"k", nonce.make(key, TIME, ACCOUNT), TIME, [ACCOUNT]) is None
+
+
 @given(st.binary(min_size=1), st.from_regex(r"\A[0-9]{13}\Z"), st.lists(st.text(), min_size=1))
 def test_what_is_made_is_matched(key: bytes, time: str, accounts: list[str]) -> None:
     made = nonce.make(key, time, accounts[-1])

@@ -1,0 +1,56 @@
+"""The pool of grants that a nonce may match, read in pages from the newest on.
+
+A page is one row, an array of accounts per app: a row for each grant, made by the driver, would cost more than its HMAC.
+"""
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any, Final, NamedTuple, get_args
+
+from sqlalchemy import ColumnElement, Executable, Text, bindparam, cast, func, select, tuple_
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from linker.tables import grants
+from schemas.records import App
+
+_APPS: Final[tuple[App, ...]] = get_args(App)
+
+
+class Place(NamedTuple):
+    """Where a grant stands in the pool; of one microsecond there may be several."""
+
+    pool: int
+    code_hash: str
+
+
+class Page(NamedTuple):
+    """The accounts of grants that follow one another in the pool, and the last one's place; None: none follows."""
+
+    accounts: Mapping[App, str]  # each a JSON array, in no order: whoever reads it need not be the event loop
+    end: Place | None
+
+
+async def page(connection: AsyncConnection, after: Place | None, since: float | None, size: int) -> Page:
+    """Return the grants that follow a place, newest first; `since`: only those that opened then or later."""
+    bounds: dict[str, Any] = {"size": size, "last": size - 1}
+    bounds |= after._asdict() if after else {}
+    bounds |= {"since": since} if since is not None else {}
+    row = (await connection.execute(_page(connection.dialect.name, frozenset(bounds)), bounds)).one()
+    return Page(dict(zip(_APPS, row, strict=False)), Place(row.pool, row.code_hash) if row.code_hash else None)
+
+
+@cache
+def _page(engine: str, bounds: frozenset[str]) -> Executable:
+    """Select a page within these bounds: its accounts, and the place of its last grant where it is full."""
+    inside: ColumnElement[bool] = grants.c.pool.is_not(None)
+    if "pool" in bounds:
+        after = tuple_(bindparam("pool", type_=grants.c.pool.type), bindparam("code_hash", type_=Text))
+        inside &= tuple_(grants.c.pool, grants.c.code_hash) < after
+    if "since" in bounds:
+        inside &= grants.c.open_at >= bindparam("since")
+    newest = select(grants.c.account, grants.c.app).where(inside).order_by(grants.c.pool.desc(), grants.c.code_hash.desc())
+    full, last = newest.limit(bindparam("size")).subquery(), newest.limit(1).offset(bindparam("last"))
+    gather = func.json_agg if engine == "postgresql" else func.json_group_array
+    accounts = [cast(gather(full.c.account).filter(full.c.app == app), Text).label(app) for app in _APPS]
+    end = [last.with_only_columns(column).scalar_subquery().label(column.name) for column in (grants.c.pool, grants.c.code_hash)]
+    return select(*accounts, *end)

@@ -1,0 +1,102 @@
+"""A sign-in's look for its grant: whatever an account is called, wherever a page ends, whichever app it is of."""
+
+import pytest
+from msgspec.structs import replace
+from sqlalchemy import insert
+
+from linker import saga
+from linker.matching import FIRST_PAGE, PAGE
+from linker.rows import Attempt
+from linker.store import add_grant, columns_of
+from linker.tables import grants
+from schemas.records import App
+from schemas.ring import nonce as made
+from tests.linker.rig import APPS, Rig
+from tests.linker.ring import nonce
+
+ODD = [
+    '"',
+    "\\",
+    "', '",
+    "a\nb",
+    "\t\x1f\x7f",
+    "[]",
+    "null",
+    "é",
+    "\u2028",
+    "\U0001f514",
+    "%s :pool ?",
+    " ",
+    "x" * 512,
+    "x" * 511,
+]
+
+
+async def unclaimed(rig: Rig, code_hash: str, account: str, *, app: App = "first", pool: int = 1, ago: float = 60) -> None:
+    """Let a grant be in the pool."""
+    at = rig.now - ago
+    fresh = saga.received(code_hash=code_hash, code=b"", app=app, stranger=False, at=at)
+    known = replace(fresh, state="unclaimed", stage="wait", account=account, pool=pool, open_at=at, due_at=at + 1e6)
+    async with rig.database.begin() as connection:
+        await add_grant(connection, known)
+
+
+async def matched(rig: Rig, *attempts: str) -> list[str | None]:
+    """Let a linker look once for each attempt; return the grants that they found."""
+
+    async def looked() -> bool:
+        return not [attempt for attempt in await found() if not (attempt.horizon or attempt.grant)]
+
+    async def found() -> list[Attempt]:
+        return [attempt for name in attempts if (attempt := await rig.store.attempt(name))]
+
+    linker = rig.linker()
+    async with linker:
+        await rig.turn(linker, looked)
+    return [attempt.grant for attempt in await found()]
+
+
+@pytest.mark.parametrize("account", ODD)
+async def test_an_account_is_found_whatever_it_is_called(rig: Rig, account: str) -> None:
+    for number, other in enumerate([name for name in ODD if name != account]):
+        await unclaimed(rig, f"{number:064}", other)
+    await unclaimed(rig, "f" * 64, account)
+    await rig.sign_in("t1", nonce(rig.time(), account), rig.time())
+    assert await matched(rig, "t1") == ["f" * 64]
+
+
+async def test_grants_of_one_microsecond_are_found_on_both_sides_of_a_pages_end(rig: Rig) -> None:
+    for number in range(FIRST_PAGE + 2):
+        await unclaimed(rig, f"{number:064}", f"account-{number}")
+    for number in range(4):
+        await rig.sign_in(f"t{number}", nonce(rig.time(number), f"account-{number}"), rig.time(number))
+    assert await matched(rig, "t0", "t1", "t2", "t3") == [f"{number:064}" for number in range(4)]
+
+
+async def test_every_page_of_a_pool_is_looked_through(rig: Rig) -> None:
+    fresh = saga.received(code_hash="", code=b"", app="first", stranger=False, at=rig.now)
+    known = replace(fresh, state="unclaimed", stage="wait", open_at=rig.now, due_at=rig.now + 1e6)
+    pool = [replace(known, code_hash=f"{n:064}", account=f"account-{n}", pool=n) for n in range(FIRST_PAGE + PAGE + 1)]
+    async with rig.database.begin() as connection:
+        await connection.execute(insert(grants), [columns_of(grant) for grant in pool])
+    last_of_pages = (PAGE + 1, 1, 0)
+    for number in last_of_pages:
+        await rig.sign_in(f"t{number}", nonce(rig.time(number / 10), f"account-{number}"), rig.time(number / 10))
+    assert await matched(rig, *(f"t{number}" for number in last_of_pages)) == [f"{number:064}" for number in last_of_pages]
+
+
+async def test_the_newest_grant_of_an_account_is_the_one(rig: Rig) -> None:
+    for number, pool in enumerate((2, 3, 1)):
+        await unclaimed(rig, f"{number:064}", "account", pool=pool)
+    await rig.sign_in("t1", nonce(rig.time(), "account"), rig.time())
+    assert await matched(rig, "t1") == [f"{1:064}"]
+
+
+async def test_a_nonce_is_good_for_the_grant_of_its_own_app_alone(rig: Rig) -> None:
+    await unclaimed(rig, "a" * 64, "account", app="next", pool=1)
+    await unclaimed(rig, "b" * 64, "account", app="first", pool=2)
+    await unclaimed(rig, "c" * 64, "other", app="first", pool=3)
+    key = APPS["next"].hmac_key.reveal().encode()
+    await rig.sign_in("t1", made.make(key, rig.time(), "account"), rig.time())
+    await rig.sign_in("t2", made.make(key, rig.time(1), "other"), rig.time(1))
+    assert await matched(rig, "t1", "t2") == ["a" * 64, None]
