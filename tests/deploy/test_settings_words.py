@@ -45,7 +45,8 @@ JARGON = (
         (TOKEN.replace('["read"]', '["canary"]'), "+4: scopes: item 1 must be one of claim, broker, read, operate, bodies"),
         (TOKEN.replace('name = "t"\n', ""), "+1: name: is missing in this [[token]]"),
         ("[token.x]\n", "+1: x is not known in [[token]]"),
-        (DESTINATION + "\n[destination.filter]\nx = 1\n", "+6: filter: is not supported yet"),
+        (DESTINATION + "\n[destination.filter]\nx = 1\n", "+6: filter: must be a table with one of exact, prefix"),
+        (DESTINATION + "filter = { exact = { kind = 1 } }\n", "+5: filter: exact: "),
     ],
 )
 def test_a_wrong_type_is_told_in_plain_words(tmp_path: Path, more: str, problem: str) -> None:

@@ -11,6 +11,7 @@ from urllib.parse import SplitResult, urlsplit
 import msgspec
 from yarl import URL
 
+from schemas.filters import Wants, compiled, everything
 from workers.deliver.birth import begins
 from workers.runtime.guard import Network, leads_inside, misspelt, no_network
 
@@ -36,7 +37,7 @@ class Destination(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     allow_networks: tuple[str, ...] = ()  # exceptions from the guard: "10.0.0.0/8"
     deliver_unlinked: bool = False
     since: str | None = msgspec.field(default=None, name="from")  # "first" or a time; else from when it is first seen
-    filter: dict[str, Any] | None = None
+    filter: dict[str, Any] | None = None  # as schemas/filters.py reads it; without one it wants every event
 
     @property
     def networks(self) -> tuple[Network, ...]:
@@ -44,13 +45,19 @@ class Destination(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         return tuple(ip_network(text) for text in self.allow_networks)
 
 
+def wants(destination: Destination) -> Wants:
+    """Return what says whether an event is for this destination."""
+    fits = everything if destination.filter is None else compiled(destination.filter)
+    return fits if destination.deliver_unlinked else lambda event: event.linked and fits(event)
+
+
 def problems(destination: Destination, *, session_s: float = SESSION_S, now: datetime | None = None) -> Sequence[str]:
     """Return everything that is wrong with a destination, each as `key: words` or `key, key: words`.
 
     `session_s` is the bus's session timeout, infinite where it is not known; what lies after `now` is the future.
     """
-    found = [*_names(destination), *_beginning(destination, now), *_url(destination), *_networks(destination)]
-    return [*found, *_numbers(destination, session_s)]
+    found = [*_names(destination), *_beginning(destination, now), *_filter(destination), *_url(destination)]
+    return [*found, *_networks(destination), *_numbers(destination, session_s)]
 
 
 def _names(destination: Destination) -> Iterator[str]:
@@ -62,8 +69,6 @@ def _names(destination: Destination) -> Iterator[str]:
         yield "secret_env, secret_file: one is missing: name the variable that holds the signing secret (or secret_file its file)"
     if destination.secret_env_next and destination.secret_file_next:
         yield "secret_env_next, secret_file_next: say one of them"
-    if destination.filter is not None:
-        yield "filter: is not supported yet; take it out, and all events are delivered"
 
 
 def _beginning(destination: Destination, now: datetime | None) -> Iterator[str]:
@@ -74,6 +79,13 @@ def _beginning(destination: Destination, now: datetime | None) -> Iterator[str]:
         return
     if now is not None and isinstance(begin, datetime) and begin > now:
         yield "from: lies in the future; without it the destination gets what comes from its first start on"
+
+
+def _filter(destination: Destination) -> Iterator[str]:
+    try:
+        wants(destination)
+    except ValueError as error:
+        yield f"filter: {error}"
 
 
 def _url(destination: Destination) -> Iterator[str]:

@@ -16,7 +16,7 @@ from schemas.ring.envelope import REMOVED
 from workers.bus.contract import Publisher, Record, TooLarge
 from workers.deliver import letters, metrics
 from workers.deliver.answer import Answer, Verdict
-from workers.deliver.destinations import Destination
+from workers.deliver.destinations import Destination, wants
 from workers.deliver.facts import Facts
 from workers.deliver.health import Health
 from workers.deliver.parcel import Parcel
@@ -82,6 +82,7 @@ class Flight:
         dice: Callable[[], float],
     ) -> None:
         self.destination = destination
+        self.wants = wants(destination)
         self.health = Health(concurrency=destination.concurrency)
         self.now = now
         self.lanes: deque[Channel] = deque()

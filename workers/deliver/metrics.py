@@ -34,7 +34,9 @@ STATE: Final = Gauge(
     ["destination", "state"],
 )
 DEAD: Final = Counter("ringhook_delivery_dead_letters_total", "Events buried", ["destination", "reason"])
-SKIPPED: Final = Counter("ringhook_delivery_skipped_total", "Events of unlinked accounts, passed over", ["destination"])
+SKIPPED: Final = Counter(
+    "ringhook_delivery_skipped_total", "Events that its filter does not want, or of unlinked accounts", ["destination"]
+)
 GAPS: Final = Counter(
     "ringhook_delivery_expired_unread_total",
     "Events that the bus dropped by age before this destination read them",

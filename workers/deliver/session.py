@@ -106,7 +106,7 @@ class Session:
     def _admit(self, held: Held, now: datetime) -> None:
         destination = self._flight.destination
         parcel = packed(held)
-        if parcel.event and not parcel.event.linked and not destination.deliver_unlinked:
+        if parcel.event and not self._flight.wants(parcel.event):
             self.window.skip(held.offset)
             metrics.SKIPPED.labels(destination=destination.name).inc()
             return

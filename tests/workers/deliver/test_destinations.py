@@ -24,6 +24,7 @@ def test_a_plain_destination_has_no_problem() -> None:
     assert not found(url="http://localhost:8080/x", allow_http=True, allow_networks=["127.0.0.0/8"])
     assert not found(url="https://[2606:4700::1111]/x")
     assert not found(**{"from": "first"})
+    assert not found(filter={"prefix": {"type": "com.ring.motion"}})
     assert not found(**{"from": "2026-02-13T00:00:00+02:00"})
 
 
@@ -71,7 +72,7 @@ def test_a_beginning_that_lies_ahead_is_told_where_the_time_is_known() -> None:
         ({"concurrency": 0}, "concurrency"),
         ({"timeout_s": 25}, "timeout_s"),
         ({"timeout_s": 0}, "timeout_s"),
-        ({"filter": {"exact": {"type": "x"}}}, "not supported yet"),
+        ({"filter": {"exact": {"kind": "x"}}}, "filter: exact: 'kind' is no attribute of an event"),
     ],
 )
 def test_what_is_wrong_is_said_in_plain_words(changes: dict[str, object], word: str) -> None:

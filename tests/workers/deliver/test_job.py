@@ -149,6 +149,15 @@ async def test_unlinked_events_are_passed_over_unless_the_destination_asks(bus: 
         await until(lambda: len(sink.ids) == 2)
 
 
+async def test_a_destination_gets_what_its_filter_wants_and_nothing_else(bus: Bus, sink: Sink) -> None:
+    wanted = {"all": [{"suffix": {"type": "_detected"}}, {"not": {"exact": {"subject": "d2"}}}]}
+    await bus.publish([event("e1", kind="button_press"), event("e2", device="d2"), event("stranger", linked=False), event("e3")])
+    async with delivering(bus, destination(sink.url, filter=wanted)):
+        await until(lambda: sink.ids)
+    assert sink.ids == ["e3"]
+    assert (await bus.lag("delivery.alerts", [TOPIC])).records == 0
+
+
 async def test_a_record_that_is_no_event_is_buried_and_stops_nothing(bus: Bus, sink: Sink) -> None:
     await bus.publish([Record(topic=EVENT_RECORDED.name, key=b"a1", value=b"\xff"), event("e1")])
     with capture_logs() as lines:
