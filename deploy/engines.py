@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass
 
-from deploy import migrations
+from deploy import migrations, rights
 from deploy.settings import Settings
 from deploy.settings.parts import Common
 from linker import reseal
@@ -50,6 +50,7 @@ async def prepare(chosen: Settings) -> None:
             await migrate(common)
         else:
             await migrated(common)
+            await _check_rights(chosen)
         if chosen.vault is not None:
             await _check_keys(common, chosen.vault.keys)
     if common.bus_url.startswith("kafka"):
@@ -96,6 +97,11 @@ def _check_known(found: str) -> None:
             f"the store belongs to another (newer) version of ringhook: its tables are at {found!r}, "
             f"this version knows them up to {migrations.HEAD!r}; run that version, or one that is newer still"
         )
+
+
+async def _check_rights(chosen: Settings) -> None:
+    async with open_store(chosen.common) as store:
+        await rights.check(store, chosen.common.namespace, chosen.role)
 
 
 async def _check_keys(common: Common, keyring: Keyring) -> None:

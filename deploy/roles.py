@@ -49,6 +49,7 @@ from linker.ringapi import Credentials
 from linker.risk import AtRisk
 from linker.sealed import Sealed
 from linker.setback import Mending
+from linker.standing import Standing
 from linker.store import Store
 from linker.told import Told
 from linker.unreadable import Unreadable
@@ -165,7 +166,7 @@ async def _furnish(house: House, chosen: Settings) -> None:
 def add_ingress(house: House, edge: Edge) -> None:
     """Open the public door."""
     notices = Notices(house.bus)
-    explain = Explain(Store(house.database))
+    explain = Explain(Standing(house.database))
     application = public_app(edge.settings, house.bus, edge.sealer, notices, cookies=edge.cookies, attempts=explain)
     server = Server(application, *edge.listen, edge.settings.limits, listening=house.listening)
     house.workers += [server, notices]
@@ -226,7 +227,7 @@ def add_destination(house: House, service: Service) -> None:
 def add_admin(house: House, admin: Admin, callers: Gate) -> None:
     """Answer `/v1`, and keep the facts of the edge."""
     house.drive(Notice())
-    claims, explain = ClaimStore(house.database), Explain(Store(house.database))
+    claims, explain = ClaimStore(house.database), Explain(Standing(house.database))
     house.workers.append(Sweeping(Pruning(claims)))
     api = Api(house.internal, callers)
     add_claims(api, Handoff(claims, Seals(admin.cookies, house.namespace), admin.public_url, utc_now))

@@ -7,8 +7,8 @@ from typing import Final
 import msgspec
 
 from linker import refresh
-from linker.rows import ENDED, Account, Attempt, Grant, Mark, Risk
-from linker.store import Store
+from linker.rows import ENDED, Account, AttemptSteps, GrantStanding, GrantSteps, Mark, Risk
+from linker.standing import Standing
 from schemas.records import LinkState
 
 ORDER: Final = ("received", "exchanged", "unclaimed", "signed in", "claimed", "awaiting", "completed")  # within one moment
@@ -87,25 +87,25 @@ class AccountPage(msgspec.Struct, frozen=True, kw_only=True):
 class Explain:
     """Answers from the store; raises Unavailable while it is away."""
 
-    store: Store
+    standing: Standing
 
     async def progress(self, attempt: str) -> Progress | None:
         """Return the attempt's progress, None where nothing is known of it yet."""
-        found = await self.store.attempt(attempt)
+        found = await self.standing.attempt(attempt)
         if found and found.follows:
-            found = await self.store.attempt(found.follows) or found
+            found = await self.standing.attempt(found.follows) or found
         if found is None:
             return None
-        grant = await self.store.grant(found.grant) if found.grant else None
+        grant = await self.standing.grant(found.grant) if found.grant else None
         return seen(found, grant)
 
     async def describe(self, account: str) -> AccountSeen | None:
         """Return how an account stands, None where nothing is known of it."""
-        found = await self.store.account(account)
+        found = await self.standing.account(account)
         if found is None:
             return None
         known, grants = found
-        plan = await self.store.subscription(account)
+        plan = await self.standing.subscription(account)
         shown = next((grant for grant in grants if grant.generation == known.generation), None)
         return AccountSeen(
             account=account,
@@ -125,19 +125,19 @@ class Explain:
 
     async def accounts(self, *, after: str, limit: int, at_risk: bool) -> AccountPage:
         """Return the accounts that follow this id, at most `limit`; `at_risk`: only those."""
-        found = await self.store.listed(after, limit, at_risk=at_risk)
+        found = await self.standing.listed(after, limit, at_risk=at_risk)
         last = found[-1][0].account if len(found) == limit else None
         return AccountPage(accounts=tuple(_listed(account, grant) for account, grant in found), next=last)
 
 
-def seen(attempt: Attempt, grant: Grant | None) -> Progress:
+def seen(attempt: AttemptSteps, grant: GrantSteps | None) -> Progress:
     """Return an attempt's progress together with its grant's; while the grant struggles, its reason is the finding. Pure."""
     mine = grant if grant and grant.attempt == attempt.attempt else None
     finding = attempt.reason or (_finding(mine) if mine else None)
     return Progress(state=attempt.state, steps=_together(attempt.marks, grant.marks if grant else ()), finding=finding)
 
 
-def _finding(grant: Grant) -> str | None:
+def _finding(grant: GrantSteps) -> str | None:
     """Return the grant's reason; where a step did not succeed yet, that it goes on."""
     if grant.state == "unclaimed" and not grant.reason:
         return UNCLAIMED
@@ -152,7 +152,7 @@ def _together(own: Sequence[Mark], grants: Sequence[Mark]) -> tuple[Mark, ...]:
     return tuple(sorted(marks, key=lambda mark: (mark[1], ORDER.index(mark[0]) if mark[0] in ORDER else len(ORDER))))
 
 
-def _seen(grant: Grant) -> GrantSeen:
+def _seen(grant: GrantStanding) -> GrantSeen:
     return GrantSeen(
         generation=grant.generation,
         state=grant.state,
@@ -163,7 +163,7 @@ def _seen(grant: Grant) -> GrantSeen:
     )
 
 
-def _listed(account: Account, grant: Grant | None) -> AccountListed:
+def _listed(account: Account, grant: GrantStanding | None) -> AccountListed:
     return AccountListed(
         account=account.account,
         state=account.state,

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from linker.moves import KEPT, MENDS, SHOWN, Move, again, dice, ended, hold, marked, pause, to
 from linker.outcomes import Done, NotSent, Outcome, Refused, Tokens, Unauthorised, Unclear
-from linker.rows import ASIDE, Grant, Risk
+from linker.rows import ASIDE, Grant, GrantStanding, Risk
 
 LIFE: Final = 30 * 86_400.0  # seconds; a refresh token that is not used dies then
 EVERY: Final = 86_400.0  # seconds; tokens of a grant that rests are renewed after three quarters of it to the whole
@@ -35,7 +35,7 @@ def rests_until(grant: Grant) -> float | None:
     return min((at for at in (due(grant), shown, over, grant.look_at) if at is not None), default=None)
 
 
-def dies(grant: Grant) -> float | None:
+def dies(grant: GrantStanding) -> float | None:
     """Return when the refresh token ends unless it is renewed before: the user must connect the app again then."""
     return grant.tokens_at + LIFE if grant.tokens_at is not None else None
 

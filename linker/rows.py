@@ -45,35 +45,46 @@ OVER: Final = ENDED | {"completed"}
 Mark = tuple[str, float]  # (what happened, when)
 
 
-class Grant(msgspec.Struct, frozen=True, kw_only=True):
-    """One code that Ring gave us, and everything that became of it."""
+class GrantSteps(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a grant has come: all that the live page, and so the role behind the public door, may know of it."""
+
+    state: LinkState = "received"
+    tries: int = 0
+    reason: str | None = None
+    attempt: str | None = None
+    marks: tuple[Mark, ...] = ()
+
+
+class GrantStanding(GrantSteps, frozen=True, kw_only=True):
+    """How a grant stands and whose it is: all that `/v1` may know of it."""
+
+    generation: int  # microseconds of received_at: orders the grants of one account
+    account: str | None = None
+    partner_user: str | None = None
+    tokens_at: float | None = None  # when Ring gave these tokens
+
+
+class Grant(GrantStanding, frozen=True, kw_only=True):
+    """One code that Ring gave us, and everything that became of it: for the linker alone."""
 
     code_hash: str  # SHA-256 of the code in hex: the natural key
     app: App = "first"
     stranger: bool = False
     received_at: float
-    generation: int  # microseconds of received_at: orders the grants of one account
-    state: LinkState = "received"
     stage: Stage = "exchange"
     resume: Stage | None = None  # where to go on after a refresh
     renewed: bool = False  # the tokens were renewed for the stage at hand: a second 401 is final
     due_at: float | None
     queue: int = 0  # 1: a stranger's code, which waits behind everything proven; 2: ASIDE
     begun: int = 0  # how often this stage was taken up without an end: above 1, a linker died in it
-    tries: int = 0
     posts: int = 0  # of this nonce
     patched: bool = False  # a PATCH for this nonce may have arrived whose answer nobody has
-    reason: str | None = None
-    account: str | None = None
-    attempt: str | None = None
-    partner_user: str | None = None
     nonce_until: float | None = None
     code: bytes | None = None  # sealed box, until it was sent
     access: bytes | None = None  # sealed by the vault, as is refresh
     refresh: bytes | None = None
     writes: int = 0  # the vault's write counter: old ciphertext does not open in a newer row
     expires_at: float | None = None  # of the access token
-    tokens_at: float | None = None  # when Ring gave these tokens
     settles_at: float | None = None  # the answer to a renewal is missing: the same refresh token is not sent before
     risk: Risk | None = None
     withdrawn_at: float | None = None  # when, by what Ring told, the user removed the app: not proven yet
@@ -82,27 +93,31 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
     open_at: float | None = None  # when it became unclaimed, the last time
     pool: int | None = None  # the generation, while a nonce may match this grant
     completed_at: float | None = None
-    marks: tuple[Mark, ...] = ()
     counter: int = 0  # compare-and-swap
 
 
-class Attempt(msgspec.Struct, frozen=True, kw_only=True):
-    """One confirmed sign-in, which looks for its grant."""
+class AttemptSteps(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a confirmed sign-in has come: all that anybody but the linker may know of it."""
 
     attempt: str
+    state: LinkState = "received"
+    grant: str | None = None  # the grant whose account reproduces the nonce, once it is known
+    follows: str | None = None  # the attempt of the same user that brought the same nonce first
+    reason: str | None = None
+    marks: tuple[Mark, ...] = ()
+
+
+class Attempt(AttemptSteps, frozen=True, kw_only=True):
+    """One confirmed sign-in, which looks for its grant."""
+
     nonce_hash: str | None  # SHA-256; unique; None where another attempt brought the nonce first
     secret: bytes | None  # sealed box around LinkSecret, until it was used
     time: str  # as Ring sent it
     until: float  # end of the nonce's window
     partner_user: str
     requested_at: float
-    state: LinkState = "received"
-    grant: str | None = None  # the grant whose account reproduces the nonce, once it is known
-    follows: str | None = None  # the attempt of the same user that brought the same nonce first
-    reason: str | None = None
     due_at: float | None
     horizon: float | None = None  # grants that opened before were tried already
-    marks: tuple[Mark, ...] = ()
     counter: int = 0
 
 

@@ -1,19 +1,20 @@
 """The linker's SQL. Every transition is a compare-and-swap on the row's counter; locks are taken account → grant → attempt."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 import msgspec
 from msgspec.structs import asdict, replace
-from sqlalchemy import ColumnElement, Row, Select, Table, delete, func, or_, select, text, update
+from sqlalchemy import Row, Select, Table, delete, func, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from linker import claims, metrics, pool, saga, view
 from linker.moves import Move, Verdict
 from linker.pool import Page, Place
 from linker.rows import ASIDE, Account, Attempt, End, Grant, Risk, end_of
-from linker.tables import accounts, attempts, grants, subscriptions
+from linker.selects import columns, grants_of, list_accounts, look_up, value_of
+from linker.tables import accounts, attempts, grants
 from schemas.errors import Unavailable
 from schemas.records import App
 from workers.runtime import lease, stops
@@ -21,7 +22,6 @@ from workers.runtime.database import Database
 from workers.runtime.rows import compare_and_swap, insert_once
 from workers.runtime.sealing import key_of
 
-Value = TypeVar("Value", Grant, Attempt, Account)
 Counted = TypeVar("Counted", Grant, Attempt)
 LOST_NEVER: Final = "set local synchronous_commit = on"
 
@@ -42,7 +42,7 @@ class Store:
         where = (grants.c.queue == queue) & (grants.c.due_at <= now)
         async with self.database.begin() as connection:
             held = await lease.take(connection, grants, where, owner=owner, length=length, limit=limit, order=grants.c.due_at)
-            taken = [_value(Grant, row) for row in held.rows]
+            taken = [value_of(Grant, row) for row in held.rows]
             if taken:
                 mine = grants.c.code_hash.in_([grant.code_hash for grant in taken])
                 await connection.execute(update(grants).where(mine).values(begun=grants.c.begun + 1))
@@ -53,7 +53,7 @@ class Store:
         async with self.database.begin() as connection:
             order, where = attempts.c.due_at, attempts.c.due_at <= now
             held = await lease.take(connection, attempts, where, owner=owner, length=length, limit=limit, order=order)
-            return [_value(Attempt, row) for row in held.rows]
+            return [value_of(Attempt, row) for row in held.rows]
 
     async def reclaim(self) -> None:
         """Free what dead linkers hold; only for one who knows that no other lives."""
@@ -115,43 +115,29 @@ class Store:
         """Return the newest grant of the account under one of these apps that a nonce may match."""
         mine = (grants.c.account == account) & grants.c.app.in_(apps) & grants.c.pool.is_not(None)
         async with self.database.read() as connection:
-            row = (await connection.execute(select(grants).where(mine).order_by(grants.c.pool.desc()).limit(1))).first()
-            return _value(Grant, row) if row else None
+            row = (await connection.execute(columns(Grant, grants).where(mine).order_by(grants.c.pool.desc()).limit(1))).first()
+            return value_of(Grant, row) if row else None
 
     async def grant(self, code_hash: str) -> Grant | None:
         """Return one grant."""
         async with self.database.read() as connection:
-            return await _one(connection, Grant, grants, grants.c.code_hash, code_hash)
+            return await look_up(connection, Grant, grants, grants.c.code_hash, code_hash)
 
     async def attempt(self, attempt: str) -> Attempt | None:
         """Return one attempt."""
         async with self.database.read() as connection:
-            return await _one(connection, Attempt, attempts, attempts.c.attempt, attempt)
+            return await look_up(connection, Attempt, attempts, attempts.c.attempt, attempt)
 
     async def account(self, account: str) -> tuple[Account, list[Grant]] | None:
         """Return an account and its grants, the newest first."""
         async with self.database.read() as connection:
-            found = await _one(connection, Account, accounts, accounts.c.account, account)
-            return (found, await _grants_of(connection, account)) if found else None
-
-    async def subscription(self, account: str) -> Mapping[str, Any] | None:
-        """Return how an account's subscription stands, None where Ring never told of one."""
-        wanted = select(*(column for column in subscriptions.c if column.name != "account"))
-        async with self.database.read() as connection:
-            row = (await connection.execute(wanted.where(subscriptions.c.account == account))).mappings().first()
-            return dict(row) if row else None
+            found = await look_up(connection, Account, accounts, accounts.c.account, account)
+            return (found, await grants_of(connection, Grant, account)) if found else None
 
     async def listed(self, after: str, limit: int, *, at_risk: bool) -> list[tuple[Account, Grant | None]]:
         """Return a page of the accounts that follow this id, each with the grant that decides how it stands."""
-        wanted = select(accounts).where(accounts.c.account > after).order_by(accounts.c.account).limit(limit)
-        if at_risk:
-            wanted = wanted.where(accounts.c.risk.is_not(None))
         async with self.database.read() as connection:
-            page = [_value(Account, row) for row in await connection.execute(wanted)]
-            keys = [(account.account, account.generation) for account in page]
-            owned = select(grants).where(grants.c.account.in_([account for account, _ in keys]))
-            found = {(row.account, row.generation): _value(Grant, row) for row in await connection.execute(owned)}
-            return [(account, found.get(key)) for account, key in zip(page, keys, strict=True)]
+            return await list_accounts(connection, Grant, after, limit, at_risk=at_risk)
 
     async def risks(self, most: int) -> dict[Risk, int]:
         """Return how many accounts are at risk and why; beyond `most` of them nobody counts on."""
@@ -163,8 +149,8 @@ class Store:
     async def behind(self, limit: int) -> list[Account]:
         """Return accounts whose last version was not announced yet."""
         async with self.database.read() as connection:
-            wanted = select(accounts).where(accounts.c.behind).order_by(accounts.c.account).limit(limit)
-            return [_value(Account, row) for row in await connection.execute(wanted)]
+            wanted = columns(Account, accounts).where(accounts.c.behind).order_by(accounts.c.account).limit(limit)
+            return [value_of(Account, row) for row in await connection.execute(wanted)]
 
     async def announced(self, told: Sequence[Account]) -> None:
         """Note which versions the world was told; a version that rose in the meantime stays to be told."""
@@ -177,10 +163,10 @@ class Store:
 
 async def withdraw(connection: AsyncConnection, namespace: str, account: str, removed_at: float, now: float) -> tuple[End, ...]:
     """Doubt every grant of an account whose code came before a removal. Return what that ended; raises Moved."""
-    if await _one(connection, Account, accounts, accounts.c.account, account) is None:
+    if await look_up(connection, Account, accounts, accounts.c.account, account) is None:
         return ()
     known, ends = await _lock(connection, account), list[End]()
-    for grant in await _grants_of(connection, account):
+    for grant in await grants_of(connection, Grant, account):
         move = saga.withdrawn(grant, removed_at, now)
         if move.grant != grant:
             ends += end_of(grant, await _swap(connection, grants, grant, move.grant, keep_lease=True))
@@ -192,7 +178,7 @@ async def withdraw(connection: AsyncConnection, namespace: str, account: str, re
 
 async def heed(connection: AsyncConnection, namespace: str, account: str, now: float) -> None:
     """Stop or free what is sent for an account as it stands now, in the transaction that made it so."""
-    known, name = await _one(connection, Account, accounts, accounts.c.account, account), stops.fingerprint(namespace, account)
+    known, name = await look_up(connection, Account, accounts, accounts.c.account, account), stops.fingerprint(namespace, account)
     if known and known.linked:
         await stops.free(connection, name)
     elif known and known.state == "removed":
@@ -216,18 +202,21 @@ async def add_attempt(connection: AsyncConnection, attempt: Attempt, now: float)
     """
     if await insert_once(connection, attempts, _columns(attempt)):
         return ()
-    if await _one(connection, Attempt, attempts, attempts.c.attempt, attempt.attempt):
+    if await look_up(connection, Attempt, attempts, attempts.c.attempt, attempt.attempt):
         return ()
-    first = await _one(connection, Attempt, attempts, attempts.c.nonce_hash, attempt.nonce_hash)
+    first = await look_up(connection, Attempt, attempts, attempts.c.nonce_hash, attempt.nonce_hash)
     return await _collide(connection, first, attempt, now) if first else ()
 
 
 async def _collide(connection: AsyncConnection, first: Attempt, second: Attempt, now: float) -> tuple[End, ...]:
-    grant = await _one(connection, Grant, grants, grants.c.code_hash, first.grant) if first.grant else None
+    grant = await look_up(connection, Grant, grants, grants.c.code_hash, first.grant) if first.grant else None
     if grant and grant.account:  # the order of locks: account, grant, attempt
         await _lock(connection, grant.account)
-        grant = await _one(connection, Grant, grants, grants.c.code_hash, grant.code_hash, lock=True)
-    known, first = first.grant, await _one(connection, Attempt, attempts, attempts.c.attempt, first.attempt, lock=True) or first
+        grant = await look_up(connection, Grant, grants, grants.c.code_hash, grant.code_hash, lock=True)
+    known, first = (
+        first.grant,
+        await look_up(connection, Attempt, attempts, attempts.c.attempt, first.attempt, lock=True) or first,
+    )
     if first.grant != known:
         raise Moved  # it was matched since we looked, and the grant that must be opened again is not in our hands
     one, two = claims.collided(first, second, now)
@@ -248,7 +237,7 @@ async def _apply(connection: AsyncConnection, before: Grant, move: Move, now: fl
     if account and (before.state, before.account, before.risk) != (after.state, after.account, after.risk):
         ends += await _see(connection, account, now)
         if after.state == "completed" != before.state:
-            for other in view.overtaken(await _grants_of(connection, account.account)):
+            for other in view.overtaken(await grants_of(connection, Grant, account.account)):
                 await _swap(connection, grants, other, replace(other, patched=True))
     return ends
 
@@ -256,12 +245,12 @@ async def _apply(connection: AsyncConnection, before: Grant, move: Move, now: fl
 async def _see(connection: AsyncConnection, account: Account, now: float) -> list[End]:
     """Let the account follow its grants; what a newer completed grant replaced is removed."""
     ends = list[End]()
-    owned = await _grants_of(connection, account.account)
+    owned = await grants_of(connection, Grant, account.account)
     for old in view.replaced(owned):
         move = saga.removed(old, "a newer link of this Ring account replaced it", now)
         await _swap(connection, grants, old, move.grant)
         ends += (*end_of(old, move.grant), *await _teach(connection, old.attempt, move.verdict, now))
-    after = view.seen(account, await _grants_of(connection, account.account), now)
+    after = view.seen(account, await grants_of(connection, Grant, account.account), now)
     if after != account:
         values = asdict(after) | {"behind": after.version > after.announced}
         await connection.execute(update(accounts).where(accounts.c.account == account.account).values(**values))
@@ -271,7 +260,7 @@ async def _see(connection: AsyncConnection, account: Account, now: float) -> lis
 async def _teach(connection: AsyncConnection, attempt: str | None, verdict: Verdict | None, now: float) -> tuple[End, ...]:
     if attempt is None or verdict is None:
         return ()
-    before = await _one(connection, Attempt, attempts, attempts.c.attempt, attempt, lock=True)
+    before = await look_up(connection, Attempt, attempts, attempts.c.attempt, attempt, lock=True)
     return end_of(before, await _swap(connection, attempts, before, claims.learned(before, verdict, now))) if before else ()
 
 
@@ -283,7 +272,7 @@ async def hold(connection: AsyncConnection, account: str) -> None:
 async def _lock(connection: AsyncConnection, account: str) -> Account:
     """Hold the account's row: whoever changes one of its grants does so alone."""
     await insert_once(connection, accounts, asdict(Account(account=account)) | {"behind": False})
-    found = await _one(connection, Account, accounts, accounts.c.account, account, lock=True)
+    found = await look_up(connection, Account, accounts, accounts.c.account, account, lock=True)
     return found or Account(account=account)
 
 
@@ -300,33 +289,6 @@ async def _swap(
     return raised
 
 
-async def _grants_of(connection: AsyncConnection, account: str) -> list[Grant]:
-    wanted = select(grants).where(grants.c.account == account).order_by(grants.c.generation.desc())
-    return [_value(Grant, row) for row in await connection.execute(wanted)]
-
-
-async def _one(
-    connection: AsyncConnection,
-    kind: type[Value],
-    table: Table,
-    column: ColumnElement[Any],
-    value: object,
-    *,
-    lock: bool = False,
-) -> Value | None:
-    wanted = select(table).where(column == value)
-    row = (await connection.execute(wanted.with_for_update() if lock else wanted)).first()
-    return _value(kind, row) if row else None
-
-
-def _value(kind: type[Value], row: Row[Any]) -> Value:
-    """Return the row as its value; the lease's columns are the store's own."""
-    fields = {name: value for name, value in row._mapping.items() if name in kind.__struct_fields__}  # noqa: SLF001 - public, spelt so
-    if "marks" in fields:
-        fields["marks"] = msgspec.json.decode(fields["marks"], type=tuple[tuple[str, float], ...])
-    return kind(**fields)
-
-
 def columns_of(grant: Grant) -> dict[str, Any]:
     """Return a grant as the row that holds it."""
     return _columns(grant)
@@ -334,7 +296,7 @@ def columns_of(grant: Grant) -> dict[str, Any]:
 
 def grant_of(row: Row[Any]) -> Grant:
     """Return the row as the grant it holds."""
-    return _value(Grant, row)
+    return value_of(Grant, row)
 
 
 def _columns(value: Grant | Attempt) -> dict[str, Any]:

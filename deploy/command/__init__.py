@@ -17,6 +17,7 @@ COMMANDS: Final = {
     "admin": "deploy.command.role",
     "config": "deploy.command.config",
     "migrate": "deploy.command.migrate",
+    "grants": "deploy.command.grants",
     "topics": "deploy.command.topics",
     "accounts": "deploy.command.accounts",
     "keys": "deploy.command.keys",

@@ -68,12 +68,14 @@ def beside(keys: list[str]) -> str:
 
 def elsewhere(url: str, target: Path) -> str:
     """Return what to type where the store is PostgreSQL, which copies itself; never with a password."""
-    bare = quote(passwordless(url))
+    bare, dump = quote(passwordless(url)), quote(str(target / "store.dump"))
+    back = "--clean --if-exists --no-owner --no-privileges --single-transaction"
     return (
         "The store is PostgreSQL, which has its own tool: nothing was written. It asks for the password (or reads ~/.pgpass):\n"
-        f"  pg_dump --format=custom --file={quote(str(target / 'store.dump'))} --dbname={bare}\n"
+        f"  pg_dump --format=custom --file={dump} --dbname={bare}\n"
         "and to bring it back, with every role stopped:\n"
-        f"  pg_restore --clean --if-exists --no-owner --single-transaction --dbname={bare} {quote(str(target / 'store.dump'))}\n"
+        f"  pg_restore {back} --dbname={bare} {dump}\n"
+        "then, where each role has a user of its own, run what `ringhook grants` prints.\n"
         "Keep ringhook.toml, and apart from the dump the secrets of .env (or your secret store): " + ", ".join(KEEP) + "."
     )
 

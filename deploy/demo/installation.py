@@ -10,8 +10,9 @@ from typing import Final
 
 import aiohttp
 
-from deploy.local import ports
+from deploy.local import ports, postgres
 from deploy.local.process import Process
+from deploy.rights import RIGHTS, user
 
 READY_S: Final = 30.0
 STOPPED_S: Final = 20.0
@@ -60,6 +61,7 @@ class Installation:
         self.directory = directory
         self.public = f"http://127.0.0.1:{port}"
         self.roles: dict[str, Role] = {}
+        self._own: dict[str, dict[str, str]] = {}  # what a role alone has in its environment
         self.environment = {
             "RINGHOOK_PUBLIC_LISTEN": f"127.0.0.1:{port}",
             "RINGHOOK_PUBLIC_URL": self.public,
@@ -71,15 +73,25 @@ class Installation:
 
     def add(self, role: str, copy: str = "") -> Role:
         """Add a role, or another copy of it, not yet started."""
-        self.roles[role + copy] = Role(role, self.directory, self.environment)
+        self.roles[role + copy] = Role(role, self.directory, self.environment | self._own.get(role, {}))
         return self.roles[role + copy]
 
     async def prepare(self) -> None:
-        """Make tables and topics, as an operator would by `ringhook migrate` and `ringhook topics apply`."""
-        for words in (("migrate",), ("topics", "apply")):
+        """Make tables and topics and, in PostgreSQL, each role's own user, as an operator would by `ringhook`'s commands."""
+        await self._run("migrate")
+        await self._run("topics", "apply")
+        if (owners := self.environment["RINGHOOK_STORE_URL"]).startswith("postgresql"):
+            await postgres.command(owners, await self._run("grants"))
+            namespace = self.environment.get("RINGHOOK_NAMESPACE", "ringhook")
+            for role in RIGHTS:
+                self._own[role] = {"RINGHOOK_STORE_URL": await postgres.let_in(owners, user(namespace, role))}
+
+    async def _run(self, *words: str) -> str:
+        process = Process(words[0])
+        try:
             command = (sys.executable, "-m", "deploy.command", *words, "-C", str(self.directory))
-            process = Process(words[0])
-            await asyncio.to_thread(process.run, command, self.environment)
+            return await asyncio.to_thread(process.run, command, self.environment)
+        finally:
             process.remove()
 
     @asynccontextmanager

@@ -16,6 +16,10 @@ from deploy.local.process import Process, StartFailed
 
 OWNER = "ringhook"
 START_S = 60
+USERS = """
+    select distinct refobjid::regrole::text as name from pg_shdepend
+    where dbid = (select oid from pg_database where datname = $1) and deptype = 'a' and refobjid <> current_user::regrole
+"""
 
 
 class Postgres:
@@ -103,8 +107,22 @@ async def create_database(server: str, name: str) -> str:
 
 
 async def drop_database(server: str, name: str) -> None:
-    """Drop a database, whoever is still connected to it."""
-    await command(server, f'drop database if exists "{name}" with (force)')
+    """Drop a database, whoever is still connected to it, and the users who have rights there: they were made for it."""
+    connection = await asyncpg.connect(server, timeout=10)
+    try:
+        users = await connection.fetch(USERS, name, timeout=30)
+        await connection.execute(f'drop database if exists "{name}" with (force)', timeout=30)
+        for user in users:
+            await connection.execute(f"drop role {user['name']}", timeout=30)
+    finally:
+        await connection.close(timeout=10)
+
+
+async def let_in(database: str, user: str) -> str:
+    """Let a user log in with a new password, and return the URL of the database as it is that user's."""
+    password, parts = secrets.token_urlsafe(18), urlsplit(database)
+    await command(database, f"alter role \"{user}\" login password '{password}'")
+    return parts._replace(netloc=f"{user}:{password}@{parts.netloc.rpartition('@')[2]}").geturl()
 
 
 async def command(server: str, sql: str) -> None:

@@ -46,8 +46,8 @@ class Process:
         """How the process ended (minus the signal's number where one ended it); None while it lives or before it began."""
         return self._popen.poll() if self._popen is not None else None
 
-    def run(self, command: Sequence[str], environ: Mapping[str, str] | None = None) -> None:
-        """Run a command to its end as the server's user; StartFailed with what it printed if it fails."""
+    def run(self, command: Sequence[str], environ: Mapping[str, str] | None = None) -> str:
+        """Run a command to its end as the server's user and return its output; StartFailed with what it printed if it fails."""
         done = subprocess.run(  # noqa: S603  # our own command line
             self._tethered(command),
             cwd=self.folder,
@@ -59,6 +59,7 @@ class Process:
         )
         if done.returncode:
             raise StartFailed(f"{self.name}: {command[0]} ended with {done.returncode}\n{done.stdout}{done.stderr}")
+        return done.stdout
 
     def launch(self, command: Sequence[str], environ: Mapping[str, str] | None = None) -> None:
         """Start the server in a session of its own, so that Ctrl-C reaches us alone; its output is appended to `log`."""

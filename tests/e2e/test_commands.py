@@ -18,6 +18,8 @@ from aiokafka.admin import AIOKafkaAdminClient
 from deploy import migrations
 from deploy.command.ending import reason
 from deploy.demo.installation import Installation
+from deploy.local import postgres
+from deploy.rights import user
 from schemas.errors import Misconfigured, Unavailable
 from schemas.topics import EVENT_RECORDED
 from tests.chaos.generator import body, signature
@@ -227,6 +229,26 @@ async def test_a_store_that_refuses_us_is_a_sentence(
     made = installation(tmp_path, sink, RINGHOOK_STORE_URL=url, RINGHOOK_BUS_URL=f"kafka://{AWAY}")
     code, said = await ringhook(command, "-C", str(tmp_path), cwd=tmp_path, **made.environment)
     assert (code, words in said, "Traceback" in said, "canary" in said) == (2, True, False, False), said
+
+
+@pytest.mark.postgres
+async def test_a_role_whose_user_lacks_a_right_names_it_and_does_not_start(
+    tmp_path: Path, sink: Sink, postgres_url: str, namespace: str
+) -> None:
+    more = {"RINGHOOK_STORE_URL": postgres_url, "RINGHOOK_BUS_URL": f"kafka://{AWAY}", "RINGHOOK_NAMESPACE": namespace}
+    made = installation(tmp_path, sink, **more)
+    assert (await ringhook("migrate", "-C", str(tmp_path), cwd=tmp_path, **made.environment))[0] == 0
+    code, said = await ringhook("grants", "-C", str(tmp_path), cwd=tmp_path, **made.environment)
+    await postgres.command(postgres_url, said)
+    made.environment["RINGHOOK_STORE_URL"] = await postgres.let_in(postgres_url, user(namespace, "deliver"))
+    code, said = await ringhook("dispatch", "-C", str(tmp_path), cwd=tmp_path, **made.environment)
+    assert (code, len(said.splitlines())) == (2, 1), said
+    assert "what dispatch needs (SELECT on lane; " in said
+    assert "run what `ringhook grants` prints, and let dispatch log in as " in said
+    await postgres.command(postgres_url, f'revoke all on table alembic_version from "{user(namespace, "deliver")}"')
+    for command in ("deliver", "migrate"):
+        code, said = await ringhook(command, "-C", str(tmp_path), cwd=tmp_path, **made.environment)
+        assert (code, "what `ringhook grants` prints" in said, len(said.splitlines())) == (2, True, 1), said
 
 
 @pytest.mark.parametrize(

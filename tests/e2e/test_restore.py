@@ -40,6 +40,8 @@ async def restored(scene: Scene, target: Path) -> None:
     url = scene.made.environment["RINGHOOK_STORE_URL"]
     if url.startswith("postgresql"):
         await told(url, elsewhere(url, target), "pg_restore")
+        _, rights = await ringhook("grants", cwd=scene.made.directory, **scene.made.environment)
+        await postgres.command(url, rights)
         return
     store = scene.made.directory / "store.db"
     for old in scene.made.directory.glob("store.db*"):

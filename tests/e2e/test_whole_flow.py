@@ -1,6 +1,9 @@
+import asyncpg
+
 from deploy.demo.account import reckon
 from deploy.demo.scene import Scene
 from deploy.demo.walk import Walk, recorded
+from deploy.rights import RIGHTS, user
 
 
 async def test_a_home_is_linked_and_every_kind_of_webhook_arrives(scene: Scene) -> None:
@@ -14,6 +17,7 @@ async def test_a_home_is_linked_and_every_kind_of_webhook_arrives(scene: Scene) 
     assert "No call from Ring yet" in story
     assert "Ring's signed webhooks arrive" in story
     it_carries_the_partners_own_user_and_rings_payload_untouched(scene)
+    await each_role_is_its_own_user_of_postgresql(scene)
 
 
 def it_carries_the_partners_own_user_and_rings_payload_untouched(scene: Scene) -> None:
@@ -23,3 +27,18 @@ def it_carries_the_partners_own_user_and_rings_payload_untouched(scene: Scene) -
     assert isinstance(data, dict)
     assert data["payload"]["data"]["type"] == "button_press"
     assert data["payload"]["meta"]["request_id"] == event["id"]
+
+
+async def each_role_is_its_own_user_of_postgresql(scene: Scene) -> None:
+    """And so whatever the roles did before, here and in every test of the many machines, they did by their own rights."""
+    made = scene.made.environment
+    if not made["RINGHOOK_STORE_URL"].startswith("postgresql"):
+        return
+    connection = await asyncpg.connect(made["RINGHOOK_STORE_URL"])
+    try:
+        found = await connection.fetch(
+            "select distinct usename from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
+        )
+    finally:
+        await connection.close()
+    assert {row["usename"] for row in found} == {user(made["RINGHOOK_NAMESPACE"], role) for role in RIGHTS}

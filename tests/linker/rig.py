@@ -16,6 +16,7 @@ from linker.intake import Intake
 from linker.progress import Explain
 from linker.ringapi import Credentials, RingApi
 from linker.rows import Grant
+from linker.standing import Standing
 from linker.store import Store
 from linker.tables import attempts, grants
 from linker.vault import Vault
@@ -73,7 +74,7 @@ class Rig:
         self.sealer, self.opener = CodeSealer(PUBLIC), CodeOpener(PRIVATE)
         self.vault = Vault(Keyring.parse(VAULT), "test")
         self.intake = Intake(self.opener)
-        self.explain = Explain(Store(self.database))
+        self.explain = Explain(Standing(self.database))
 
     @property
     def now(self) -> float:

@@ -62,7 +62,8 @@ _SAYS: Final = {
 _REFUSED: Final = {
     "28": "PostgreSQL refuses the user or password of RINGHOOK_STORE_URL",
     "3D": "PostgreSQL has no database of the name in RINGHOOK_STORE_URL: create it (createdb)",
-    "42501": "PostgreSQL lets the user of RINGHOOK_STORE_URL do less than ringhook needs",
+    "42501": "PostgreSQL does not let the user of RINGHOOK_STORE_URL do this: what `ringhook grants` prints gives each role's "
+    "user its rights, and `ringhook migrate` is for the tables' owner",
 }
 
 

@@ -1,0 +1,63 @@
+"""Rows as values. A statement asks for the columns of its value and for no others: what a role may not read it never asks for."""
+
+from functools import cache
+from typing import Any, Final, TypeVar
+
+import msgspec
+from sqlalchemy import ColumnElement, Row, Select, Table, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from linker.rows import Account, GrantStanding, Mark
+from linker.tables import accounts, grants
+
+Value = TypeVar("Value", bound=msgspec.Struct)
+Standing = TypeVar("Standing", bound=GrantStanding)
+_MARKS: Final = msgspec.json.Decoder(tuple[Mark, ...])
+
+
+@cache
+def columns(kind: type[msgspec.Struct], table: Table) -> Select[Any]:
+    """Return the select of a value's columns, of every row."""
+    return select(*(table.c[name] for name in kind.__struct_fields__))
+
+
+def value_of(kind: type[Value], row: Row[Any]) -> Value:
+    """Return the row as its value; the lease's columns are the store's own."""
+    fields = {name: value for name, value in row._mapping.items() if name in kind.__struct_fields__}  # noqa: SLF001 - public, spelt so
+    if "marks" in fields:
+        fields["marks"] = _MARKS.decode(fields["marks"])
+    return kind(**fields)
+
+
+async def look_up(
+    connection: AsyncConnection,
+    kind: type[Value],
+    table: Table,
+    column: ColumnElement[Any],
+    value: object,
+    *,
+    lock: bool = False,
+) -> Value | None:
+    """Return the one row whose column has this value, held until the transaction ends where it is to be locked."""
+    wanted = columns(kind, table).where(column == value)
+    row = (await connection.execute(wanted.with_for_update() if lock else wanted)).first()
+    return value_of(kind, row) if row else None
+
+
+async def grants_of(connection: AsyncConnection, kind: type[Standing], account: str) -> list[Standing]:
+    """Return an account's grants, the newest first."""
+    wanted = columns(kind, grants).where(grants.c.account == account).order_by(grants.c.generation.desc())
+    return [value_of(kind, row) for row in await connection.execute(wanted)]
+
+
+async def list_accounts(
+    connection: AsyncConnection, kind: type[Standing], after: str, limit: int, *, at_risk: bool
+) -> list[tuple[Account, Standing | None]]:
+    """Return a page of the accounts that follow this id, each with the grant that decides how it stands."""
+    wanted = columns(Account, accounts).where(accounts.c.account > after).order_by(accounts.c.account).limit(limit)
+    if at_risk:
+        wanted = wanted.where(accounts.c.risk.is_not(None))
+    found = [value_of(Account, row) for row in await connection.execute(wanted)]
+    owned = columns(kind, grants).where(grants.c.account.in_([account.account for account in found]))
+    deciding = {(row.account, row.generation): value_of(kind, row) for row in await connection.execute(owned)}
+    return [(account, deciding.get((account.account, account.generation))) for account in found]
