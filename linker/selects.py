@@ -4,7 +4,7 @@ from functools import cache
 from typing import Any, Final, TypeVar
 
 import msgspec
-from sqlalchemy import ColumnElement, Row, Select, Table, select
+from sqlalchemy import ColumnElement, Row, Select, Table, bindparam, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from linker.rows import Account, GrantStanding, Mark
@@ -39,15 +39,25 @@ async def look_up(
     lock: bool = False,
 ) -> Value | None:
     """Return the one row whose column has this value, held until the transaction ends where it is to be locked."""
-    wanted = columns(kind, table).where(column == value)
-    row = (await connection.execute(wanted.with_for_update() if lock else wanted)).first()
+    row = (await connection.execute(_one(kind, table, column, lock=lock), {"wanted": value})).first()
     return value_of(kind, row) if row else None
+
+
+@cache
+def _one(kind: type[msgspec.Struct], table: Table, column: ColumnElement[Any], *, lock: bool) -> Select[Any]:
+    """Return a look-up's statement, made once: making it costs more than running it."""
+    wanted = columns(kind, table).where(column == bindparam("wanted"))
+    return wanted.with_for_update() if lock else wanted
 
 
 async def grants_of(connection: AsyncConnection, kind: type[Standing], account: str) -> list[Standing]:
     """Return an account's grants, the newest first."""
-    wanted = columns(kind, grants).where(grants.c.account == account).order_by(grants.c.generation.desc())
-    return [value_of(kind, row) for row in await connection.execute(wanted)]
+    return [value_of(kind, row) for row in await connection.execute(_owned(kind), {"owner": account})]
+
+
+@cache
+def _owned(kind: type[msgspec.Struct]) -> Select[Any]:
+    return columns(kind, grants).where(grants.c.account == bindparam("owner")).order_by(grants.c.generation.desc())
 
 
 async def list_accounts(

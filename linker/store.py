@@ -6,7 +6,20 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 from msgspec.structs import asdict, replace
-from sqlalchemy import Row, Select, Table, delete, func, or_, select, text, update
+from sqlalchemy import (
+    ColumnElement,
+    Row,
+    Select,
+    Table,
+    bindparam,
+    delete,
+    func,
+    or_,
+    select,
+    text,
+    union_all,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from linker import claims, metrics, pool, saga, view
@@ -39,20 +52,15 @@ class Store:
 
     async def take_grants(self, *, owner: str, now: float, length: float, limit: int, queue: int) -> list[Grant]:
         """Lease due grants of one queue, the longest due first, and count that they were taken up."""
-        where = (grants.c.queue == queue) & (grants.c.due_at <= now)
         async with self.database.begin() as connection:
-            held = await lease.take(connection, grants, where, owner=owner, length=length, limit=limit, order=grants.c.due_at)
-            taken = [value_of(Grant, row) for row in held.rows]
-            if taken:
-                mine = grants.c.code_hash.in_([grant.code_hash for grant in taken])
-                await connection.execute(update(grants).where(mine).values(begun=grants.c.begun + 1))
-            return [replace(grant, begun=grant.begun + 1) for grant in taken]
+            bound = {"now": now, "of_queue": queue}
+            held = await lease.take(connection, _GRANTS_DUE, bound, owner=owner, length=length, limit=limit)
+            return [value_of(Grant, row) for row in held.rows]
 
     async def take_attempts(self, *, owner: str, now: float, length: float, limit: int) -> list[Attempt]:
         """Lease due attempts, the longest due first."""
         async with self.database.begin() as connection:
-            order, where = attempts.c.due_at, attempts.c.due_at <= now
-            held = await lease.take(connection, attempts, where, owner=owner, length=length, limit=limit, order=order)
+            held = await lease.take(connection, _ATTEMPTS_DUE, {"now": now}, owner=owner, length=length, limit=limit)
             return [value_of(Attempt, row) for row in held.rows]
 
     async def reclaim(self) -> None:
@@ -64,9 +72,8 @@ class Store:
     async def next_due(self) -> float | None:
         """Return when the next row that nobody holds is due."""
         async with self.database.read() as connection:
-            found = [await connection.scalar(_first_due(grants).where(grants.c.queue == queue)) for queue in (0, 1, ASIDE)]
-            found.append(await connection.scalar(_first_due(attempts)))
-        return min((due for due in found if due is not None), default=None)
+            due: float | None = await connection.scalar(_NEXT_DUE)
+            return due
 
     async def intend(self, before: Grant, after: Grant) -> Grant:
         """Write down, durably, that a request is about to be made; the lease stays. Raises Moved."""
@@ -154,11 +161,10 @@ class Store:
 
     async def announced(self, told: Sequence[Account]) -> None:
         """Note which versions the world was told; a version that rose in the meantime stays to be told."""
+        if not told:
+            return
         async with self.database.begin() as connection:
-            for account in told:
-                mine = update(accounts).where(accounts.c.account == account.account, accounts.c.announced < account.version)
-                still = accounts.c.version > account.version
-                await connection.execute(mine.values(announced=account.version, behind=still))
+            await connection.execute(_ANNOUNCED, [{"told": account.account, "of": account.version} for account in told])
 
 
 async def withdraw(connection: AsyncConnection, namespace: str, account: str, removed_at: float, now: float) -> tuple[End, ...]:
@@ -185,9 +191,28 @@ async def heed(connection: AsyncConnection, namespace: str, account: str, now: f
         await stops.stop(connection, name, "removed", now)
 
 
-def _first_due(table: Table) -> Select[float]:
+def _first_due(table: Table, *where: ColumnElement[bool]) -> Select[float]:
     free = or_(table.c.lease_until.is_(None), table.c.lease_until < lease.store_time())
-    return select(table.c.due_at).where(table.c.due_at.is_not(None), free).order_by(table.c.due_at).limit(1)
+    return select(table.c.due_at).where(table.c.due_at.is_not(None), free, *where).order_by(table.c.due_at).limit(1)
+
+
+def _next_due() -> Select[float]:
+    """Select the first due time of each queue by its index, and the least of them."""
+    firsts = [*(_first_due(grants, grants.c.queue == queue) for queue in (0, 1, ASIDE)), _first_due(attempts)]
+    each = union_all(*(select(first.subquery().c.due_at) for first in firsts)).subquery()
+    return select(func.min(each.c.due_at))
+
+
+# Statements of every step, made once: making one costs more than running it.
+_of_queue = (grants.c.queue == bindparam("of_queue")) & (grants.c.due_at <= bindparam("now"))
+_GRANTS_DUE: Final = lease.taking(grants, _of_queue, order=grants.c.due_at, counts=grants.c.begun)
+_ATTEMPTS_DUE: Final = lease.taking(attempts, attempts.c.due_at <= bindparam("now"), order=attempts.c.due_at)
+_NEXT_DUE: Final = _next_due()
+_ANNOUNCED: Final = (
+    update(accounts)
+    .where(accounts.c.account == bindparam("told"), accounts.c.announced < bindparam("of"))
+    .values(announced=bindparam("of"), behind=accounts.c.version > bindparam("of"))
+)
 
 
 async def add_grant(connection: AsyncConnection, grant: Grant) -> None:
@@ -253,7 +278,7 @@ async def _see(connection: AsyncConnection, account: Account, now: float) -> lis
     after = view.seen(account, await grants_of(connection, Grant, account.account), now)
     if after != account:
         values = asdict(after) | {"behind": after.version > after.announced}
-        await connection.execute(update(accounts).where(accounts.c.account == account.account).values(**values))
+        await compare_and_swap(connection, accounts, {"account": account.account}, values)
     return ends
 
 

@@ -103,6 +103,14 @@ async def test_a_late_writer_is_fenced_and_what_it_held_is_told_by_its_successor
     assert [changed.version for changed in found] == sorted({changed.version for changed in found})
 
 
+async def test_nothing_is_left_to_tell_where_another_linker_was_first(rig: Rig) -> None:
+    await completed(rig)
+    behind = await rig.store.behind(10)
+    for told_now in (behind, await rig.store.behind(0)):
+        await rig.store.announced(told_now)
+    assert await rig.store.behind(10) == []
+
+
 async def test_a_version_that_rises_while_it_is_told_is_told_again(rig: Rig) -> None:
     await completed(rig)
     [before] = await rig.store.behind(10)

@@ -4,11 +4,11 @@ Rows carry `lease_owner` and `lease_until`, written by the store's clock. Act on
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import ColumnElement, Double, FromClause, Row, Table, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, Double, Executable, FromClause, Row, Table, bindparam, or_, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -52,28 +52,33 @@ class Lease(msgspec.Struct, frozen=True):
         return at + seconds < self.ends
 
 
-async def take(
-    connection: AsyncConnection,
+def taking(
     table: Table,
     where: ColumnElement[bool],
     *,
-    owner: str,
-    length: float,
-    limit: int = 1,
     order: ColumnElement[Any] | None = None,
-) -> Lease:
-    """Lease at most `limit` free rows for `length` seconds and return them; none where others hold them all."""
-    since = steady()
+    counts: ColumnElement[int] | None = None,
+) -> Executable:
+    """Return the statement that leases free rows, made once for `take`; `counts` is a column that rises by one in each."""
     key = tuple_(*table.primary_key.columns)
     free = or_(table.c.lease_until.is_(None), table.c.lease_until < store_time())
-    wanted = select(*table.primary_key.columns).where(where, free).order_by(order).limit(limit)
-    taken = (
-        update(table)
-        .where(key.in_(wanted.with_for_update(skip_locked=True)))
-        .values(lease_owner=owner, lease_until=store_time() + length)
-        .returning(table)
-    )
-    return Lease(owner, since + length, (await connection.execute(taken)).all())
+    wanted = select(*table.primary_key.columns).where(where, free).order_by(order).limit(bindparam("lease_limit"))
+    until = store_time() + bindparam("lease_length", type_=Double)
+    taken = update(table).where(key.in_(wanted.with_for_update(skip_locked=True)))
+    taken = taken.values(lease_owner=bindparam("lease_holder"), lease_until=until)
+    return (taken if counts is None else taken.values({counts: counts + 1})).returning(table)
+
+
+async def take(
+    connection: AsyncConnection, statement: Executable, bound: Mapping[str, Any], *, owner: str, length: float, limit: int = 1
+) -> Lease:
+    """Lease at most `limit` free rows for `length` seconds and return them; none where others hold them all.
+
+    `bound` fills the parameters of the statement's condition.
+    """
+    since = steady()
+    given = {**bound, "lease_holder": owner, "lease_length": length, "lease_limit": limit}
+    return Lease(owner, since + length, (await connection.execute(statement, given)).all())
 
 
 async def reclaim(connection: AsyncConnection, table: Table) -> int:

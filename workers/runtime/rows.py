@@ -46,9 +46,13 @@ def _ignoring(engine: str, table: Table) -> Executable:
 
 async def insert_once(connection: AsyncConnection, table: Table, row: Values) -> bool:
     """Insert one row by its natural key; say whether it is new."""
-    key = [*table.primary_key.columns]
-    result = await connection.execute(insert(connection, table).values(**row).on_conflict_do_nothing().returning(*key))
+    result = await connection.execute(_once(connection.dialect.name, table), row)
     return result.first() is not None
+
+
+@cache
+def _once(engine: str, table: Table) -> Executable:
+    return into(engine, table).on_conflict_do_nothing().returning(*table.primary_key.columns)
 
 
 async def upsert(connection: AsyncConnection, table: Table, rows: Sequence[Values]) -> None:
@@ -63,12 +67,16 @@ async def upsert(connection: AsyncConnection, table: Table, rows: Sequence[Value
 
 async def compare_and_swap(connection: AsyncConnection, table: Table, expected: Values, changes: Values) -> bool:
     """Change the one row that still has the expected values (its key and its version or state); say whether it was there."""
-    where = and_(*(_equals(table.c[name], value) for name, value in expected.items()))
-    return (await connection.execute(update(table).where(where).values(**changes))).rowcount == 1
+    there = tuple((name, value is not None) for name, value in expected.items())
+    was = {f"was_{name}": value for name, value in expected.items() if value is not None}
+    return (await connection.execute(_swapping(table, there), was | dict(changes))).rowcount == 1
 
 
-def _equals(wanted: ColumnElement[Any], value: object) -> ColumnElement[bool]:
-    return wanted.is_(None) if value is None else wanted == value
+@cache
+def _swapping(table: Table, there: tuple[tuple[str, bool], ...]) -> Executable:
+    """Return an UPDATE of the row in which these columns still hold what they held, or nothing; it changes what it is given."""
+    held = (table.c[name] == bindparam(f"was_{name}") if full else table.c[name].is_(None) for name, full in there)
+    return update(table).where(and_(*held))
 
 
 def among(engine: str, wanted: ColumnElement[str], name: str) -> ColumnElement[bool]:

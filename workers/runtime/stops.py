@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, Final, Literal
 
-from sqlalchemy import Column, Double, Executable, Table, Text, delete, select
+from sqlalchemy import Column, Double, Executable, Table, Text, bindparam, delete, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from workers.runtime.database import Database, StoreUnavailable, metadata
@@ -31,6 +31,11 @@ stops: Final = Table(
 )
 
 
+_mine: Final = stops.c.account_hash == bindparam("name")
+_WHY: Final = select(stops.c.why).where(_mine)
+_FREED: Final = delete(stops).where(_mine, stops.c.why == "removed")
+
+
 def fingerprint(namespace: str, account: str) -> str:
     """Return what stands for an account: SHA-256 of namespace and account id, in hex."""
     return sha256(f"{len(namespace)}:{namespace}:{account}".encode()).hexdigest()
@@ -47,12 +52,12 @@ async def stop(connection: AsyncConnection, account_hash: str, why: Why, now: fl
 
 async def free(connection: AsyncConnection, account_hash: str) -> None:
     """Undo a removal, and nothing else."""
-    await connection.execute(delete(stops).where(stops.c.account_hash == account_hash, stops.c.why == "removed"))
+    await connection.execute(_FREED, {"name": account_hash})
 
 
 async def why(connection: AsyncConnection, account_hash: str) -> Why | None:
     """Return why nothing is sent for this account; None: it is free."""
-    found: Why | None = await connection.scalar(select(stops.c.why).where(stops.c.account_hash == account_hash))
+    found: Why | None = await connection.scalar(_WHY, {"name": account_hash})
     return found
 
 

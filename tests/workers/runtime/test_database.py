@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Column, Double, Integer, MetaData, Table, Text, func, select, text
+from sqlalchemy import Column, Double, Integer, MetaData, Table, Text, bindparam, func, select, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -121,14 +121,18 @@ async def test_a_list_of_texts_is_a_table_of_the_same_texts(database: Database) 
         assert [tuple(row) for row in found] == [*zip(odd, odd[::-1], strict=True)]
 
 
+full = lease.taking(thing, thing.c.value > 0, order=thing.c.value.desc())
+one = lease.taking(thing, thing.c.id == bindparam("wanted"))
+
+
 async def test_a_lease_is_given_to_one_owner_at_a_time_and_ends(database: Database) -> None:
     async with database.begin() as connection:
-        mine = await lease.take(connection, thing, thing.c.value > 0, owner="me", length=60, limit=9, order=thing.c.value.desc())
+        mine = await lease.take(connection, full, {}, owner="me", length=60, limit=9)
         assert [row.id for row in mine.rows] in (["b", "a"], ["a", "b"])
-        assert not (await lease.take(connection, thing, thing.c.value > 0, owner="you", length=60)).rows
+        assert not (await lease.take(connection, full, {}, owner="you", length=60)).rows
         assert await lease.reclaim(connection, thing) == len(mine.rows)
-        assert (await lease.take(connection, thing, thing.c.id == "a", owner="you", length=-1)).rows[0].id == "a"
-        assert (await lease.take(connection, thing, thing.c.id == "a", owner="me", length=60)).rows[0].id == "a"
+        assert (await lease.take(connection, one, {"wanted": "a"}, owner="you", length=-1)).rows[0].id == "a"
+        assert (await lease.take(connection, one, {"wanted": "a"}, owner="me", length=60)).rows[0].id == "a"
 
 
 def test_a_lease_covers_only_acts_that_end_within_it() -> None:
@@ -140,7 +144,7 @@ def test_a_lease_covers_only_acts_that_end_within_it() -> None:
 async def test_two_workers_never_lease_the_same_row(database: Database) -> None:
     async def take(owner: str) -> list[str]:
         async with database.begin() as connection:
-            return [row.id for row in (await lease.take(connection, thing, thing.c.value > 0, owner=owner, length=60)).rows]
+            return [row.id for row in (await lease.take(connection, full, {}, owner=owner, length=60)).rows]
 
     taken = await asyncio.gather(*(take(str(number)) for number in range(4)))
     assert sorted(taken) == [[], [], ["a"], ["b"]]
