@@ -13,6 +13,7 @@ from workers.runtime.database import address
 EVERYWHERE: Final = ("0.0.0.0", "::")  # noqa: S104 -- compared, not bound
 CREDENTIALS: Final = ("RINGHOOK_RING_CLIENT_ID", "RINGHOOK_RING_CLIENT_SECRET", "RINGHOOK_RING_HMAC_KEY")
 MANY: Final = frozenset({"ingress", "linker", "dispatch", "deliver", "admin"})  # each a process of its own
+RING_RATE: Final = 100  # requests a second that Ring allows each client id
 ONE_OWNER: Final = (
     "a bus in a file belongs to one process: run `ringhook up`, "
     "or give the roles a Kafka (kafka://host:9092) and a PostgreSQL that all of them share"
@@ -31,7 +32,7 @@ def check(reader: Reader, role: str, common: Common, edge: Edge | None, vault: V
     if edge is not None:
         findings += [*_one_address(common, edge), *_one_path(edge)]
     if vault is not None:
-        findings += _half_an_app(reader)
+        findings += [*_half_an_app(reader), *_too_fast(vault)]
     for names, words in findings:
         if reader.sound(*names):
             reader.problems.add(reader.place(*names), words)
@@ -77,6 +78,12 @@ def _half_an_app(reader: Reader) -> Iterator[Finding]:
     for name in names if given else ():
         if not (reader.has(name) or reader.hidden(name)):
             yield (*given,), f"{' and '.join(given)} without {name}: a second app needs all three"
+
+
+def _too_fast(vault: Vault) -> Iterator[Finding]:
+    """Hold to Ring's limit; plain http leads to this machine alone, where a simulated Ring may allow any."""
+    if vault.rate > RING_RATE and (vault.api_url.startswith("https") or vault.oauth_url.startswith("https")):
+        yield ("RINGHOOK_RING_RATE",), f"RINGHOOK_RING_RATE: must be at most {RING_RATE} requests a second, Ring's own limit"
 
 
 def _key_pair(reader: Reader, edge: Edge, vault: Vault) -> None:

@@ -21,7 +21,9 @@ HOW: Final = """\
 - Memory: VmHWM, the kernel's own record of the largest resident size, in millions of bytes.
 - Matching: the linker's own look over grants in the store, from the nonce to the row; the baseline is a plain loop of one-shot
   HMACs, compared in constant time. The loop is held up as long as a sleeper of 1 ms wakes late.
-- Links: from Ring's POST of a code to the first call that comes to the simulated Ring with the code's tokens, on one clock.
+- Links: a code, a browser that signs in and confirms, POST and PATCH. Timed from Ring's POST of the code to the first call with
+  its tokens, on the clock of the simulated Ring, which answers at once and, with its users, is a process of its own; so is who
+  posts junk. Ring and RINGHOOK_RING_RATE both allow 400 requests a second: 50 links take 200, and Ring itself allows 100.
 - Renewals: from the start of the linker to the last refresh that the simulated Ring granted; once, since it takes minutes.
 """
 

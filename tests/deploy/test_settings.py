@@ -139,6 +139,9 @@ def test_what_init_writes_with_a_destination_has_no_problem(tmp_path: Path) -> N
         ("RINGHOOK_INTERNAL_LISTEN=127.0.0.1:²", "is not host:port"),
         ("RINGHOOK_HOMEPAGE_URL=https://", "is not an address"),
         ("RINGHOOK_RING_RATE=canary", "RINGHOOK_RING_RATE: is not a number"),
+        ("RINGHOOK_RING_RATE=0", "RINGHOOK_RING_RATE: must be a number of requests a second above 0"),
+        ("RINGHOOK_RING_RATE=inf", "RINGHOOK_RING_RATE: must be a number of requests a second above 0"),
+        ("RINGHOOK_RING_RATE=100.5", "RINGHOOK_RING_RATE: must be at most 100 requests a second, Ring's own limit"),
         ("RINGHOOK_INGRESS_DEADLINE_S=canary", "is not a number"),
         ("RINGHOOK_WAITING_S=864001", "ten days"),
         ("RINGHOOK_WAITING_S=nan", "between 0"),
@@ -163,6 +166,12 @@ def test_what_init_writes_with_a_destination_has_no_problem(tmp_path: Path) -> N
 def test_a_line_that_cannot_work_is_told_with_its_place(tmp_path: Path, line: str, words: str) -> None:
     told = wrong(tmp_path, f"{line}\n")
     assert any(problem.startswith(".env:+1: ") and words in problem for problem in told), told
+
+
+def test_only_a_ring_on_this_machine_may_be_asked_more_often_than_ring_allows(tmp_path: Path) -> None:
+    fast, here = "RINGHOOK_RING_RATE=400\n", "http://127.0.0.1:9"
+    assert wrong(tmp_path, f"{fast}RINGHOOK_RING_API_URL={here}\nRINGHOOK_RING_OAUTH_URL={here}\n") == []
+    assert len(wrong(tmp_path, f"{fast}RINGHOOK_RING_API_URL={here}\n")) == 1
 
 
 @pytest.mark.parametrize(
