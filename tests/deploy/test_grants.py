@@ -44,6 +44,13 @@ EACH_COLUMN = """
     where c.relnamespace = 'public'::regnamespace and c.relkind = 'r' and a.attrelid = c.oid and a.attnum > 0
       and not a.attisdropped and has_column_privilege(u, c.oid, a.attnum, v)
 """
+AROUND = """
+    select u, v, 'the schema', '' from unnest($1::text[]) u, unnest(array['USAGE', 'CREATE']) v
+    where has_schema_privilege(u, 'public', v)
+    union all
+    select u, v, 'the database', '' from unnest($1::text[]) u, unnest(array['CONNECT', 'CREATE', 'TEMPORARY']) v
+    where has_database_privilege(u, current_database(), v)
+"""
 
 Single = tuple[str, str, str, str]  # role, verb, table, column ("" for the whole table)
 
@@ -81,7 +88,10 @@ def columns_of(table: str) -> list[str]:
 
 
 def declared(names: dict[str, str]) -> set[Single]:
-    return {
+    around = {(name, "USAGE", "the schema", "") for name in names.values()} | {
+        (name, "CONNECT", "the database", "") for name in names.values()
+    }
+    return around | {
         (names[role], verb, right.table, column)
         for role, mine in RIGHTS.items()
         for right in apart(mine)
@@ -91,12 +101,12 @@ def declared(names: dict[str, str]) -> set[Single]:
 
 
 async def found(url: str, users: Iterable[str]) -> set[Single]:
-    """Return all that PostgreSQL lets these users do with the tables, on whichever way."""
+    """Return all that PostgreSQL lets these users do with the tables and around them, on whichever way."""
     connection = await asyncpg.connect(url)
     try:
         by_table = await connection.fetch(BY_TABLE, [*users], [verb for verb in VERBS if verb not in BY_COLUMN])
         by_column = await connection.fetch(EACH_COLUMN, [*users], [*BY_COLUMN])
-        return {tuple(row) for row in (*by_table, *by_column)}
+        return {tuple(row) for row in (*by_table, *by_column, *await connection.fetch(AROUND, [*users]))}
     finally:
         await connection.close()
 
@@ -136,6 +146,7 @@ async def test_postgresql_lets_each_user_do_what_is_declared_and_nothing_else_wh
         'grant create on schema public to "{}", public',
         "grant all on table claim, linker_grants to public",
         'revoke select on table claim from "{}"',
+        "revoke usage on schema public from public",
     ):
         await command(owners, stray.format(dispatch))
     assert await found(owners, names.values()) != declared(names)
