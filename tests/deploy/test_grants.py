@@ -6,6 +6,7 @@ import secrets
 import subprocess
 from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
@@ -212,6 +213,21 @@ async def test_the_owner_goes_on_making_tables_and_no_role_migrates(granted: str
     await command(granted, "create table mine (a int); update alembic_version set version_num = '0001'")
     with pytest.raises(StoreRefused, match="`ringhook migrate` is for the tables' owner"):
         await migrations.upgrade(await let_in(granted, user(namespace, "linker")))
+
+
+@pytest.mark.postgres
+async def test_an_owner_who_came_in_as_anybody_may_stays_in_and_goes_on_making_tables(
+    owners: str, postgres_base: str, namespace: str
+) -> None:
+    """As where an administrator made the database, and PostgreSQL is older than 15: the owner lived on the rights of PUBLIC."""
+    administrators = urlsplit(postgres_base)._replace(path=urlsplit(owners).path).geturl()
+    owner = urlsplit(owners).username
+    await command(administrators, f'alter database "{owner}" owner to current_user')
+    await command(administrators, "grant create on schema public to public")
+    await command(administrators, script(namespace))
+    await command(owners, "create table mine (a int)")
+    await command(owners, "alter table claim add column mine int")
+    assert await refused(await let_in(administrators, user(namespace, "linker")), "create table another (a int)")
 
 
 @pytest.mark.postgres
