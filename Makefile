@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --require-hashes --only-binary :all:
 
-UNITS := tests/schemas $(wildcard tests/deploy/test_settings*.py) tests/linker/test_saga.py tests/linker/test_claims.py \
+UNITS := tests/schemas $(wildcard tests/deploy/test_settings*.py) tests/deploy/test_rights.py tests/linker/test_saga.py tests/linker/test_claims.py \
   tests/workers/deliver/test_policy.py tests/workers/deliver/test_window.py tests/workers/dispatch/test_normalise.py
 
 .DEFAULT_GOAL := help

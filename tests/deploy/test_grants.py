@@ -11,28 +11,20 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 from click.testing import CliRunner
-from sqlalchemy import LargeBinary, text
+from sqlalchemy import text
 
-from deploy import migrations, rights, settings
+from deploy import migrations, rights
 from deploy.command import ringhook
 from deploy.command.grants import script
 from deploy.local import postgres
 from deploy.local.postgres import command, create_database, drop_database, let_in
-from deploy.migrations.tables import metadata
-from deploy.rights import RIGHTS, VERSION, Right, apart, user
+from deploy.rights import RIGHTS, apart, user
 from schemas.errors import Misconfigured
+from tests.deploy.test_rights import SEALED, columns_of
 from workers.runtime.database import connect
 from workers.runtime.storefault import StoreRefused
 
 NAMESPACE = "Ring-hook_2"  # to be quoted, as any namespace may be
-SEALED = {
-    (table.name, column.name)
-    for table in metadata.tables.values()
-    if table.name.startswith("linker_")
-    for column in table.columns
-    if isinstance(column.type, LargeBinary)
-}
-OTHERS = sorted(set(RIGHTS) - {"linker"})
 VERBS = ("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER")
 BY_COLUMN = ("SELECT", "INSERT", "UPDATE", "REFERENCES")
 
@@ -84,10 +76,6 @@ async def granted(owners: str, namespace: str) -> str:
     return owners
 
 
-def columns_of(table: str) -> list[str]:
-    return ["version_num"] if table == VERSION else metadata.tables[table].columns.keys()
-
-
 def declared(names: dict[str, str]) -> set[Single]:
     around = {(name, "USAGE", "the schema", "") for name in names.values()} | {
         (name, "CONNECT", "the database", "") for name in names.values()
@@ -118,20 +106,6 @@ async def refused(url: str, statement: str) -> bool:
     except asyncpg.InsufficientPrivilegeError:
         return True
     return False
-
-
-def test_every_table_has_its_lines_among_the_rights() -> None:
-    named = {right.table for mine in RIGHTS.values() for right in mine}
-    assert named == {*metadata.tables, VERSION}, "deploy/rights.py must say of each table which role may do what with it"
-    assert set(RIGHTS) == set(settings.PARTS) - {"up"}
-
-
-def test_what_is_sealed_is_for_the_linker_alone() -> None:
-    assert {("linker_grants", name) for name in ("code", "access", "refresh")} | {("linker_attempts", "secret")} < SEALED
-    for role in OTHERS:
-        for right in RIGHTS[role]:
-            shown = right.columns or columns_of(right.table)
-            assert not SEALED & {(right.table, column) for column in shown}, f"{role}: {right}"
 
 
 @pytest.mark.postgres
@@ -270,7 +244,3 @@ def test_the_command_prints_and_asks_no_server(tmp_path: Path) -> None:
 def test_a_file_has_no_users(tmp_path: Path) -> None:
     with pytest.raises(Misconfigured, match=r"which knows no users: this command is for postgresql://…$"):
         printed(tmp_path, f"sqlite:///{tmp_path}/store.db")
-
-
-def test_a_right_is_told_as_sql_names_it() -> None:
-    assert str(Right(("SELECT", "UPDATE"), "t", ("a", "b"))) == "SELECT, UPDATE (a, b) on t"
