@@ -271,11 +271,12 @@ async def _see(connection: AsyncConnection, account: Account, now: float) -> lis
     """Let the account follow its grants; what a newer completed grant replaced is removed."""
     ends = list[End]()
     owned = await grants_of(connection, Grant, account.account)
-    for old in view.replaced(owned):
+    replaced = view.replaced(owned)
+    for old in replaced:
         move = saga.removed(old, "a newer link of this Ring account replaced it", now)
         await _swap(connection, grants, old, move.grant)
         ends += (*end_of(old, move.grant), *await _teach(connection, old.attempt, move.verdict, now))
-    after = view.seen(account, await grants_of(connection, Grant, account.account), now)
+    after = view.seen(account, await grants_of(connection, Grant, account.account) if replaced else owned, now)
     if after != account:
         values = asdict(after) | {"behind": after.version > after.announced}
         await compare_and_swap(connection, accounts, {"account": account.account}, values)
@@ -296,6 +297,8 @@ async def hold(connection: AsyncConnection, account: str) -> None:
 
 async def _lock(connection: AsyncConnection, account: str) -> Account:
     """Hold the account's row: whoever changes one of its grants does so alone."""
+    if found := await look_up(connection, Account, accounts, accounts.c.account, account, lock=True):
+        return found
     await insert_once(connection, accounts, asdict(Account(account=account)) | {"behind": False})
     found = await look_up(connection, Account, accounts, accounts.c.account, account, lock=True)
     return found or Account(account=account)

@@ -77,7 +77,7 @@ class Database:
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
-        """Open a connection for reading; on SQLite it sees one snapshot and never waits for a writer."""
+        """Open a connection for reading: on SQLite one snapshot that waits for no writer, on PostgreSQL one for each statement."""
         with translating(self._place):
             async with self._reader.connect() as connection:
                 yield connection
@@ -137,7 +137,8 @@ def _open(url: str, connections: int) -> Database:
     if parsed.drivername == "sqlite":
         return _open_sqlite(parsed)
     engine = _postgres_engine(url, connections)
-    return Database(engine, engine, place=_place(parsed))
+    reader = engine.execution_options(isolation_level="AUTOCOMMIT")  # BEGIN and ROLLBACK would bring nothing
+    return Database(engine, reader, place=_place(parsed))
 
 
 def _place(url: URL) -> str:
