@@ -77,7 +77,7 @@ class Database:
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
-        """Open a connection for reading: on SQLite one snapshot that waits for no writer, on PostgreSQL one for each statement."""
+        """Open a connection for reading: on SQLite one snapshot that waits for no writer; on PostgreSQL one a statement."""
         with translating(self._place):
             async with self._reader.connect() as connection:
                 yield connection
