@@ -4,8 +4,8 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from linker.moves import TAP_OR_MEND
-from linker.rows import ENDED, Attempt, Grant
+from linker.moves import TAP_OR_MEND, linking
+from linker.rows import ENDED, OVER, Attempt, Grant
 from linker.saga import NONCE_LIFE, TAP, Move, Verdict, claimed
 
 QUICK: Final = 1.0  # seconds until an attempt that found no grant looks again
@@ -59,21 +59,24 @@ def unmatched(attempt: Attempt, looked_at: float, now: float) -> Attempt:
 
 
 def matched(attempt: Attempt, grant: Grant, now: float) -> tuple[Attempt, Move | None]:
-    """Decide between an attempt and the grant whose account its nonce names; a Move is what the grant does with it."""
+    """Decide between an attempt and the grant whose account its nonce names; a Move is what the grant does with it.
+
+    Ring is told of a link that is complete, too: the user may have connected anew since, and the new code be lost.
+    """
     known = replace(attempt, grant=grant.code_hash)
-    if grant.state == "unclaimed":
-        move = claimed(grant, attempt=attempt.attempt, partner_user=attempt.partner_user, nonce_until=attempt.until, now=now)
-        return learned(known, Verdict("claimed"), now), move
-    if grant.state == "completed" and grant.partner_user == attempt.partner_user:
-        return learned(known, Verdict("completed"), now), None
-    if grant.state == "completed":
+    if grant.state == "completed" and grant.partner_user != attempt.partner_user:
         words = f"this Ring account is already linked to another user: remove the app there first, or {TAP}"
         return learned(known, Verdict("rejected", words), now), None
-    return unmatched(known, now, now), None  # claimed or awaiting: wait how the earlier sign-in ends
+    if grant.state == "unclaimed" or (grant.state == "completed" and not linking(grant)):
+        move = claimed(grant, attempt=attempt.attempt, partner_user=attempt.partner_user, nonce_until=attempt.until, now=now)
+        return learned(known, Verdict("claimed"), now), move
+    return unmatched(known, now, now), None  # another sign-in's: wait how that ends
 
 
 def learned(attempt: Attempt, verdict: Verdict, now: float) -> Attempt:
     """Return the attempt after its grant moved; what is not needed any more is dropped."""
-    secret = attempt.secret if verdict.state == "claimed" else None
-    marks = (*attempt.marks, (verdict.state, now))
-    return replace(attempt, state=verdict.state, reason=verdict.reason, secret=secret, due_at=None, marks=marks)
+    again = verdict.state == "received"  # its grant ended, and another one may come
+    secret = None if verdict.state in OVER else attempt.secret
+    marks = attempt.marks if again else (*attempt.marks, (verdict.state, now))
+    due_at = now if again else None
+    return replace(attempt, state=verdict.state, reason=verdict.reason, secret=secret, due_at=due_at, marks=marks)

@@ -6,7 +6,7 @@ import msgspec
 from msgspec.structs import replace
 
 from linker.outcomes import Done, Outcome, Tokens
-from linker.rows import ASIDE, Grant, Risk, Stage
+from linker.rows import ASIDE, ENDED, Grant, Risk, Stage
 from schemas.records import LinkState
 
 KEPT: Final = 30 * 86_400.0  # seconds: a grant nobody claims, and the end of every retry
@@ -35,6 +35,11 @@ class Move(msgspec.Struct, frozen=True):
     grant: Grant
     verdict: Verdict | None = None
     call: Call | None = None
+
+
+def linking(grant: Grant) -> bool:
+    """Say whether a sign-in waits for what becomes of the grant; that may be a completed one, which serves on."""
+    return grant.nonce_until is not None and grant.state not in ENDED
 
 
 def plain(stage: Stage) -> Stage:
@@ -73,7 +78,9 @@ def ended(grant: Grant, state: LinkState, words: str, now: float, *, risk: Risk 
     """End a grant for good, with the reason; its code and tokens are dropped."""
     over = replace(grant, state=state, code=None, access=None, refresh=None, expires_at=None, pool=None)
     over = replace(over, tokens_at=None, settles_at=None, risk=risk, withdrawn_at=None, look_at=None, looks=0)
-    verdict = Verdict(state, words) if grant.attempt and grant.state in {"claimed", "awaiting"} else None
+    over = replace(over, nonce_until=None)
+    served = grant.state == "completed"  # another grant of the account may be on its way: the sign-in looks for that one
+    verdict = Verdict("received" if served else state, words) if linking(grant) else None
     return Move(replace(to(marked(over, state, now), "rest", None), reason=words), verdict)
 
 

@@ -10,7 +10,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from linker import refresh
-from linker.moves import KEPT, Move, again, ended, plain, to
+from linker.moves import KEPT, Move, again, ended, linking, plain, to
 from linker.outcomes import NotSent, Outcome, Unauthorised, Unclear
 from linker.rows import ASIDE, ENDED, Grant, Stage
 
@@ -18,7 +18,7 @@ GONE: Final = "the app was removed in the Ring app: connect it there again to us
 LOOKS: Final = (60.0, 600.0, 3_600.0)  # seconds until it is looked at again, where Ring still takes the token
 _TAKEN: Final = frozenset({"lost_refused", "lost_unanswered", "lost_unaccepted"})  # what the loss of removed tokens looks like
 _PATCHES: Final = frozenset({"probe", "verify", "patch"})
-_HOME: Final[dict[str, Stage]] = {"unclaimed": "wait", "completed": "rest", "awaiting": "patch"}
+_HOME: Final[dict[str, Stage]] = {"unclaimed": "wait", "completed": "rest"}
 
 
 def told(grant: Grant, removed_at: float, now: float) -> Move:
@@ -45,7 +45,7 @@ def begin(grant: Grant, now: float) -> Move | None:
         return None  # refused it ends, and renewed it is asked
     unheard = grant.stage in _PATCHES  # a PATCH may be under way whose answer nobody will take
     doubted = to(replace(grant, patched=grant.patched or unheard), "look", now)
-    return Move(replace(doubted, queue=0 if grant.state in {"claimed", "awaiting"} else ASIDE))
+    return Move(replace(doubted, queue=0 if linking(grant) else ASIDE))
 
 
 def end(grant: Grant, outcome: Outcome, now: float) -> Move:
@@ -90,6 +90,7 @@ def _calmer(grant: Grant, now: float) -> Grant:
 
 def _home(grant: Grant, now: float) -> Grant:
     """Go back to where the grant's state is at home; a POST that may have arrived is asked for by PATCH."""
-    stage = _HOME.get(grant.state) or ("probe" if grant.posts else "post")
+    signing_in: Stage = "patch" if grant.state == "awaiting" else "probe" if grant.posts else "post"
+    stage = signing_in if linking(grant) else _HOME[grant.state]
     after = to(grant, stage, now)
     return replace(after, due_at=refresh.rests_until(after)) if stage in {"wait", "rest"} else after

@@ -21,12 +21,13 @@ from linker.moves import (
     again,
     ended,
     hold,
+    linking,
     marked,
     plain,
     to,
 )
 from linker.outcomes import Done, NotSent, Outcome, Refused, Tokens, Unauthorised, Unclear
-from linker.rows import ENDED, Grant
+from linker.rows import ENDED, Grant, Stage
 from schemas.records import App
 
 __all__ = ["TAP", "Call", "Move", "Verdict", "plain"]
@@ -104,9 +105,10 @@ def postponed(before: Grant, wait: float, now: float) -> Move:
 
 
 def claimed(grant: Grant, *, attempt: str, partner_user: str, nonce_until: float, now: float) -> Move:
-    """Give an open grant to the attempt whose nonce its account reproduces."""
-    fresh = replace(grant, state="claimed", attempt=attempt, partner_user=partner_user, nonce_until=nonce_until)
-    fresh = marked(replace(fresh, posts=0, patched=False), "claimed", now)
+    """Give a grant to the attempt whose nonce its account reproduces; a completed one serves on while Ring is told again."""
+    fresh = replace(grant, attempt=attempt, partner_user=partner_user, nonce_until=nonce_until, posts=0, patched=False)
+    if grant.state != "completed":
+        fresh = marked(replace(fresh, state="claimed"), "claimed", now)
     if grant.stage != "refreshing":
         return Move(to(fresh, "post", now), Verdict("claimed"))
     # The answer to a renewal is awaited: a second request would spend the same refresh token. A former sign-in's reason is over.
@@ -114,14 +116,17 @@ def claimed(grant: Grant, *, attempt: str, partner_user: str, nonce_until: float
 
 
 def unclaimed(grant: Grant, verdict: Verdict, now: float) -> Move:
-    """Open a grant again whose attempt failed: the user may sign in once more."""
-    if grant.state not in {"claimed", "awaiting"}:
+    """Open a grant again whose attempt failed: the user may sign in once more. One that was complete before it is so still."""
+    if not linking(grant):
         return Move(grant)
-    cleared = replace(grant, state="unclaimed", attempt=None, partner_user=None, nonce_until=None, open_at=now)
-    cleared = marked(cleared, verdict.state, now)
+    cleared = replace(grant, nonce_until=None)
+    if grant.state != "completed":
+        cleared = replace(cleared, state="unclaimed", attempt=None, partner_user=None, open_at=now)
+        cleared = marked(cleared, verdict.state, now)
+    home: Stage = "rest" if grant.state == "completed" else "wait"
     if grant.stage == "refreshing":  # as above
-        return Move(replace(cleared, resume="wait", reason=verdict.reason), verdict)
-    return Move(replace(_waiting(cleared, now), reason=verdict.reason), verdict)
+        return Move(replace(cleared, resume=home, reason=verdict.reason), verdict)
+    return Move(replace(_resting(cleared, home, now), reason=verdict.reason), verdict)
 
 
 def removed(grant: Grant, words: str, now: float) -> Move:
@@ -181,9 +186,9 @@ def _kept(grant: Grant, now: float) -> Move:
     return Move(replace(grant, due_at=refresh.rests_until(grant), begun=0))
 
 
-def _waiting(grant: Grant, now: float) -> Grant:
-    """Let a grant wait for somebody to sign in."""
-    grant = to(grant, "wait", now)
+def _resting(grant: Grant, home: Stage, now: float) -> Grant:
+    """Let a grant wait for somebody to sign in, or rest once it is linked."""
+    grant = to(grant, home, now)
     return replace(grant, due_at=refresh.rests_until(grant))
 
 
@@ -196,7 +201,9 @@ def _send_code(grant: Grant, now: float) -> Move:
 
 def _call_with_token(grant: Grant, now: float) -> Move:
     if now > grant.received_at + KEPT:
-        return ended(grant, "expired", f"30 days of tries did not succeed ({grant.reason}): {MENDS}", now)
+        words = f"30 days of tries did not succeed ({grant.reason}): {MENDS}"
+        served = grant.state == "completed"
+        return unclaimed(grant, Verdict("expired", words), now) if served else ended(grant, "expired", words, now)
     if grant.stage == "post" and now > (grant.nonce_until or 0) - (NONCE_LIFE - NONCE_LAST):
         return unclaimed(grant, Verdict("expired", f"the sign-in's 10 minutes were over before Ring could be told: {TAP}"), now)
     if refresh.stale(grant, now) and not grant.renewed:
@@ -226,17 +233,18 @@ def _identified(grant: Grant, outcome: Outcome, now: float) -> Move:
     match outcome:
         case Done(account=str() as account):
             known = replace(grant, state="unclaimed", account=account, open_at=now, pool=grant.generation)
-            return Move(_waiting(marked(known, "unclaimed", now), now))
+            return Move(_resting(marked(known, "unclaimed", now), "wait", now))
         case Unauthorised():
             return _renew(grant, outcome, now)
         case _:
             return again(grant, outcome, now)
 
 
-def _posted(grant: Grant, outcome: Outcome, now: float) -> Move:
+def _posted(grant: Grant, outcome: Outcome, now: float) -> Move:  # noqa: PLR0911 - a table: one line, one outcome
     match outcome:
         case Done():
-            return Move(to(marked(replace(grant, state="awaiting"), "awaiting", now), "patch", now), Verdict("awaiting"))
+            told = grant if grant.state == "completed" else marked(replace(grant, state="awaiting"), "awaiting", now)
+            return Move(to(told, "patch", now), Verdict("awaiting"))
         case Unauthorised():
             return _renew(replace(grant, stage="post", posts=grant.posts - 1), outcome, now)
         case NotSent():
@@ -246,6 +254,8 @@ def _posted(grant: Grant, outcome: Outcome, now: float) -> Move:
         case Refused(stale=True) if grant.posts > 1 or outcome.past:
             # Where it is past, another link of this account was quicker: its PATCH may have completed Ring's one integration.
             return Move(replace(to(grant, "verify", now), reason=outcome.words, patched=grant.patched or outcome.past))
+        case Refused() if grant.state == "completed":
+            return unclaimed(grant, Verdict("completed"), now)  # Ring takes no more of a link that stands
         case Refused():
             return unclaimed(grant, Verdict("rejected", f"Ring refused the link ({outcome.words}): {TAP}"), now)
 
@@ -264,6 +274,8 @@ def _patched(grant: Grant, outcome: Outcome, now: float) -> Move:  # noqa: PLR09
             return _not_posted(grant, outcome, now)
         case Unclear():
             return again(replace(grant, patched=True), outcome, now)
+        case Refused(stale=True) if grant.posts < MOST_POSTS and now < (grant.nonce_until or 0):
+            return again(replace(grant, stage="post"), outcome, now)  # the user connected anew since the POST
         case Refused():
             words = f"Ring does not complete the link ({outcome.words}); {REMOVED}"
             return again(grant, replace(outcome, words=words), now)
@@ -286,6 +298,5 @@ def _renew(grant: Grant, outcome: Unauthorised, now: float) -> Move:
 
 
 def _completed(grant: Grant, now: float) -> Move:
-    done = replace(grant, state="completed", completed_at=now)
-    rests = to(marked(done, "completed", now), "rest", now)
-    return Move(replace(rests, due_at=refresh.rests_until(rests)), Verdict("completed"))
+    done = replace(grant, state="completed", completed_at=now, nonce_until=None)
+    return Move(_resting(marked(done, "completed", now), "rest", now), Verdict("completed"))

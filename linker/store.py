@@ -261,9 +261,9 @@ async def _apply(connection: AsyncConnection, before: Grant, move: Move, now: fl
     ends = [*end_of(before, after), *await _teach(connection, before.attempt, move.verdict, now)]
     if account and (before.state, before.account, before.risk) != (after.state, after.account, after.risk):
         ends += await _see(connection, account, now)
-        if after.state == "completed" != before.state:
-            for other in view.overtaken(await grants_of(connection, Grant, account.account)):
-                await _swap(connection, grants, other, replace(other, patched=True))
+    if account and after.completed_at != before.completed_at:
+        for other in view.overtaken(await grants_of(connection, Grant, account.account)):
+            await _swap(connection, grants, other, replace(other, patched=True))
     return ends
 
 

@@ -98,7 +98,8 @@ def test_an_attempt_nobody_looked_at_in_time_says_that_we_were_down() -> None:
         (grant("unclaimed"), "claimed", True),
         (grant("claimed", user="u1"), "received", False),
         (grant("awaiting", user="u9"), "received", False),
-        (grant("completed", user="u1"), "completed", False),
+        (grant("completed", user="u1"), "claimed", True),
+        (replace(grant("completed", user="u1"), nonce_until=AT + 600), "received", False),
         (grant("completed", user="u9"), "rejected", False),
     ],
 )

@@ -8,6 +8,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from msgspec.structs import replace
 
 from linker import claims, refresh, removal, saga, view
+from linker.moves import linking
 from linker.outcomes import Done, NotSent, Outcome, Refused, Tokens, Unauthorised, Unclear
 from linker.rows import ENDED, Account, Attempt, Grant
 
@@ -42,7 +43,7 @@ class Links(RuleBasedStateMachine):
         self.attempts: dict[str, Attempt] = {}
         self.account = Account(account="acct")
         self.sent: list[str] = []
-        self.posts: dict[str, int] = {}
+        self.posts: dict[tuple[str, str | None], int] = {}
         self.unanswered: set[str] = set()
         self.flying: dict[str, Flight] = {}  # renewals whose linkers await an answer, and hold the row
         self.frozen: list[Flight] = []  # those whose linkers stand still: their leases are over
@@ -240,14 +241,14 @@ class Links(RuleBasedStateMachine):
             assert grant.code_hash not in self.sent, "a code was sent twice"
             self.sent.append(grant.code_hash)
         if call == "post":
-            assert self.posts.get(grant.attempt or "", 0) == 0, "a POST was repeated before a PATCH had asked"
-            self.posts[grant.attempt or ""] = int(isinstance(outcome, Unclear | Done))
+            assert self.posts.get((grant.code_hash, grant.attempt), 0) == 0, "a POST was repeated before a PATCH had asked"
+            self.posts[grant.code_hash, grant.attempt] = int(isinstance(outcome, Unclear | Done))
         if call == "devices":
             assert (grant.expires_at or 0.0) > self.now, "Ring was asked with a token that proves nothing"
         if call == "refresh":
             self._refresh_token_is_good_to_send(grant, outcome)
         if call == "patch":
-            self.posts[grant.attempt or ""] = 0
+            self.posts[grant.code_hash, grant.attempt] = 0
 
     def _refresh_token_is_good_to_send(self, grant: Grant, outcome: Outcome) -> None:
         name = grant.code_hash
@@ -308,7 +309,8 @@ class Links(RuleBasedStateMachine):
                 assert attempt.secret is None
             elif attempt.state in {"claimed", "awaiting"}:
                 grant = self.grants[attempt.grant or ""]
-                assert (grant.attempt, grant.state) == (attempt.attempt, attempt.state)
+                assert (grant.attempt, linking(grant)) == (attempt.attempt, True)
+                assert grant.state in {attempt.state, "completed"}
             elif attempt.state == "received" and attempt.follows is None:
                 assert attempt.due_at is not None
 

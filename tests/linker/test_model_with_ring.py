@@ -17,6 +17,7 @@ from deploy.demo.ring.oauth import FORM
 from deploy.demo.ring.state import Account as Home
 from deploy.demo.ring.state import Client, Code, Integration, World, doorbell
 from linker import claims, saga, view
+from linker.moves import linking
 from linker.outcomes import Done, Outcome, Tokens, Unclear
 from linker.ringapi import Raw, _outcome
 from linker.rows import ENDED, Account, Attempt, Grant
@@ -263,14 +264,15 @@ class Links(RuleBasedStateMachine):
     def _apply(self, before: Grant, move: saga.Move) -> None:
         self.grants[before.code_hash] = move.grant
         self._teach(before.attempt, move.verdict)
-        if move.grant.state == "completed" != before.state:
-            self._completed(move.grant)
+        completed = move.grant.completed_at != before.completed_at
+        if completed:
+            self._completed(before)
         owned = self._owned(move.grant.account)
         for old in view.replaced(owned):
             gone = saga.removed(old, "replaced", self.now)
             self.grants[old.code_hash] = gone.grant
             self._teach(old.attempt, gone.verdict)
-        if move.grant.state == "completed" != before.state:
+        if completed:
             self.grants |= {
                 other.code_hash: replace(other, patched=True) for other in view.overtaken(self._owned(move.grant.account))
             }
@@ -286,13 +288,14 @@ class Links(RuleBasedStateMachine):
             self.attempts[attempt] = claims.learned(self.attempts[attempt], verdict, self.now)
 
     def _completed(self, grant: Grant) -> None:
-        """Ring has completed it too, unless the user began anew (confirmed, removed) while the answer was missing."""
+        """Ring has completed it too, unless the user began anew (confirmed, removed) after tapping Sign In."""
         integration = self.world.accounts[grant.account or ""].integration
-        assert self._begun_anew(grant) or (integration and integration.standing == "completed"), grant
+        tapped = (grant.nonce_until or 0.0) - saga.NONCE_LIFE
+        assert self._begun_anew(grant, tapped) or (integration and integration.standing == "completed"), grant
 
-    def _begun_anew(self, grant: Grant) -> bool:
-        """Say whether the user confirmed the app again since this grant's code."""
-        return any(code.account == grant.account and code.issued > grant.received_at for code in self.world.codes.values())
+    def _begun_anew(self, grant: Grant, since: float) -> bool:
+        """Say whether the user confirmed the app again since then."""
+        return any(code.account == grant.account and code.issued > since for code in self.world.codes.values())
 
     # What must hold
 
@@ -319,7 +322,8 @@ class Links(RuleBasedStateMachine):
         for grant in self.grants.values():
             if grant.state in {"claimed", "awaiting", "completed"}:
                 mine = self.attempts[grant.attempt or ""]
-                assert (mine.state, mine.partner_user) == (grant.state, grant.partner_user)
+                assert mine.partner_user == grant.partner_user
+                assert mine.state == grant.state or (grant.state == "completed" and (linking(grant) or mine.state in ENDED))
 
     @invariant()
     def an_account_serves_one_generation(self) -> None:
@@ -338,8 +342,10 @@ class Links(RuleBasedStateMachine):
             self._calm_step()
             self.now += 50.0
         for grant in self.grants.values():
-            assert grant.state not in {"received", "exchanged", "claimed", "awaiting"} or self._begun_anew(grant), grant
+            over = grant.state not in {"received", "exchanged", "claimed", "awaiting"}
+            assert over or self._begun_anew(grant, grant.received_at), grant
         for name, home in self.homes.items():
+            self._connects_anew_and_the_code_is_lost(name, home)
             self.a_user_removes_the_app(name)
             self._until_nothing_is_due()
             assert not self.accounts.get(home.id, Account(account="")).linked
@@ -353,6 +359,18 @@ class Links(RuleBasedStateMachine):
             assert (account.linked, account.partner_user) == (True, OWNERS[name])
         for attempt in self.attempts.values():
             assert attempt.follows or attempt.state in ENDED | {"completed"} or attempt.due_at is not None, attempt
+
+    def _connects_anew_and_the_code_is_lost(self, name: str, home: Home) -> None:
+        """Whoever was linked a while ago is so at Ring, too, once they tap Sign In: by the tokens that are there."""
+        known, serves = self.accounts.get(home.id), view.serving(self._owned(home.id))
+        if known is None or serves is None or serves.pool is None or home.integration is None:
+            return
+        home.integration = Integration()
+        self.world.codes[f"lost-{name}"] = Code(home.id, self.now)
+        self.now += 1.0
+        self._sign_in(*self.world.redirect(home, self.now).values(), home.id, known.partner_user or "")
+        self._until_nothing_is_due()
+        assert not self.accounts[home.id].linked or home.integration.standing == "completed"
 
     def _until_nothing_is_due(self) -> None:
         for _ in range(20):

@@ -1,0 +1,122 @@
+"""A user who connects the app anew while a link of theirs stands or is on its way: Ring waits again, and is told."""
+
+from linker.advance import Advance
+from tests.linker.rig import Rig
+from tests.linker.ring import nonce
+
+
+async def ended(rig: Rig, attempt: str, state: str, linker: Advance | None = None) -> None:
+    async def so() -> bool:
+        found = await rig.explain.progress(attempt)
+        return found is not None and found.state == state
+
+    linker = linker or rig.linker()
+    async with linker:
+        await rig.turn(linker, so, 4_000)
+
+
+async def linked(rig: Rig) -> str:
+    code = await rig.code("acct-1", "canary-code-old")
+    await rig.sign_in("t1", nonce(rig.time(), "acct-1"), rig.time())
+    await rig.state(rig.linker(), code, "completed")
+    rig.now += 30
+    return code
+
+
+def revoke(rig: Rig) -> None:
+    for grant in rig.ring.world.grants:
+        grant.revoked = True
+
+
+async def test_where_the_new_code_is_lost_ring_is_told_by_the_tokens_that_are_there_and_they_serve_on(rig: Rig) -> None:
+    code = await linked(rig)
+    before = await rig.explain.describe("acct-1")
+    rig.ring.allow("a code that never comes", "acct-1")
+    await rig.sign_in("t2", nonce(rig.time(), "acct-1"), rig.time())
+    await ended(rig, "t2", "completed")
+    assert rig.ring.standing("acct-1") == "completed"
+    assert (rig.ring.count("post"), rig.ring.count("patch")) == (2, 2)
+    [grant] = await rig.grants(code)
+    assert (grant.state, grant.stage, grant.attempt) == ("completed", "rest", "t2")
+    after = await rig.explain.describe("acct-1")
+    assert before is not None
+    assert after is not None
+    assert (after.linked, after.version) == (True, before.version)
+
+
+async def test_while_ring_is_told_again_the_link_serves_on(rig: Rig) -> None:
+    code = await linked(rig)
+    rig.ring.allow("a code that never comes", "acct-1")
+    rig.ring.spoil("patch", *[503] * 4)
+    await rig.sign_in("t2", nonce(rig.time(), "acct-1"), rig.time())
+    await ended(rig, "t2", "awaiting")
+    [grant] = await rig.grants(code)
+    account = await rig.explain.describe("acct-1")
+    assert account is not None
+    assert (grant.state, grant.stage, account.linked) == ("completed", "patch", True)
+    await ended(rig, "t2", "completed")
+    assert rig.ring.standing("acct-1") == "completed"
+
+
+async def test_a_second_tap_on_a_link_that_stands_completes_too(rig: Rig) -> None:
+    await linked(rig)
+    for again in (True, False):
+        rig.ring.world.patch_again = again
+        name = f"again-{again}"
+        rig.now += 5
+        await rig.sign_in(name, nonce(rig.time(), "acct-1"), rig.time())
+        await ended(rig, name, "completed")
+        assert rig.ring.standing("acct-1") == "completed"
+
+
+async def test_where_ring_took_the_old_tokens_back_the_sign_in_waits_for_the_new_code(rig: Rig) -> None:
+    old = await linked(rig)
+    revoke(rig)
+    await rig.sign_in("t2", nonce(rig.time(), "acct-1"), rig.time())
+    await rig.state(rig.linker(), old, "lost")
+    await ended(rig, "t2", "received")
+    new = await rig.code("acct-1", "canary-code-new")
+    done = await rig.state(rig.linker(), new, "completed")
+    assert done.attempt == "t2"
+    await ended(rig, "t2", "completed")
+    assert rig.ring.standing("acct-1") == "completed"
+
+
+async def test_a_link_that_was_taken_for_complete_too_early_is_so_after_the_next_tap(rig: Rig) -> None:
+    code = await rig.code("acct-1")
+    await rig.state(rig.linker(), code, "unclaimed")
+    rig.ring.spoil("patch", "cut", *[429] * 3)
+    await rig.sign_in("t1", nonce(rig.time(), "acct-1"), rig.time())
+    linker = rig.linker()
+
+    async def unanswered() -> bool:
+        return (await rig.grants(code))[0].patched
+
+    async with linker:
+        await rig.turn(linker, unanswered)
+    rig.ring.allow("a code that never comes", "acct-1")
+    await rig.state(rig.linker(), code, "completed")
+    assert rig.ring.standing("acct-1") == "pending"  # nobody can know that it is not by the PATCH before
+    await rig.sign_in("t2", nonce(rig.time(), "acct-1"), rig.time())
+    await ended(rig, "t2", "completed")
+    assert rig.ring.standing("acct-1") == "completed"
+
+
+async def test_a_link_that_ring_forgot_between_post_and_patch_is_posted_again(rig: Rig) -> None:
+    code = await rig.code("acct-1")
+    await rig.state(rig.linker(), code, "unclaimed")
+    rig.ring.spoil("patch", 429)
+    await rig.sign_in("t1", nonce(rig.time(), "acct-1"), rig.time())
+    await ended(rig, "t1", "awaiting")
+    rig.ring.allow("a code that never comes", "acct-1")
+    await rig.state(rig.linker(), code, "completed")
+    assert (rig.ring.standing("acct-1"), rig.ring.count("post")) == ("completed", 2)
+
+
+async def test_a_nonce_that_ring_refuses_leaves_a_link_that_stands_as_it_is(rig: Rig) -> None:
+    code = await linked(rig)
+    rig.ring.spoil("post", 400)
+    await rig.sign_in("t2", nonce(rig.time(), "acct-1"), rig.time())
+    await ended(rig, "t2", "completed")
+    [grant] = await rig.grants(code)
+    assert (grant.state, grant.stage, rig.ring.standing("acct-1")) == ("completed", "rest", "completed")
