@@ -12,7 +12,7 @@ import structlog
 from linker.budget import Budget
 from linker.matching import Matching
 from linker.ringapi import RingApi
-from linker.rows import ASIDE, Grant
+from linker.rows import ASIDE, Attempt, Grant
 from linker.steps import MARGIN_OF_LEASE, Notices, Steps
 from linker.store import Moved, Store
 from linker.vault import Vault
@@ -86,8 +86,9 @@ class Advance:
         if room <= 0 or due is None or due > now:
             return 0
         ends = steady() + self._length
-        attempts = await self.store.take_attempts(owner=self.owner, now=now, length=self._length, limit=room)
-        grants = await self.store.take_grants(owner=self.owner, now=now, length=self._length, limit=room - len(attempts), queue=0)
+        # Grants first: a code dies in a minute and a sign-in in ten, and a look for a grant that is not known yet is wasted.
+        grants = await self.store.take_grants(owner=self.owner, now=now, length=self._length, limit=room, queue=0)
+        attempts = await self._take_attempts(now, room - len(grants))
         strangers = await self._take_strangers(now, room - len(attempts) - len(grants))
         kept = await self._take_aside(now, room - len(attempts) - len(grants) - len(strangers))
         for attempt in attempts:
@@ -95,6 +96,11 @@ class Advance:
         for grant in (*grants, *strangers, *kept):
             self._spawn(self._steps(grant, ends), f"{grant.stage} {grant.code_hash[:12]}", aside=grant.queue == ASIDE)
         return len(attempts) + len(grants) + len(strangers) + len(kept)
+
+    async def _take_attempts(self, now: float, room: int) -> list[Attempt]:
+        if room <= 0:
+            return []
+        return await self.store.take_attempts(owner=self.owner, now=now, length=self._length, limit=room)
 
     async def _take_aside(self, now: float, room: int) -> list[Grant]:
         """Take what only keeps tokens alive, never more than half of the room: links find the other half free."""

@@ -19,7 +19,7 @@ from deploy.demo.browser import Browser
 from deploy.demo.ring.ring import Partner, Ring, running
 from deploy.demo.ring.state import Account, Client
 
-SETTLE_S: Final = 30.0  # seconds that the last links may take
+SETTLE_S: Final = 15.0  # seconds that the last links may take
 
 
 @dataclass(frozen=True)

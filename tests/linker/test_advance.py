@@ -374,3 +374,17 @@ async def test_a_step_that_hangs_holds_up_nobody_else(rig: Rig) -> None:
 
 async def _true() -> bool:
     return True
+
+
+async def test_a_code_goes_before_sign_ins_that_came_earlier_and_wait_for_theirs(rig: Rig) -> None:
+    for name in ("t1", "t2"):
+        await rig.sign_in(name, nonce(rig.time(float(name[1])), "elsewhere"), rig.time(float(name[1])))
+    code = await rig.code("acct-1", at=rig.now)
+    linker = rig.linker(parallel=1)
+    async with linker:
+        await rig.turn_once(linker)
+        if linker._running:
+            await asyncio.wait(linker._running)
+    [grant] = await rig.grants(code)
+    assert grant.state == "exchanged"
+    assert [attempt.horizon for name in ("t1", "t2") if (attempt := await rig.store.attempt(name))] == [None, None]
