@@ -3,15 +3,17 @@
 import logging
 import re
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
+from datetime import datetime
 from typing import Any, Final, TextIO
 
 import orjson
 import structlog
 from structlog.typing import Processor
 
-# C0 and C1 controls, and the characters that turn or hide text (bidirectional marks, zero width, line separators).
-_UNSEEN: Final = re.compile("[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
+# C0 and C1 controls, the characters that turn or hide text (bidirectional marks, zero width, line separators), and lone
+# surrogates, as which Python carries a header's bytes that are no UTF-8: no stream takes them.
+_UNSEEN: Final = re.compile("[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ud800-\udfff\ufeff]")
 _URL_PASSWORD: Final = re.compile(r"(://[^\s:/@]{0,200}:)[^\s@/]{1,500}@")
 LONGEST: Final = 2_000  # characters of one field
 
@@ -29,15 +31,30 @@ def harmless(text: str) -> str:
 
 def _harmless_fields(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     for name, value in event.items():
-        if name != "exception" and isinstance(value, str):
-            event[name] = harmless(value)
-        elif name == "exception":
+        if name == "exception":
             event[name] = "\n".join(harmless(line) for line in str(value).splitlines())
+        else:
+            event[name] = _harmless(value)
     return event
 
 
-def _dumps(event: object, **_options: object) -> str:
-    return orjson.dumps(event, default=lambda value: harmless(repr(value))).decode(errors="backslashreplace")
+def _harmless(value: object) -> object:
+    """Return a value with every text in it harmless; what has no text of its own in it is left to how it shows itself."""
+    if isinstance(value, str):
+        return harmless(value)
+    if isinstance(value, Mapping):
+        return {harmless(str(name)): _harmless(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_harmless(inner) for inner in value]
+    return value if isinstance(value, int | float | datetime | None) else harmless(repr(value))
+
+
+def _dumps(event: Mapping[str, object], **_options: object) -> str:
+    try:
+        return orjson.dumps(event).decode()
+    except TypeError:  # a number beyond 64 bits, or nesting without end
+        plain = {name: value if isinstance(value, str) else harmless(repr(value)) for name, value in event.items()}
+        return orjson.dumps(plain).decode()
 
 
 def configure(*, level: str = "INFO", json: bool | None = None, stream: TextIO | None = None) -> None:

@@ -1,6 +1,7 @@
 import io
 import logging
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import orjson
 import pytest
@@ -39,6 +40,25 @@ def test_what_a_stranger_sent_can_neither_forge_a_line_nor_paint_a_screen(json: 
     assert len(out.getvalue().splitlines()) == 1
     assert len(out.getvalue()) < 5_000
     assert not {"\x1b[31m", "\u202e"} & {out.getvalue()[i : i + len(bad)] for bad in ("\x1b[31m", "\u202e") for i in range(3000)}
+
+
+@pytest.mark.parametrize("json", [True, False])
+def test_no_value_whatever_keeps_a_line_from_being_written(json: bool) -> None:  # noqa: FBT001
+    class Odd:
+        def __repr__(self) -> str:
+            return "odd \udcfe\x1b[31m"
+
+    out, log = logged(json=json)
+    broken = b"curl/\xff".decode(errors="surrogateescape")
+    log.info("request.refused", agent=broken, many=[broken, {broken: (broken,)}], length=2**70, what=Odd())
+    log.error(broken, when=datetime.now(UTC), exc_info=ValueError(broken))
+    written = out.getvalue().encode()  # no stream takes a lone surrogate
+    assert b"curl/\\" in written
+    assert b"\x1b[31m" not in written.replace(b"\\u001b", b"").replace(b"\\x1b", b"")
+    if json:
+        first, last = map(orjson.loads, out.getvalue().splitlines())
+        assert (first["agent"], first["length"], first["what"]) == ("curl/\\udcff", str(2**70), "odd \\udcfe\\u001b[31m")
+        assert last["event"] == "curl/\\udcff"
 
 
 def test_passwords_of_urls_and_local_variables_of_tracebacks_are_not_shown() -> None:
