@@ -1,22 +1,12 @@
-"""One client's connection: aiohttp's own protocol, with the timeouts and the manners that it lacks.
+"""One stranger's connection: that of every listener, with the timeout for headers that aiohttp 3 lacks."""
 
-aiohttp 3 has no timeout for headers, logs a traceback for every malformed request and answers a crash with 500.
-"""
-
-import structlog
-from aiohttp import web
-from aiohttp.http_exceptions import HttpProcessingError
-
-from ingress.errors import CRASHED, RETRY_AFTER
 from ingress.metrics import REQUESTS
-from ingress.sampling import Sampler
+from workers.runtime.connection import QuietConnection
 
-log = structlog.get_logger()
-_sampler = Sampler()
 _ROUTE = "none"  # the request never reached one
 
 
-class Connection(web.RequestHandler):
+class Connection(QuietConnection):
     """Knows since when it has been waiting for the rest of a request's headers."""
 
     __slots__ = ("headers_since",)
@@ -53,27 +43,6 @@ class Connection(web.RequestHandler):
         if self._reading_paused:
             super().resume_reading(resume_parser)
 
-    def handle_error(
-        self,
-        request: web.BaseRequest,
-        status: int = 500,
-        exc: BaseException | None = None,
-        message: str | None = None,  # noqa: ARG002 - aiohttp's signature; it quotes the input
-    ) -> web.StreamResponse:
-        """Answer 400 where the bytes are no HTTP, and 503 for everything else: never 500, nothing of the input echoed."""
-        ours = not isinstance(exc, HttpProcessingError)
-        if (others := _sampler.take(status)) is not None:
-            log.info("request.unreadable", why=type(exc).__name__, others=others, exc_info=exc if ours else None)
-        if request.writer.output_size > 0:
-            raise ConnectionError("the answer has begun already") from exc
-        status = CRASHED.status if ours else 400
+    def refused(self, status: int) -> None:
+        """Count an answer that no route gave."""
         REQUESTS.labels(route=_ROUTE, answer=str(status)).inc()
-        response = web.Response(status=status, text="Try again.\n" if ours else "Not HTTP as we read it.\n")
-        response.headers.update(RETRY_AFTER if ours else {})
-        response.force_close()
-        return response
-
-    def log_exception(self, *args: object, **_more: object) -> None:
-        """Write a line instead of the standard library's traceback."""
-        if (others := _sampler.take("exception")) is not None:
-            log.info("connection.failed", why=str(args[0]) if args else "", others=others)

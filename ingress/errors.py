@@ -13,8 +13,6 @@ from ingress.bounds import Full
 from schemas.errors import Rejected, Unavailable
 from workers.bus.contract import TooLarge
 
-RETRY_AFTER: Final = {"Retry-After": "2"}  # seconds
-
 
 class Answer(msgspec.Struct, frozen=True):
     """A refusal: status, a few plain words, and whether the connection ends with it (a body may still be on its way)."""

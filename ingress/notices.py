@@ -11,13 +11,13 @@ import structlog
 from aiohttp import web
 
 from ingress.metrics import NOTICES_DROPPED
-from ingress.sampling import Sampler
 from schemas import topics
 from schemas.errors import RinghookError
 from schemas.records import EdgeNoticed, Notice
 from workers.bus.contract import Publisher, Record, Stop
 from workers.runtime.clock import utc_now
 from workers.runtime.logs import printable
+from workers.runtime.sampling import Sampler
 
 log = structlog.get_logger()
 QUEUE: Final = 256  # notices that wait for the bus

@@ -9,11 +9,12 @@ from aiohttp import web
 
 from ingress.bounds import Full
 from ingress.deadline import Deadline
-from ingress.errors import CRASHED, RETRY_AFTER, Answer, Later, TooOften, answer
+from ingress.errors import CRASHED, Answer, Later, TooOften, answer
 from ingress.metrics import CRASHES, REFUSED_BY_BOUND, REQUESTS
 from ingress.proxies import Proxies
-from ingress.sampling import Sampler
 from schemas.errors import Rejected
+from workers.runtime.connection import RETRY_AFTER
+from workers.runtime.sampling import Sampler
 
 log = structlog.get_logger()
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]

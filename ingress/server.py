@@ -18,8 +18,8 @@ from ingress.settings import Limits
 from schemas.errors import Misconfigured
 from schemas.findings.reach import unbound
 from workers.bus.contract import Stop
-from workers.runtime.listener import tell_no_versions
-from workers.runtime.supervise import Fatal, wait_or_stop
+from workers.runtime.listener import server_of, tell_no_versions
+from workers.runtime.supervise import wait_or_stop
 
 log = structlog.get_logger()
 SWEEP_S: Final = 0.5  # how often slow headers are looked for
@@ -53,16 +53,13 @@ class Server:
         runner = web.AppRunner(self.application, handle_signals=False, shutdown_timeout=self.limits.grace_s)
         await runner.setup()
         try:
-            await self._serve(runner, stop)
+            await self._serve(server_of(runner), stop)
         finally:
             self._open = False
             await runner.cleanup()
         log.info("server.stopped", server=self.name)
 
-    async def _serve(self, runner: web.AppRunner, stop: Stop) -> None:
-        server = runner.server
-        if server is None:
-            raise Fatal("aiohttp's runner has no server after its setup")
+    async def _serve(self, server: web.Server, stop: Stop) -> None:
         server.request_handler = dispatch(server.request_handler, self.application.get(HOT, {}))  # type: ignore[assignment]
         CONNECTIONS.labels(server=self.name).set_function(lambda: len(server.connections))
         listener = await self._listen(server)

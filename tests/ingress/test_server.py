@@ -2,6 +2,8 @@
 
 import asyncio
 import gc
+import io
+import logging
 import resource
 import sys
 import time
@@ -10,6 +12,7 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import pytest
+import structlog
 import uvloop
 from aiohttp import web
 
@@ -22,6 +25,7 @@ from schemas.errors import Misconfigured
 from schemas.ring import nonce
 from schemas.ring.signature import sign
 from tests.ingress.conftest import KEY, Edge, Start, running, until
+from workers.runtime import logs
 
 BODY = b'{"meta":{"request_id":"r1","account_id":"a1"}}'
 STARTED = f"/ring/account-link?nonce={nonce.make(KEY.encode(), '1771130906289', 'a1')}&time=1771130906289"
@@ -126,6 +130,8 @@ async def test_no_odd_header_costs_a_signed_webhook_its_200(edge: Edge, extra: s
     [
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 no TLS here\r\n\r\n",
         b"POST /ring/webhook HTTP/9.9\r\n\r\n",
+        b"GET / HTTP/2.0\r\nHost: x\r\n\r\n",
+        b"GET / HTTP/0.9\r\nHost: x\r\n\r\n",
         b"POST /ring/webhook HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
         b"POST /ring/webhook HTTP/1.1\r\nContent-Length: 1e3\r\n\r\n",
         b"POST /ring/webhook HTTP/1.1\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\n",
@@ -141,6 +147,7 @@ async def test_what_is_no_http_is_400_from_the_parser_without_an_echo(
 ) -> None:
     answer = await said(edge, sent)
     assert status(answer) == 400
+    assert answer.startswith(b"HTTP/1.")
     assert answer.endswith(b"\r\n\r\nNot HTTP as we read it.\n") or b"framing is broken" in answer
     assert "Traceback" not in capsys.readouterr().out
 
@@ -365,3 +372,41 @@ async def test_no_answer_tells_the_versions_of_what_made_it(edge: Edge) -> None:
 async def test_an_address_in_use_ends_the_process(edge: Edge) -> None:
     with pytest.raises(Misconfigured, match="in use, perhaps by another ringhook"):
         await Server(web.Application(), "127.0.0.1", edge.port).run(asyncio.Event())
+
+
+@pytest.fixture
+def written(request: pytest.FixtureRequest) -> Iterator[io.StringIO]:
+    """What is logged, in one of both formats."""
+    root, out = logging.getLogger(), io.StringIO()
+    handlers, level = root.handlers[:], root.level
+    logs.configure(json=request.param, stream=out)
+    yield out
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.reset_defaults()
+
+
+@pytest.mark.parametrize("written", [True, False], indirect=True)
+@pytest.mark.parametrize(
+    ("path", "length", "refused"),
+    [
+        ("/ring/webhook", "Content-Length: 0", 401),
+        ("/ring/webhook", "Content-Length: 9999999", 413),
+        ("/ring/token-exchange", "Content-Length: 0", 400),
+        ("/ring/token-exchange/nope", "Content-Length: 0", 404),
+        ("/ring/account-link/confirm", "Content-Length: 0", 403),
+    ],
+)
+async def test_a_header_that_is_no_text_changes_no_refusal_and_its_line_is_written(
+    edge: Edge, written: io.StringIO, path: str, length: str, refused: int
+) -> None:
+    headers = f"Host: x\r\nUser-Agent: curl/ÿ\r\nConnection: close\r\n{length}"
+    sent = f"POST {path} HTTP/1.1\r\n{headers}\r\n\r\n".encode("latin-1")
+
+    async def told() -> bool:
+        assert status(await said(edge, sent)) == refused
+        return "curl/\\" in written.getvalue()  # one of many is written
+
+    await until(told)
+    assert "Traceback" not in written.getvalue()
+    assert "request.crashed" not in written.getvalue()

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 import structlog
@@ -11,10 +12,11 @@ from aiohttp import web, web_response
 from schemas.errors import Misconfigured
 from schemas.findings.reach import unbound
 from workers.bus.contract import Stop
+from workers.runtime.connection import RETRY_AFTER, QuietConnection
+from workers.runtime.supervise import Fatal
 
 log = structlog.get_logger()
 BROKEN: Final = {"error": {"code": "unavailable", "message": "Something of ours broke."}}
-RETRY_AFTER: Final = {"Retry-After": "2"}  # seconds
 GRACE: Final = 5.0  # seconds for what is being answered when the end is asked for
 
 
@@ -41,6 +43,13 @@ def tell_no_versions() -> None:
     web_response.SERVER_SOFTWARE = "ringhook"  # type: ignore[attr-defined] # imported there, and looked up at each answer
 
 
+def server_of(runner: web.AppRunner) -> web.Server:
+    """Return what keeps the connections of a runner that is set up."""
+    if runner.server is None:
+        raise Fatal("aiohttp's runner has no server after its setup")
+    return runner.server
+
+
 @dataclass
 class Listener:
     """Serves an application on an address of this machine until `stop`."""
@@ -54,19 +63,27 @@ class Listener:
     async def run(self, stop: Stop) -> None:
         """Return soon after `stop`. Raises Misconfigured where the address cannot be bound."""
         tell_no_versions()
-        runner = web.AppRunner(self.application, access_log=None, shutdown_timeout=GRACE)
+        runner = web.AppRunner(self.application, shutdown_timeout=GRACE)
         await runner.setup()
         try:
-            await self._bind(runner)
-            log.info("server.started", server=self.name, host=self.host, port=runner.addresses[0][1])
-            self.opened.set()
-            await stop.wait()
+            await self._serve(server_of(runner), stop)
         finally:
             await runner.cleanup()
 
-    async def _bind(self, runner: web.AppRunner) -> None:
+    async def _serve(self, server: web.Server, stop: Stop) -> None:
+        listener = await self._bind(server)
         try:
-            await web.TCPSite(runner, self.host, self.port).start()
+            log.info("server.started", server=self.name, host=self.host, port=listener.sockets[0].getsockname()[1])
+            self.opened.set()
+            await stop.wait()
+        finally:
+            listener.close()
+
+    async def _bind(self, server: web.Server) -> asyncio.Server:
+        loop = asyncio.get_running_loop()
+        connect = partial(QuietConnection, server, loop=loop, auto_decompress=False, access_log=None)  # type: ignore[arg-type] # None: off
+        try:
+            return await loop.create_server(connect, self.host, self.port)
         except OSError as error:
             raise Misconfigured(
                 f"cannot listen on {self.host}:{self.port}: {unbound(error)}. RINGHOOK_INTERNAL_LISTEN chooses another address"

@@ -15,9 +15,9 @@ from ingress.link.signin.fetch import Answered, Outward, Unanswered, outward
 from ingress.link.signin.idtoken import Claims, Expected, Key, UnknownKey, read_keys, verify
 from ingress.link.signin.kept import Kept
 from ingress.link.words import CODE_USED
-from ingress.sampling import Sampler
 from ingress.settings import Oidc
 from schemas.errors import Misconfigured, Unavailable
+from workers.runtime.sampling import Sampler
 
 log = structlog.get_logger()
 _REFUSED: Final = "the issuer refuses this client ({error}): compare client_id, client_secret_env and the redirect URI with it"

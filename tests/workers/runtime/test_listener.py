@@ -1,4 +1,5 @@
 import asyncio
+import gzip
 import socket
 from collections.abc import AsyncIterator
 
@@ -17,8 +18,12 @@ async def inside() -> AsyncIterator[aiohttp.ClientSession]:
     async def broken(_request: web.Request) -> web.Response:
         raise RuntimeError("a canary of ours")
 
+    async def echo(request: web.Request) -> web.Response:
+        return web.Response(body=await request.read())
+
     application, (port,), stop = internal_app(), ports.free(1), asyncio.Event()
     application.router.add_get("/broken/{account}", broken)
+    application.router.add_post("/echo", echo)
     listener = Listener(application, "127.0.0.1", port)
     running = asyncio.create_task(listener.run(stop))
     await asyncio.wait_for(listener.opened.wait(), 30)
@@ -41,6 +46,48 @@ async def test_what_is_not_there_is_404_and_no_answer_tells_versions(inside: aio
     for path, status in (("/nowhere", 404), ("/broken/x", 503)):
         async with inside.get(path) as answer:
             assert (answer.status, answer.headers["Server"]) == (status, "ringhook")
+
+
+async def said(client: aiohttp.ClientSession, sent: bytes) -> bytes:
+    """Send bytes, and return all that comes back until the listener closes."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", client._base_url.port)  # type: ignore[union-attr]
+    async with asyncio.timeout(10):
+        writer.write(sent)
+        answer = await reader.read()
+    writer.close()
+    return answer
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"GET /echo HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer CANARY\x00\r\n\r\n",
+        b"GET /echo HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer CANARY" + b"a" * 9_000 + b"\r\n\r\n",
+        b"GET /echo HTTP/1.1\r\nAuthorization: Bearer CANARY\r\n\r\n",  # no Host
+        b"CANARY\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 CANARY\r\n\r\n",
+        b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: CANARY\r\n\r\n",
+        b"GET /echo HTTP/0.9\r\nHost: x\r\nAuthorization: Bearer CANARY\r\n\r\n",
+        b"GET /echo HTTP/2.0\r\nHost: x\r\nAuthorization: Bearer CANARY\r\n\r\n",
+    ],
+)
+async def test_what_is_no_http_is_a_short_400_and_neither_answer_nor_log_quotes_it(
+    inside: aiohttp.ClientSession, sent: bytes, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    answer = await said(inside, sent)
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith((b"HTTP/1.0 400 ", b"HTTP/1.1 400 "))
+    assert (body, b"Server: ringhook" in head) == (b"Not HTTP as we read it.\n", True)
+    assert not caplog.records
+    written = "".join(capsys.readouterr())
+    assert not [word for word in ("CANARY", "Traceback") if word in written]
+
+
+async def test_a_body_is_read_as_it_came_and_never_decompressed(inside: aiohttp.ClientSession) -> None:
+    headers = {"Content-Encoding": "gzip"}
+    for body in (gzip.compress(b"0" * 1_000_000), b"no gzip at all"):
+        async with inside.post("/echo", data=body, headers=headers) as answer:
+            assert (answer.status, await answer.read()) == (200, body)
 
 
 @pytest.mark.parametrize(
