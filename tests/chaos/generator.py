@@ -6,6 +6,7 @@ import hmac
 import json
 import random
 import time
+from collections.abc import Sequence
 from uuid import uuid4
 
 import aiohttp
@@ -36,11 +37,11 @@ def signature(raw: bytes) -> str:
 
 
 class Generator:
-    """`accounts` posters in parallel, each pausing `pause` seconds between its events."""
+    """`accounts` posters in parallel and one for each account `known`, each pausing `pause` seconds between its events."""
 
-    def __init__(self, url: str, ledger: Ledger, *, accounts: int = 20, pause: float = 0.1) -> None:
+    def __init__(self, url: str, ledger: Ledger, *, accounts: int = 20, pause: float = 0.1, known: Sequence[str] = ()) -> None:
         self._url, self._ledger, self._pause = f"{url}/ring/webhook", ledger, pause
-        self._accounts = [f"ava1.ring.account.{uuid4().hex}" for _ in range(accounts)]
+        self._accounts = [f"ava1.ring.account.{uuid4().hex}" for _ in range(accounts)] + [*known]
         self.answers: dict[str, int] = {}
 
     async def run(self, stop: asyncio.Event) -> None:

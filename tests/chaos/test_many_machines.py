@@ -21,7 +21,8 @@ from tests.chaos.links import told as ends
 from tests.chaos.world import TOKEN, Sink, installation, recorded, until
 
 SECONDS = float(os.environ.get("RINGHOOK_CHAOS_SECONDS", "60"))
-LINKS = int(os.environ.get("RINGHOOK_CHAOS_LINKS", "0"))  # `make chaos` links 200 homes beside; not dependable yet
+LINKS = int(os.environ.get("RINGHOOK_CHAOS_LINKS", "40"))  # homes that are linked meanwhile
+POSTING = 10  # of those, so many have events before, while and after they are linked
 ROLES = ("ingress", "linker", "dispatch", "deliver", "admin")
 Deed = Callable[[], Awaitable[None] | None]
 
@@ -82,7 +83,8 @@ async def test_nothing_acknowledged_is_lost_or_doubled_and_every_link_completes_
                 made.add(role, "2")
             async with made.running(*ROLES):
                 town = Town(made, ring, TOKEN, count=LINKS)
-                generator, stop = Generator(made.public, ledger), asyncio.Event()
+                known = [home.account.id for home in town.homes[:POSTING]]
+                generator, stop = Generator(made.public, ledger, known=known), asyncio.Event()
                 posting, linking = asyncio.create_task(generator.run(stop)), asyncio.create_task(town.link())
                 happened = await wreck(made, kafka_server, postgres_server, ring, SECONDS)
                 stop.set()
