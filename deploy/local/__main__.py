@@ -19,7 +19,7 @@ def main(arguments: list[str]) -> int:
         prepare()
         if arguments == ["up"]:
             asyncio.run(up())
-    except (packages.Missing, jars.Untrusted, StartFailed) as error:
+    except (packages.Missing, jars.Untrusted, jars.NoList, StartFailed) as error:
         sys.stderr.write(f"{error}\n")
         return 1
     return 0

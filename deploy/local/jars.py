@@ -1,6 +1,7 @@
 """The broker's jars: brought by Maven, believed only by hash (security.md rule 20)."""
 
 import hashlib
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -10,16 +11,37 @@ RECIPE = ROOT / "deploy" / "kafka"
 LIST = RECIPE / "jars.sha256"
 JARS = ROOT / "build" / "kafka"
 REMEDY = "`python -m deploy.local prepare` brings them"
+RESTORE = "`git restore deploy/kafka/jars.sha256` brings back the list"
 SHOWN = 10  # of what is wrong; more says no more
+_LINE = re.compile(r"(?P<digest>[0-9a-f]{64}) [ *](?P<name>[^/\s]+\.jar)")
 
 
 class Untrusted(RuntimeError):
     """The jars are not the ones of the list."""
 
 
+class NoList(RuntimeError):
+    """The list itself cannot be read, so no jar can be believed."""
+
+
 def listed(text: str) -> dict[str, str]:
-    """Return file name → SHA-256 from lines as sha256sum writes them."""
-    return {name: digest for digest, name in (line.split() for line in text.splitlines())}
+    """Return file name → SHA-256 from lines as sha256sum writes them; raises NoList, naming the line, for any other."""
+    return dict(_listed(number, line) for number, line in enumerate(text.splitlines(), start=1))
+
+
+def _text() -> str:
+    try:
+        return LIST.read_text(errors="replace")
+    except OSError as error:
+        raise NoList(f"{LIST.relative_to(ROOT)} cannot be read: {error.strerror}. {RESTORE}") from error
+
+
+def _listed(number: int, line: str) -> tuple[str, str]:
+    if (found := _LINE.fullmatch(line)) is None:
+        raise NoList(
+            f"line {number} of {LIST.relative_to(ROOT)} is not a jar's SHA-256 and name, as sha256sum writes them. {RESTORE}"
+        )
+    return found["name"], found["digest"]
 
 
 def differences(wanted: dict[str, str], found: dict[str, str]) -> list[str]:
@@ -38,8 +60,8 @@ def hashed(folder: Path) -> dict[str, str]:
 
 
 def verify(folder: Path = JARS) -> None:
-    """Raise Untrusted, naming each, if a folder holds anything but the listed jars."""
-    if wrong := differences(listed(LIST.read_text()), hashed(folder)):
+    """Raise Untrusted, naming each, if a folder holds anything but the listed jars; NoList where there is no list."""
+    if wrong := differences(listed(_text()), hashed(folder)):
         raise Untrusted(
             f"{folder} does not hold what {LIST.relative_to(ROOT)} lists ({REMEDY}):\n  " + "\n  ".join(wrong[:SHOWN])
         )

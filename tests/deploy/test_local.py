@@ -99,6 +99,36 @@ def test_one_altered_byte_a_jar_too_many_or_too_few_is_refused(tmp_path: Path, c
         jars.verify(folder)
 
 
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (
+            lambda lines: [*lines[:2], "oops", *lines[2:]],
+            "line 3 of deploy/kafka/jars.sha256 is not a jar's SHA-256 and name",
+        ),
+        (lambda lines: [lines[0] + " and more"], "line 1 of deploy/kafka/jars.sha256 is not"),
+        (lambda lines: [lines[0][1:]], "line 1 of deploy/kafka/jars.sha256 is not"),
+        (lambda lines: ["\udcff" + lines[0]], "line 1 of deploy/kafka/jars.sha256 is not"),
+        (lambda lines: None if lines else [], "deploy/kafka/jars.sha256 cannot be read: No such file or directory."),
+    ],
+)
+def test_a_list_of_jars_that_cannot_be_read_is_a_sentence_of_the_command(tmp_path: Path, change: object, words: str) -> None:
+    shutil.copytree(jars.ROOT / "deploy", tmp_path / "deploy", ignore=shutil.ignore_patterns("__pycache__"))
+    written = tmp_path / "deploy" / "kafka" / "jars.sha256"
+    assert callable(change)
+    lines = change(written.read_text().splitlines())
+    written.unlink()
+    if lines is not None:
+        written.write_text("\n".join(lines), errors="surrogateescape")
+    done = subprocess.run(
+        [sys.executable, "-m", "deploy.local", "prepare"], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith(words)
+    assert done.stderr.endswith("`git restore deploy/kafka/jars.sha256` brings back the list\n")
+    assert len(done.stderr.splitlines()) == 1
+
+
 def test_jars_that_maven_could_not_bring_are_not_put_in_place(tmp_path: Path) -> None:
     with pytest.raises(jars.Untrusted, match="Maven could not bring the jars"):
         jars.bring(Path("/bin/false"), tmp_path / "kafka")
