@@ -1,12 +1,15 @@
 """Where a POST of a browser came from: only our own pages may send one."""
 
 from collections.abc import Mapping
+from typing import Final
 from urllib.parse import urlsplit
 
 from aiohttp import web
 
 from ingress.errors import Forbidden
 from ingress.link.words import FROM_ELSEWHERE
+
+PORTS: Final = {"http": 80, "https": 443}
 
 
 def demand_same_site(request: web.Request, public_url: str) -> None:
@@ -18,17 +21,21 @@ def demand_same_site(request: web.Request, public_url: str) -> None:
 def same_site(headers: Mapping[str, str], public_url: str) -> bool:
     """Say whether the headers are those of a POST from our own page.
 
+    Our own is what browsers know us by, RINGHOOK_PUBLIC_URL; what the Host header says, the sender wrote.
     `Origin: null` is what browsers send under our own no-referrer policy, so it decides nothing; then Sec-Fetch-Site does,
     and where a browser has neither, the claim that only this browser was shown.
     """
     if headers.get("Sec-Fetch-Site", "same-origin") not in {"same-origin", "none"}:
         return False
     origin = headers.get("Origin", "null")
-    return origin == "null" or _host(origin) in {_host(public_url), headers.get("Host", "").lower()}
+    return origin == "null" or _origin(origin) == _origin(public_url) is not None
 
 
-def _host(url: str) -> str:
+def _origin(url: str) -> tuple[str, str, int] | None:
+    """Return scheme, host and port, by RFC 6454; None for what is no web origin."""
     try:
-        return urlsplit(url).netloc.lower() or "?"
-    except ValueError:
-        return "?"
+        parts = urlsplit(url)
+        port = parts.port or PORTS[parts.scheme]
+    except (ValueError, KeyError):
+        return None
+    return parts.scheme, parts.hostname or "", port

@@ -8,6 +8,7 @@ import pytest
 from aiohttp import ClientResponse
 
 from ingress.link.attempt import Attempt, Signed
+from ingress.link.site import same_site
 from ingress.settings import Handoff
 from linker.claims import CONTESTED
 from linker.saga import MENDS, TAP
@@ -157,7 +158,15 @@ async def test_the_form_of_one_browser_is_worth_nothing_in_another(edge: Edge) -
         {"Origin": "https://evil.example.com"},
         {"Origin": "https://evil.example.com", "Sec-Fetch-Site": "same-origin"},
         {"Origin": "null", "Sec-Fetch-Site": "cross-site"},
+        {"Origin": "http://evil.example.com", "Host": "evil.example.com"},
+        {"Origin": "http://evil.example.com:80", "Host": "evil.example.com"},
+        {"Origin": "https://127.0.0.1"},
+        {"Origin": "http://127.0.0.1:8081"},
+        {"Origin": "http://127.0.0.1.evil.example.com"},
         {"Origin": "http://[broken"},
+        {"Origin": "http://127.0.0.1:99999"},
+        {"Origin": "127.0.0.1"},
+        {"Origin": ""},
     ],
 )
 async def test_a_post_from_another_site_is_refused(edge: Edge, headers: dict[str, str]) -> None:
@@ -170,6 +179,31 @@ async def test_a_browser_under_our_own_referrer_policy_is_let_through(edge: Edge
     fields = await signed_in_by_passcode(edge)
     response, _ = await post(edge, "/ring/account-link/confirm", fields, **{"Origin": "null", "Sec-Fetch-Site": "same-origin"})
     assert response.status == 303
+
+
+@pytest.mark.parametrize(
+    ("public_url", "headers"),
+    [
+        ("http://ring.example.com", {"Origin": "http://ring.example.com", "Host": "10.0.0.7:8080"}),  # a proxy's own Host
+        ("http://Ring.example.com:80/", {"Origin": "http://ring.example.com"}),
+        ("http://ring.example.com:8443/here", {"Origin": "http://ring.example.com:8443", "Sec-Fetch-Site": "same-origin"}),
+        ("http://127.0.0.1:8080", {"Origin": "http://127.0.0.1:8080"}),
+        ("http://ring.example.com", {"Origin": "null", "Host": "ring.example.com"}),
+        ("http://ring.example.com", {}),
+    ],
+)
+async def test_our_own_page_is_one_of_the_public_url_whatever_the_host_header_says(
+    serve: Start, public_url: str, headers: dict[str, str]
+) -> None:
+    async with serve(public_url=public_url) as edge:
+        fields = await signed_in_by_passcode(edge)
+        assert (await post(edge, "/ring/account-link/confirm", fields, **headers))[0].status == 303
+
+
+def test_a_public_url_of_https_is_not_met_by_a_page_of_http() -> None:
+    assert same_site({"Origin": "https://ring.example.com"}, "https://ring.example.com:443/x")
+    assert not same_site({"Origin": "http://ring.example.com"}, "https://ring.example.com")
+    assert not same_site({"Origin": "http://ring.example.com:443"}, "https://ring.example.com")
 
 
 async def test_a_tampered_cookie_or_claim_is_refused(edge: Edge) -> None:
