@@ -138,6 +138,12 @@ async def test_the_same_user_may_claim_again_and_another_gets_409(admin: Admin) 
     ("body", "status"),
     [
         ({"partner_user": "u-42", "account_identifier": "user@example.com"}, 422),
+        ({"partner_user": "u-42", "account_identifier": "user@example.com*"}, 422),
+        ({"partner_user": "u-42", "account_identifier": "user@e***"}, 422),
+        ({"partner_user": "u-42", "account_identifier": "user@@*"}, 422),
+        ({"partner_user": "u-42", "account_identifier": "user"}, 422),
+        ({"partner_user": "u-42", "account_identifier": "u***"}, 200),
+        ({"partner_user": "u-42", "account_identifier": "***@example.com"}, 200),
         ({"partner_user": ""}, 422),
         ({"partner_user": " "}, 422),
         ({"partner_user": "a\x00b"}, 422),
@@ -151,7 +157,7 @@ async def test_the_same_user_may_claim_again_and_another_gets_409(admin: Admin) 
 async def test_a_claim_that_cannot_be_taken_says_why(admin: Admin, body: object, status: int) -> None:
     response = await admin.client.post(CLAIM, json=body, headers=bearer("claim"))
     assert response.status == status
-    assert (await response.json())["error"]["message"]
+    assert status == 200 or (await response.json())["error"]["message"]
 
 
 async def test_a_claimed_attempt_is_known_before_it_is_confirmed(admin: Admin) -> None:

@@ -76,9 +76,14 @@ def parse(body: bytes) -> Claimed:
     if not usable(claimed.partner_user):
         raise Unprocessable("partner_user must be 1 to 256 printable characters.", reason="partner_user")
     identifier = claimed.account_identifier
-    if identifier is not None and not (usable(identifier) and "*" in identifier):
+    if identifier is not None and not (usable(identifier) and masked(identifier)):
         raise Unprocessable("account_identifier must be masked, like u***r@example.com.", reason="identifier_unmasked")
     return claimed
+
+
+def masked(identifier: str) -> bool:
+    """Say whether stars hide whose an identifier is: in the local part where it is an address. Ring refuses any other."""
+    return "*" in identifier.partition("@")[0]
 
 
 def usable(name: str) -> bool:
