@@ -1,25 +1,23 @@
 """`/v1`: JSON in, JSON out, and a scope declared on every route."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Final, Protocol, TypeVar
 
 import msgspec
 from aiohttp import web
 
+from ingress.admin.bodies import Bodies, demand_json
 from ingress.admin.gate import Gate
-from ingress.body import read
-from ingress.bounds import Room
-from ingress.errors import Answer, Later, NotFound, WrongMediaType
+from ingress.errors import Answer, Later, NotFound
 from ingress.link.progress import Attempts, moment, shown, told_steps
-from ingress.link.signin.handoff import Handoff
+from ingress.link.signin.handoff import Claimed, Handoff
 from ingress.route import Handler, guarded
 from ingress.settings import Scope
 from schemas.errors import Rejected, Unavailable
 
 Answering = Callable[[web.Request], Awaitable[object]]
 T = TypeVar("T")
-BODY_LIMIT: Final = 64 * 1024  # bytes
 HEADERS: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 SCOPES: Final = web.AppKey("SCOPES", dict[tuple[str, str], Scope])  # (method, path) → what a token needs for it
 CALLER: Final = web.RequestKey("CALLER", str)  # the name of the token that was shown
@@ -63,6 +61,7 @@ class Api:
 
     application: web.Application
     gate: Gate
+    bodies: Bodies = field(default_factory=Bodies)
     deadline_s: float = 10.0
 
     def add(self, method: str, path: str, scope: Scope, answering: Answering) -> None:
@@ -74,8 +73,8 @@ class Api:
     def _gated(self, scope: Scope, answering: Answering) -> Handler:
         async def gated(request: web.Request) -> web.Response:
             request[CALLER] = self.gate.admit(request.headers, scope).name
-            if request.method not in {"GET", "HEAD"} and request.content_type != "application/json":
-                raise WrongMediaType("Content-Type: application/json is needed.", reason="media_type")
+            if request.method not in {"GET", "HEAD"}:
+                demand_json(request)
             return as_json(await answering(request))
 
         return gated
@@ -103,10 +102,9 @@ def unread(answer: Answer, error: BaseException) -> web.Response:
 
 def add_claims(api: Api, handoff: Handoff) -> None:
     """Add `POST /v1/attempts/{attempt}/claim` (scope claim)."""
-    room = Room(64 * BODY_LIMIT)
 
     async def claim(request: web.Request) -> object:
-        return await handoff.claim(request.match_info["attempt"], await read(request, BODY_LIMIT, room))
+        return await handoff.claim(request.match_info["attempt"], await api.bodies.read(request, Claimed))
 
     api.add("POST", "/v1/attempts/{attempt}/claim", "claim", claim)
 

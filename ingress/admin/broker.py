@@ -8,10 +8,9 @@ import msgspec
 import structlog
 from aiohttp import web
 
-from ingress.admin.api import BODY_LIMIT, CALLER, Api, found
+from ingress.admin.api import CALLER, Api, found
 from ingress.admin.quota import Quota
-from ingress.body import read
-from ingress.bounds import Bound, Room
+from ingress.bounds import Bound
 from ingress.errors import Conflict, Later, TooOften
 from ingress.link.progress import moment
 from schemas.errors import Rejected
@@ -61,7 +60,7 @@ class Asked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def add_broker(api: Api, broker: Broker, quota: Quota) -> None:
     """Add `POST /v1/accounts/{account}/token` (scope broker)."""
-    room, bound = Room(64 * BODY_LIMIT), Bound(AT_ONCE)
+    bound = Bound(AT_ONCE)
 
     async def token(request: web.Request) -> object:
         caller, account = request[CALLER], request.match_info["account"]
@@ -69,25 +68,21 @@ def add_broker(api: Api, broker: Broker, quota: Quota) -> None:
             raise TooOften(
                 f"The token {caller!r} asks too often: {quota.rate:.0f} times a second is its share.", retry_after=wait
             )
-        asked = parse(await read(request, BODY_LIMIT, room))
+        rejected = hashed(await api.bodies.read(request, Asked))
         with bound:
-            loan = found(await broker.lend(account, asked.rejected))
+            loan = found(await broker.lend(account, rejected))
         lent = loan.access_token is not None
-        log.info("token.lent" if lent else "token.refused", caller=caller, account=account, rejected=asked.rejected is not None)
+        log.info("token.lent" if lent else "token.refused", caller=caller, account=account, rejected=rejected is not None)
         return told(loan)
 
     api.add("POST", "/v1/accounts/{account}/token", "broker", token)
 
 
-def parse(body: bytes) -> Asked:
-    """Return what was asked; an empty body asks for nothing special. Raises Rejected."""
-    try:
-        asked = msgspec.json.decode(body or b"{}", type=Asked)
-    except msgspec.MsgspecError as error:
-        raise Rejected(f"The body is not understood: {error}", reason="broker_unreadable") from error
+def hashed(asked: Asked) -> str | None:
+    """Return the hash of the token that Ring refused, if one was; raises Rejected for what is no SHA-256."""
     if asked.rejected is not None and not _HEX.fullmatch(asked.rejected):
-        raise Rejected("rejected must be the SHA-256 of the token that Ring refused, in hex.", reason="broker_unreadable")
-    return asked
+        raise Rejected("rejected must be the SHA-256 of the token that Ring refused, in hex.", reason="body_unreadable")
+    return asked.rejected
 
 
 def told(loan: Loan) -> dict[str, str]:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Final, Protocol
 
+import msgspec
 import structlog
 from aiohttp import web
 
@@ -30,11 +31,16 @@ class Forgetting(Protocol):
         ...
 
 
+class Nothing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a caller may say beside the account: nothing yet."""
+
+
 def add_forgetting(api: Api, forgetting: Forgetting, gone_by: Callable[[datetime], datetime]) -> None:
     """Add the route (scope operate). `forgotten` false: no linker has done it yet; it does as soon as one runs."""
 
     async def forget(request: web.Request) -> object:
         account, now = request.match_info["account"], utc_now()
+        await api.bodies.read(request, Nothing)
         if len(account) > LONGEST:
             raise Rejected("This is longer than any account id.", reason="account_id")
         await forgetting.ask(account, now.timestamp())

@@ -1,17 +1,21 @@
 """The door of /v1, over a real store."""
 
+import asyncio
+import gzip
 import hashlib
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qs, urlsplit
 
+import aiohttp
 import msgspec
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import TestClient, TestServer
 from structlog.testing import capture_logs
 
+from deploy.local import ports
 from ingress.admin.api import SCOPES, Api, add_claims, add_reading
 from ingress.admin.broker import add_broker
 from ingress.admin.forget import add_forgetting
@@ -23,6 +27,7 @@ from ingress.link.signin.handoff import Handoff
 from ingress.settings import Scope, Token
 from tests.ingress.conftest import NOW, Known
 from workers.runtime.database import connect
+from workers.runtime.listener import Listener, internal_app
 from workers.runtime.sealing import Keyring, generate_key
 
 SCOPE_NAMES: tuple[Scope, ...] = ("claim", "broker", "read", "operate", "bodies")
@@ -66,10 +71,14 @@ class Loans:
 
 
 class Wishes:
-    """Does at once what is wished."""
+    """Does at once what is wished, and remembers it."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
 
     async def ask(self, account: str, now: float) -> None:
-        del account, now
+        del now
+        self.asked.append(account)
 
     async def pending(self, account: str) -> bool:
         del account
@@ -78,8 +87,10 @@ class Wishes:
 
 @dataclass
 class Admin:
-    client: TestClient[web.Request, web.Application]
+    client: aiohttp.ClientSession
+    port: int
     application: web.Application
+    wishes: Wishes
     seals: Seals
     loans: Loans
     attempts: Known
@@ -96,7 +107,7 @@ def token(*scopes: Scope) -> Token:
 
 @pytest.fixture
 async def admin(store_url: str) -> AsyncIterator[Admin]:
-    seals, attempts, application = Seals(Keyring.parse(generate_key()), "t"), Known(), web.Application()
+    seals, attempts, application = Seals(Keyring.parse(generate_key()), "t"), Known(), internal_app()
     attempts.progresses["known"] = Known.Seen("awaiting", (("signed in", 0.0),), "something is missing")
     gate = Gate([token(scope) for scope in SCOPE_NAMES], {"127.0.0.1", "admin.internal"})
     async with connect(store_url) as database:
@@ -105,11 +116,24 @@ async def admin(store_url: str) -> AsyncIterator[Admin]:
         claims = ClaimStore(database)
         add_claims(api, Handoff(claims, seals, "https://ring.example.com/", lambda: NOW))
         add_reading(api, Accounts(), attempts, claims)
-        loans = Loans()
+        loans, wishes = Loans(), Wishes()
         add_broker(api, loans, Quota(rate=1.0, burst=20.0))
-        add_forgetting(api, Wishes(), lambda now: now + timedelta(days=38))
-        async with TestClient(TestServer(application)) as client:
-            yield Admin(client, application, seals, loans, attempts)
+        add_forgetting(api, wishes, lambda now: now + timedelta(days=38))
+        async with listening(application) as port, aiohttp.ClientSession(f"http://127.0.0.1:{port}") as client:
+            yield Admin(client, port, application, wishes, seals, loans, attempts)
+
+
+@asynccontextmanager
+async def listening(application: web.Application) -> AsyncIterator[int]:
+    (port,), stop = ports.free(1), asyncio.Event()
+    listener = Listener(application, "127.0.0.1", port)
+    running = asyncio.create_task(listener.run(stop))
+    await asyncio.wait_for(listener.opened.wait(), 30)
+    try:
+        yield port
+    finally:
+        stop.set()
+        await asyncio.wait_for(running, 30)
 
 
 async def error(response: object) -> tuple[int, str]:
@@ -325,3 +349,66 @@ async def test_a_body_that_is_too_large_is_told_what_this_door_reads(admin: Admi
 async def test_only_json_is_read(admin: Admin) -> None:
     response = await admin.client.post(CLAIM, data={"partner_user": "u"}, headers=bearer("claim"))
     assert await error(response) == (415, "json_only")
+
+
+BODIES = [(CLAIM, "claim"), ("/v1/accounts/a1/token", "broker"), ("/v1/accounts/a1/forget", "operate")]
+
+
+UNREADABLE = [
+    b'{"partner_user": "\xff"}',
+    b'{"rejected": "\xff"}',
+    b'{"\xff": 1}',
+    b'{"partner_user": "\xed\xa0\x80"}',
+    b'{"rejected": "\\ud800"}',
+    b"\xff",
+    b"\xef\xbb\xbf{}",
+    b"[]",
+    b"null",
+    b"{",
+    b"{} x",
+    b'{"surprise": 1}',
+    b"[" * 60_000,
+    b'{"rejected":' * 5_000,
+    b'{"rejected":' + b"9" * 50_000 + b"}",
+]
+
+
+async def said(admin: Admin, path: str, scope: Scope, body: bytes, *more: bytes) -> tuple[int, bytes]:
+    """Post raw bytes, and return the answer's status and body."""
+    token = bearer(scope)["Authorization"].encode()
+    lines = (b"POST %s HTTP/1.1" % path.encode(), b"Host: 127.0.0.1", b"Connection: close", b"Authorization: " + token)
+    typed = (b"Content-Type: application/json", b"Content-Length: %d" % len(body))
+    reader, writer = await asyncio.open_connection("127.0.0.1", admin.port)
+    async with asyncio.timeout(30):
+        writer.write(b"\r\n".join((*lines, *typed, *more)) + b"\r\n\r\n" + body)
+        head, _, answer = (await reader.read()).partition(b"\r\n\r\n")
+    writer.close()
+    return int(head.split(b" ", 2)[1]), answer
+
+
+@pytest.mark.parametrize(("path", "scope"), BODIES, ids=["claim", "token", "forget"])
+async def test_a_body_that_is_not_what_a_route_reads_is_400_in_words(admin: Admin, path: str, scope: Scope) -> None:
+    with capture_logs() as logged:
+        for body in UNREADABLE:
+            status, answer = await said(admin, path, scope, body)
+            assert status == 400, body
+            assert msgspec.json.decode(answer)["error"]["message"].startswith("The body is not understood: "), body
+    assert not [line for line in logged if line["event"] == "request.crashed"]
+    assert not admin.wishes.asked
+
+
+@pytest.mark.parametrize(("path", "scope"), BODIES, ids=["claim", "token", "forget"])
+async def test_each_body_has_the_same_bound_and_is_not_decompressed(admin: Admin, path: str, scope: Scope) -> None:
+    assert (await said(admin, path, scope, b" " * 70_000))[0] == 413
+    for body, coding in ((gzip.compress(b"{}"), b"gzip"), (b"{}", b"gzip"), (b"{}", b"identity, br"), (b"{}", b"\xff")):
+        status, answer = await said(admin, path, scope, body, b"Content-Encoding: " + coding)
+        assert status == 415
+        assert b"Content-Encoding is not understood here: send the JSON as it is." in answer
+    assert not admin.wishes.asked
+    assert (await said(admin, path, scope, b"{}", b"Content-Encoding: identity"))[0] == (400 if scope == "claim" else 200)
+
+
+async def test_a_forget_needs_no_body_beside_its_path(admin: Admin) -> None:
+    for body in (b"", b"{}", b" {} "):
+        assert (await said(admin, "/v1/accounts/a1/forget", "operate", body))[0] == 200
+    assert admin.wishes.asked == ["a1"] * 3

@@ -10,7 +10,6 @@ import msgspec
 
 from ingress.errors import Conflict, NotFound, Unprocessable
 from ingress.link.attempt import TICKET_LIFE, Attempt, Seals, Signed, is_id
-from schemas.errors import Rejected
 
 LONGEST: Final = 256  # characters
 FINISH: Final = "/ring/account-link/finish"
@@ -47,11 +46,12 @@ class Handoff:
     public_url: str
     clock: Callable[[], datetime]
 
-    async def claim(self, attempt: str, body: bytes) -> Ticketed:
-        """Raise NotFound for what is no attempt, Rejected or Unprocessable for the body, Conflict for a second user."""
+    async def claim(self, attempt: str, claimed: Claimed) -> Ticketed:
+        """Raise NotFound for what is no attempt, Unprocessable for what is claimed, Conflict for a second user."""
         if not is_id(attempt):
             raise NotFound("There is no such attempt.", reason="attempt")
-        claimed, now = parse(body), self.clock()
+        demand_usable(claimed)
+        now = self.clock()
         if not await self.claims.claim(attempt, claimed.partner_user, now):
             raise Conflict("Another user has claimed this attempt.", reason="claimed")
         return self._ticketed(attempt, claimed, now)
@@ -67,18 +67,13 @@ class Handoff:
         return Ticketed(finish_url=url, expires_in=int(TICKET_LIFE.total_seconds()))
 
 
-def parse(body: bytes) -> Claimed:
-    """Return the claim, or raise Rejected (unreadable) or Unprocessable (unusable names, an identifier that is not masked)."""
-    try:
-        claimed = msgspec.json.decode(body, type=Claimed)
-    except msgspec.MsgspecError as error:
-        raise Rejected(f"The body is not a claim: {error}", reason="claim_unreadable") from error
+def demand_usable(claimed: Claimed) -> None:
+    """Raise Unprocessable for names that cannot be used, and for an identifier that is not masked."""
     if not usable(claimed.partner_user):
         raise Unprocessable("partner_user must be 1 to 256 printable characters.", reason="partner_user")
     identifier = claimed.account_identifier
     if identifier is not None and not (usable(identifier) and masked(identifier)):
         raise Unprocessable("account_identifier must be masked, like u***r@example.com.", reason="identifier_unmasked")
-    return claimed
 
 
 def masked(identifier: str) -> bool:
