@@ -1,8 +1,10 @@
 """Bus and store by URL: one machine needs two files, many need Kafka and PostgreSQL."""
 
+import asyncio
 from collections.abc import Collection, Iterator
-from contextlib import AbstractAsyncContextManager, contextmanager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from deploy import migrations, rights
 from deploy.settings import Settings
@@ -16,7 +18,7 @@ from workers.bus import kafka, sqlite
 from workers.bus.contract import Bus, Stop
 from workers.runtime import database, namespace
 from workers.runtime.backoff import Backoff
-from workers.runtime.database import Database
+from workers.runtime.database import Database, address
 from workers.runtime.delay import Delay
 from workers.runtime.sealing import Keyring
 from workers.runtime.storefault import StoreRefused
@@ -26,6 +28,11 @@ from workers.runtime.supervise import wait_or_stop
 def open_store(common: Common) -> AbstractAsyncContextManager[Database]:
     """Open the store."""
     return database.connect(common.store_url)
+
+
+def own_store(common: Common) -> AbstractContextManager[None]:
+    """Own the store's file until the end of the block, as the bus's is owned: Misconfigured names the process that does."""
+    return sqlite.owned(Path(str(address(common.store_url).database)), "RINGHOOK_STORE_URL")
 
 
 def open_bus(common: Common, destinations: Collection[str]) -> AbstractAsyncContextManager[Bus]:
@@ -116,18 +123,23 @@ async def _check_namespace(common: Common) -> None:
 
 @dataclass(frozen=True)
 class Preparing:
-    """A worker that prepares once, as soon as store and bus answer; Misconfigured then ends the process."""
+    """A worker that prepares once, as soon as store and bus answer; Misconfigured then ends the process.
+
+    `first` is a try that is under way.
+    """
 
     chosen: Settings
+    first: asyncio.Task[None] | None = None
     name: str = "preparing"
 
     async def run(self, stop: Stop) -> None:
         """Try until it can be said, or until `stop`."""
-        backoff, delay = Backoff(first=0.5, longest=10.0), Delay()
+        backoff, delay, trying = Backoff(first=0.5, longest=10.0), Delay(), self.first
         while not stop.is_set():
             try:
-                await prepare(self.chosen)
+                await (trying or prepare(self.chosen))
             except Unavailable as error:
+                trying = None
                 delay.waits("start.delayed", str(error))
                 await wait_or_stop(stop, backoff.next())
             else:

@@ -78,6 +78,7 @@ from workers.runtime.supervise import Worker, supervise
 from workers.runtime.sweep import Sweeping
 
 log = structlog.get_logger()
+CHECKS_S = 2.0  # seconds in which a role looks at store and topics before it opens its ports
 Say = Callable[[str], None]
 
 
@@ -127,6 +128,8 @@ def _calm_collector() -> None:
 async def built(chosen: Settings, say: Say) -> AsyncIterator[list[Worker]]:
     """Open bus and store, and give the workers of the role."""
     async with AsyncExitStack() as stack:
+        if engines.unshared(chosen.common):
+            stack.enter_context(engines.own_store(chosen.common))
         waiting = await _prepared(chosen)
         database = await stack.enter_async_context(engines.open_store(chosen.common))
         bus = await stack.enter_async_context(engines.open_bus(chosen.common, chosen.destinations))
@@ -139,13 +142,19 @@ async def built(chosen: Settings, say: Say) -> AsyncIterator[list[Worker]]:
 
 async def _prepared(chosen: Settings) -> list[Worker]:
     """Check store and topics before anything runs; where they do not answer, start all the same and check when they do."""
+    trying = asyncio.create_task(engines.prepare(chosen), name="preparing")
+    await asyncio.wait({trying}, timeout=None if chosen.role == "up" else CHECKS_S)  # `up` may have tables to make first
     try:
-        await engines.prepare(chosen)
+        if trying.done():
+            await trying
+            return []
+        why, begun = f"no answer within {CHECKS_S:g} s", trying
     except Unavailable as error:
-        meaning = "this role starts all the same, and looks at store and topics once both answer"
-        log.warning("start.unchecked", why=str(error), meaning=meaning)
-        return [engines.Preparing(chosen)]
-    return []
+        why, begun = str(error), None
+    log.warning(
+        "start.unchecked", why=why, meaning="this role starts all the same, and looks at store and topics once both answer"
+    )
+    return [engines.Preparing(chosen, begun)]
 
 
 async def _furnish(house: House, chosen: Settings) -> None:

@@ -54,6 +54,7 @@ def load(path: Path, name: str, problems: Problems, *, expected: bool = True) ->
         text = read(path)
         return Document(text, name)
     except FileNotFoundError:
+        text = ""  # so that it mentions nothing
         if expected:
             problems.add(name, "is not there; `ringhook init` writes a ringhook.toml, RINGHOOK_CONFIG names another file")
     except Unread as error:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from ipaddress import ip_network
 from typing import Final, Literal
+from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 from yarl import URL
@@ -70,6 +71,8 @@ def _judge_signin(given: SignIn) -> Iterator[str]:
         yield "passcode_env: is missing: name the variable that holds the passcode"
     if given.kind == "handoff" and not given.login_url:
         yield "login_url: is missing: the page of yours that signs users in"
+    if "attempt" in parse_qs(urlsplit(given.login_url or "").query):
+        yield "login_url: has an attempt= of its own: that is what ringhook adds"
     if given.kind == "oidc":
         yield from _judge_oidc(given)
     if not usable(given.partner_user):

@@ -1,8 +1,11 @@
 """Texts of files, and why a file gives none."""
 
 from pathlib import Path
+from typing import Final
 
 import msgspec
+
+LARGEST: Final = 2**20  # bytes
 
 
 class Value(msgspec.Struct, frozen=True):
@@ -23,7 +26,7 @@ class Unread(ValueError):
 def read(path: Path) -> str:
     """Return the text of a file, its lines ended by a line feed each; FileNotFoundError or Unread where there is none."""
     try:
-        data = path.read_bytes()
+        data = _bytes(path)
     except FileNotFoundError:
         raise
     except OSError as error:
@@ -34,6 +37,15 @@ def read(path: Path) -> str:
         before = bytes(error.object[: error.start])
         raise Unread("is not UTF-8 text: save it as UTF-8", before.count(b"\n") + 1) from None
     return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _bytes(path: Path) -> bytes:
+    """Return what a file holds; of one that has no end (`/dev/zero`) no more than shows that it is none of ours."""
+    with path.open("rb") as file:
+        data = file.read(LARGEST + 1)
+    if len(data) > LARGEST:
+        raise Unread(f"is larger than {LARGEST // 2**20} MiB: this is no file of settings")
+    return data
 
 
 def place(name: str, line: int | None) -> str:

@@ -4,6 +4,7 @@ import re
 from datetime import timedelta
 from ipaddress import ip_address
 from math import inf
+from pathlib import Path
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
@@ -17,8 +18,17 @@ from workers.runtime.database import address
 from workers.runtime.secrets import Secret
 
 DAY: Final = 86_400
+LEAST_BUS: Final = 64 * 2**20  # bytes; a smaller bus refuses what comes in minutes
 _NAME: Final = re.compile(r"[a-z0-9_]([a-z0-9_.-]{0,251}[a-z0-9_])?")
+_HOST: Final = re.compile(r"[^\s*/\\<>\"'`|^{}]+")
 _PATH_PART: Final = re.compile(r"[A-Za-z0-9_.~-]{16,200}")
+
+
+def token(text: str) -> Secret:
+    """Return what is shown as a bearer token."""
+    if not (text.isascii() and text.isprintable()) or " " in text:
+        raise ValueError("must be letters, digits and signs without spaces, as it goes into a header")
+    return Secret(text)
 
 
 def plain(text: str) -> str:
@@ -52,13 +62,17 @@ def listen(text: str) -> tuple[str, int]:
     host, colon, port = text.rpartition(":")
     if not colon or not (port.isascii() and port.isdigit()) or int(port) > 65535:  # noqa: PLR2004 -- the highest port
         raise ValueError("is not host:port")
+    if ":" in host and not (host.startswith("[") and host.endswith("]")):
+        raise ValueError("is not host:port; an IPv6 address stands in brackets: [::1]:8080")
     return host.strip("[]") or "0.0.0.0", int(port)  # noqa: S104 -- `:port` means every address, as everywhere
 
 
 def bus_url(text: str) -> str:
     """Return where the bus is: `sqlite:///path` or `kafka://host:9092`, with all that its engine can tell beforehand."""
     if text.startswith("sqlite:"):
-        sqlite_place(text)
+        if (place := sqlite_place(text)).most < LEAST_BUS:
+            raise ValueError(f"bytes must be at least {LEAST_BUS}, which is {LEAST_BUS // 2**20} MiB")
+        _file(place.path)
     elif text.startswith("kafka:"):
         kafka_address(text).options()
     else:
@@ -68,8 +82,14 @@ def bus_url(text: str) -> str:
 
 def store_url(text: str) -> str:
     """Return where the store is: `sqlite:///path` or `postgresql://…`."""
-    address(text)
+    if (found := address(text)).drivername == "sqlite":
+        _file(Path(found.database or ""))
     return text
+
+
+def _file(path: Path) -> None:
+    if path.name in {"", ":memory:"}:
+        raise ValueError("names no file: sqlite:///var/name.db (relative) or sqlite:////var/lib/ringhook/name.db (absolute)")
 
 
 def web_address(text: str) -> str:
@@ -107,7 +127,11 @@ def _web(text: str) -> SplitResult:
     try:
         parts = urlsplit(text)
         sound = (
-            parts.scheme in ("https", "http") and parts.hostname and parts.port != 0 and text.isprintable() and " " not in text
+            parts.scheme in ("https", "http")
+            and _HOST.fullmatch(parts.hostname or "")
+            and parts.port != 0
+            and text.isprintable()
+            and " " not in text
         )
     except ValueError:
         sound = False
@@ -173,6 +197,8 @@ def rate(text: str) -> float:
 
 def deadline(text: str) -> float:
     """Return the ingress deadline in seconds."""
+    if number(text) < 0.1:  # noqa: PLR2004 -- nothing is held sooner than that, and all would be refused
+        raise ValueError("must be at least 0.1 seconds")
     return Limits(deadline_s=number(text)).deadline_s
 
 

@@ -160,6 +160,13 @@ def test_nothing_is_concluded_from_the_default_of_a_value_that_cannot_be_read(tm
     assert "parameter that is not known" in problem
 
 
+def test_a_misspelt_name_is_told_where_ringhook_toml_is_missing_too(tmp_path: Path) -> None:
+    installed(tmp_path)
+    (tmp_path / "ringhook.toml").unlink()
+    found = told(tmp_path, environment={"RINGHOOK_VAULT_KEY": "canary"})
+    assert any("RINGHOOK_VAULT_KEY is not a name that ringhook knows" in problem for problem in found)
+
+
 def test_a_hash_may_stand_in_a_value(tmp_path: Path) -> None:
     assert wrong(tmp_path, "A=a#b\nB='#c'\nC=\"d # e\"\n") == []
 

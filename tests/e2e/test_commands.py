@@ -231,6 +231,26 @@ async def test_a_store_that_refuses_us_is_a_sentence(
     assert (code, words in said, "Traceback" in said, "canary" in said) == (2, True, False, False), said
 
 
+async def test_a_second_up_beside_the_same_store_is_refused_whatever_its_bus(tmp_path: Path, sink: Sink) -> None:
+    made = installation(tmp_path, sink)
+    async with made.running("up"):
+        elsewhere = {**made.environment, "RINGHOOK_BUS_URL": f"sqlite:///{tmp_path}/bus2.db", "RINGHOOK_INTERNAL_LISTEN": ":0"}
+        code, said = await ringhook("up", "-C", str(tmp_path), cwd=tmp_path, **elsewhere)
+        assert code == 2
+        assert f"store.db is in use by process {made.roles['up'].process.pid}" in said
+        assert "RINGHOOK_STORE_URL names the file" in said
+        for command in (("keys", "status"), ("backup", str(tmp_path / "copy")), ("migrate",)):
+            assert (await ringhook(*command, "-C", str(tmp_path), cwd=tmp_path, **made.environment))[0] == 0
+
+
+async def test_a_store_that_is_a_folder_is_told_in_one_line(tmp_path: Path, sink: Sink) -> None:
+    made = installation(tmp_path, sink)
+    (tmp_path / "store.db").mkdir()
+    code, said = await ringhook("up", "-C", str(tmp_path), cwd=tmp_path, **made.environment)
+    assert (code, len(said.splitlines())) == (2, 1), said
+    assert "store.db cannot be made or opened: Is a directory" in said
+
+
 @pytest.mark.postgres
 async def test_a_role_whose_user_lacks_a_right_names_it_and_does_not_start(
     tmp_path: Path, sink: Sink, postgres_url: str, namespace: str

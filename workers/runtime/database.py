@@ -5,6 +5,7 @@ tables on `metadata`.
 """
 
 import asyncio
+import os
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -151,7 +152,7 @@ def _open_sqlite(url: URL) -> Database:
     path = Path(str(url.database))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch(mode=0o600)
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     except OSError as error:
         raise Misconfigured(f"RINGHOOK_STORE_URL: {path.absolute()} cannot be made or opened: {error.strerror}") from error
     writer, reader = _sqlite_engine(url, "BEGIN IMMEDIATE", 1), _sqlite_engine(url, "BEGIN", READERS)

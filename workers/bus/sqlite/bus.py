@@ -20,16 +20,20 @@ from workers.bus.sqlite import deeds
 from workers.bus.sqlite.batch import Batch, Row
 from workers.bus.sqlite.bells import Bells
 from workers.bus.sqlite.deeds import Beginning, Read
-from workers.bus.sqlite.file import Layout, connection, ends, prepare, youngest
+from workers.bus.sqlite.file import BUSY, FULL, Layout, connection, ends, prepare, primary, youngest
 from workers.bus.sqlite.keeper import Keeper, policies
 from workers.bus.sqlite.lag import lag
 from workers.bus.sqlite.lanes import SqliteLane
-from workers.bus.sqlite.place import Place, owned, parse
+from workers.bus.sqlite.place import Place, anchored, owned, parse
 from workers.bus.sqlite.reader import Reader
 from workers.bus.sqlite.recent import Recent
 from workers.bus.sqlite.writer import WAITING, Answer, Deed, Writer
 from workers.bus.wire import fits
 
+_REMEDIES: Final = {
+    BUSY: "another program holds it (a backup, the sqlite3 shell): end that",
+    FULL: "make room on its disk",
+}
 DEADLINE: Final = 5.0  # seconds for a publish; ingress has a shorter one of its own
 
 log = structlog.get_logger()
@@ -44,11 +48,11 @@ async def connect(url: str, *, namespace: str, topics: Collection[Topic], clock:
     file failed, and only a new process may look at what is in it. `clock` (epoch seconds) stamps the records.
     """
     place = parse(url)
-    with owned(place):
+    with owned(place.path):
         link = await asyncio.to_thread(_opened, place)
         try:
-            layout = prepare(link, namespace, topics)
-            writer = Writer(link, ends(link), youngest(link), clock)
+            layout = _prepared(link, place, namespace, topics)
+            writer = Writer(link, ends(link), youngest(link), clock, anchored(place.path))
             groups: set[str] = set()
             keeper = Keeper(place, writer, policies(layout, topics), groups, clock)
             bus = SqliteBus(layout, writer, Reader(place.path, "bus-reader", writer.fail), keeper, groups)
@@ -62,8 +66,19 @@ def _opened(place: Place) -> sqlite3.Connection:
     try:
         return connection(place.path)
     except sqlite3.Error as error:
-        remedy = "restore it from a backup, or move it away to begin anew"
-        raise BusBroken(f"{place.path} cannot be opened: {error}; {remedy}") from error
+        raise _unusable(place, error) from error
+
+
+def _prepared(link: sqlite3.Connection, place: Place, namespace: str, topics: Collection[Topic]) -> Layout:
+    try:
+        return prepare(link, namespace, topics)
+    except sqlite3.Error as error:
+        raise _unusable(place, error) from error
+
+
+def _unusable(place: Place, error: sqlite3.Error) -> BusBroken:
+    remedy = _REMEDIES.get(primary(error), "restore it from a backup, or move it away to begin anew")
+    return BusBroken(f"{place.path} cannot be opened: {error}; {remedy}")
 
 
 @asynccontextmanager

@@ -2,7 +2,7 @@
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -47,37 +47,61 @@ def parse(url: str) -> Place:
 
 
 @contextmanager
-def owned(place: Place) -> Iterator[None]:
-    """Own the files until the end of the block, or raise Misconfigured, which names the process that does."""
-    handle = _opened(place)
+def owned(path: Path, name: str = "RINGHOOK_BUS_URL") -> Iterator[None]:
+    """Own the file that `name` leads to until the end of the block, or raise Misconfigured, which names the process that does."""
+    handle = _opened(path, name)
     try:
-        _lock(handle, place)
+        _lock(handle, path, name)
         yield
     finally:
         os.close(handle)  # the file stays: removing it would let two processes lock two files of one name
 
 
-def _opened(place: Place) -> int:
+def anchored(path: Path) -> Callable[[], None]:
+    """Return what raises FileNotFoundError once the path leads to another file than now, or to none: that one holds nothing."""
+    known = _identity(path)
+
+    def demand() -> None:
+        if _identity(path) != known:
+            raise FileNotFoundError(f"{path} was removed or replaced while it was in use")
+
+    return demand
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
     try:
-        place.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        os.close(os.open(place.path, os.O_RDWR | os.O_CREAT, 0o600))  # WAL and index inherit its mode: bodies are private
-        return os.open(place.beside(".lock"), os.O_RDWR | os.O_CREAT, 0o600)
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _opened(path: Path, name: str) -> int:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))  # WAL and index inherit its mode: bodies are private
+        return os.open(path.with_name(f"{path.name}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
-        raise Misconfigured(f"RINGHOOK_BUS_URL: {place.path.absolute()} cannot be made or opened: {error.strerror}") from error
+        raise Misconfigured(f"{name}: {path.absolute()} cannot be made or opened: {error.strerror}") from error
 
 
-def _lock(handle: int, place: Place) -> None:
+def _lock(handle: int, path: Path, name: str) -> None:
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        raise Misconfigured(_taken(place.path.absolute(), os.pread(handle, 32, 0).decode("ascii", "replace").strip())) from error
-    os.ftruncate(handle, 0)
-    os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+        owner = os.pread(handle, 32, 0).decode("ascii", "replace").strip()
+        raise Misconfigured(_taken(path.absolute(), owner, name)) from error
+    try:
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+    except OSError as error:
+        raise Misconfigured(f"{name}: beside {path.absolute()} nothing can be written: {error.strerror}") from error
 
 
-def _taken(path: Path, owner: str) -> str:
+def _taken(path: Path, owner: str, name: str) -> str:
     stop = f"stop that one (kill {owner})" if owner.isdigit() else "stop that one"  # it may not have written its id yet
     return (
-        f"{path} is in use by process {owner or 'unknown'}: {stop}, or give this one another file by RINGHOOK_BUS_URL; "
-        "several processes share a Kafka bus"
+        f"{path} is in use by process {owner or 'unknown'}: {stop}, or run this one in a folder of its own "
+        f"({name} names the file); "
+        "several processes share a Kafka and a PostgreSQL"
     )

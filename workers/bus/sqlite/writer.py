@@ -67,13 +67,20 @@ class Ticket:
 class Writer:
     """The only writer of the file."""
 
-    def __init__(self, link: sqlite3.Connection, ends: dict[int, int], youngest: int, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        link: sqlite3.Connection,
+        ends: dict[int, int],
+        youngest: int,
+        clock: Callable[[], float],
+        anchor: Callable[[], None] = lambda: None,
+    ) -> None:
         self.ends = ends  # as of the last commit; of the event loop's thread
         self.written: Callable[[Batch, int], None] = lambda _batch, _size: None
         self.filled: Callable[[], None] = lambda: None
         self.broken = asyncio.Event()
         self.busy_since: float | None = None
-        self._link, self._latest, self._clock = link, youngest, clock
+        self._link, self._latest, self._clock, self._anchor = link, youngest, clock, anchor
         self._loop = asyncio.get_running_loop()
         self._queue: SimpleQueue[Ticket | None] = SimpleQueue()
         self.waiting = 0  # bytes
@@ -144,6 +151,7 @@ class Writer:
             for ticket in tickets:
                 ticket.run(batch)
             batch.commit()
+            self._anchor()  # before anybody is acknowledged
         finally:
             batch.close()
 

@@ -1,17 +1,19 @@
+import asyncio
 import os
 import re
+import sqlite3
 import sys
 from asyncio import create_subprocess_exec
 from asyncio.subprocess import PIPE
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, closing
 from pathlib import Path
 
 import pytest
 
 from schemas.errors import Misconfigured
 from schemas.topics import Topic
-from workers.bus.contract import BusBroken
+from workers.bus.contract import BusBroken, Record
 from workers.bus.sqlite import SqliteBus, connect
 from workers.bus.sqlite.place import GIB, parse
 
@@ -86,6 +88,41 @@ async def test_a_file_in_use_is_named_by_its_full_path_whatever_the_url_says(pat
         words = f"{path.parent}/var/bus.db is in use by process {os.getpid()}: stop that one (kill {os.getpid()})"
         with pytest.raises(Misconfigured, match=f"^{re.escape(words)}"):
             await connect("sqlite:///var/bus.db", namespace="test", topics=()).__aenter__()
+
+
+@pytest.mark.parametrize("instead", [None, b"another"])
+async def test_nothing_is_acknowledged_once_the_path_leads_to_no_file_or_to_another(
+    opened: Open, path: Path, instead: bytes | None
+) -> None:
+    with pytest.raises(BusBroken, match="was removed or replaced"):
+        await _published_after(opened, lambda: _replace(path, instead))
+
+
+async def _published_after(opened: Open, deed: Callable[[], None]) -> None:
+    record = Record(topic="alpha", key=b"k", value=b"v")
+    async with opened() as bus:
+        await bus.publish([record])
+        deed()
+        with pytest.raises(BusBroken):
+            await bus.publish([record])
+        await asyncio.Event().wait()
+
+
+def _replace(path: Path, instead: bytes | None) -> None:
+    path.unlink()
+    if instead is not None:
+        path.write_bytes(instead)
+
+
+async def test_a_file_that_another_program_holds_is_told_in_words(opened: Open, path: Path) -> None:
+    async with opened():
+        pass
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("begin exclusive")
+        with pytest.raises(
+            BusBroken, match=r"database is locked; another program holds it \(a backup, the sqlite3 shell\): end that"
+        ):
+            await opened().__aenter__()
 
 
 async def test_an_owner_that_has_not_written_its_id_yet_is_not_to_be_killed_by_that(opened: Open, path: Path) -> None:
