@@ -273,6 +273,14 @@ async def test_a_ticket_without_its_cookie_and_a_cookie_without_its_ticket_are_4
         assert not requests(edge)
 
 
+async def test_who_comes_back_from_a_login_that_outlived_the_nonce_is_told_at_once(serve: Start) -> None:
+    async with serve(signin=Handoff(login_url=LOGIN)) as edge:
+        await get(edge, START)
+        edge.clock.now += timedelta(seconds=600)
+        response, text = await get(edge, ticket(edge, cookie(edge).id))
+        assert (response.status, "tap Sign In" in text, hidden(text)) == (410, True, {})
+
+
 async def test_a_ticket_is_good_for_two_minutes(serve: Start) -> None:
     async with serve(signin=Handoff(login_url=LOGIN)) as edge:
         await get(edge, START)

@@ -18,6 +18,12 @@ STYLE = (
 )
 VIEWPORT = '<meta name=viewport content="width=device-width, initial-scale=1">'
 
+STANDINGS = {
+    None: "not connected: confirm the app",
+    "pending": "pending: now Sign In",
+    "awaiting": "awaiting: the partner is to complete it",
+    "completed": "completed",
+}
 BUTTONS = {"confirm": "Confirm the app", "sign-in": "Sign In", "remove": "Remove"}
 
 
@@ -92,7 +98,7 @@ def render(world: World, ledger: Ledger) -> str:
 
 
 def _user(number: int, account: Account) -> str:
-    standing = account.integration.standing if account.integration else "not connected"
+    standing = STANDINGS[account.integration.standing if account.integration else None]
     options = "".join(f"<option>{type_}</option>" for type_ in TYPES if not type_.startswith("app_integration"))
     return (
         f"<li><b>User {number + 1}</b>: {standing} <code>{html.escape(account.id[:30])}…</code><br>"

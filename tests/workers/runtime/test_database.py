@@ -182,6 +182,12 @@ async def test_sqlite_commits_are_on_the_disk_in_a_file_of_our_own(tmp_path: Pat
     assert stat.S_IMODE((tmp_path / "deep/store.db").stat().st_mode) == 0o600
 
 
+@pytest.mark.postgres
+async def test_postgresql_commits_are_on_its_disk_before_they_are_answered(postgres_url: str) -> None:
+    async with connect(postgres_url) as database, database.begin() as connection:
+        assert await connection.scalar(text("show synchronous_commit")) == "on"
+
+
 async def test_a_damaged_file_is_the_end_of_the_process(tmp_path: Path) -> None:
     (tmp_path / "store.db").write_bytes(b"not a database" * 1000)
     async with connect(f"sqlite:///{tmp_path}/store.db") as database:
