@@ -86,7 +86,9 @@ async def migrated(common: Common) -> None:
     """Raise Misconfigured, naming the command that mends it, where the store is not at this version, or of another namespace."""
     found = await migrations.version(common.store_url)
     if found is None:
-        raise Misconfigured("the store has no tables yet: run `ringhook migrate` (on Kafka `ringhook topics apply`, too), then start again")
+        raise Misconfigured(
+            "the store has no tables yet: run `ringhook migrate` (and on a new Kafka `ringhook topics apply`), then start again"
+        )
     _check_known(found)
     if found != migrations.HEAD:
         raise Misconfigured("the store's tables are not those of this version: run `ringhook migrate`, then start again")

@@ -49,7 +49,7 @@ def requests(edge: Edge) -> list[LinkRequested]:
 
 def ticket(edge: Edge, attempt: str, user: str = ALICE) -> str:
     signed = Signed(
-        attempt=attempt, partner_user=user, account_identifier="u***r@example.com", until=NOW + timedelta(seconds=120)
+        attempt=attempt, partner_user=user, account_identifier="u***r@example.com", until=edge.clock.now + timedelta(seconds=120)
     )
     return "/ring/account-link/finish?ticket=" + edge.seals.ticket(signed)
 
