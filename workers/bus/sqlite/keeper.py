@@ -35,16 +35,18 @@ class Keeper:
     def __init__(
         self, place: Place, writer: Writer, policies: Sequence[Policy], present: Collection[str], clock: Callable[[], float]
     ) -> None:
-        self.refusing = ""
         self._place, self._writer, self._policies, self._present, self._clock = place, writer, policies, present, clock
         self._reader = Reader(place.path, "bus-keeper", writer.fail)
         self._ballast = place.beside(".ballast")
         self._call = asyncio.Event()
         self._written = 0
         self._compacted = dict.fromkeys((policy.slot for policy in policies if policy.compacted), (0, 0))
-        self._needs = f"the disk is full: {room.BALLAST // 2**20} MiB of room are needed in {place.path.parent}"
+        self._needs = room.needs(place.path.parent, room.limit())
         self._scanned = dict[int, datetime]()  # when a slot was compacted
         self._full = not room.stow(self._ballast)
+        self.refusing = self._needs if self._full else ""
+        if self._full:
+            log.warning("bus.refusing_changed", reason=self.refusing)
         writer.filled = self.filled
 
     def count(self, written: int) -> None:
@@ -67,14 +69,16 @@ class Keeper:
         swept = float("-inf")
         clock = asyncio.get_running_loop().time
         while True:
-            period = PERIOD_FULL if self.refusing else PERIOD
-            if (passed := clock() - swept) >= period.total_seconds():
+            if (passed := clock() - swept) >= self._period():
                 await self._try_sweep(timedelta(seconds=0 if swept < 0 else passed))
                 swept = clock()
             await self._try_look()
             with suppress(TimeoutError):
-                async with asyncio.timeout_at(swept + period.total_seconds()):
+                async with asyncio.timeout_at(swept + self._period()):
                     await self._call.wait()
+
+    def _period(self) -> float:
+        return (PERIOD_FULL if self.refusing else PERIOD).total_seconds()
 
     async def _try_sweep(self, passed: timedelta) -> None:
         try:

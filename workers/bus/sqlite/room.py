@@ -1,6 +1,7 @@
 """Room on the disk: a ballast that is given up when it is full, and how much the file and the disk have left."""
 
 import os
+import resource
 import shutil
 import sqlite3
 from contextlib import suppress
@@ -32,6 +33,18 @@ def look(link: sqlite3.Connection, path: Path) -> Room:
 def enough(room: Room, *, ballast: bool) -> bool:
     """Say whether a disk that was full takes publishes again: the ballast is back, or as much is free inside the file."""
     return ballast or (room.inside >= BALLAST and room.disk >= BALLAST // 2)
+
+
+def limit() -> int | None:
+    """Return the bytes that a file of this process may have at most, None where nothing bounds them."""
+    soft = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+    return None if soft == resource.RLIM_INFINITY else soft
+
+
+def needs(folder: Path, most: int | None) -> str:
+    """Return why a file could not grow, and what it needs; `most` is the limit on a file's size."""
+    bound = "" if most is None else f", or a file would outgrow this process's limit of {most} bytes (ulimit -f, LimitFSIZE)"
+    return f"the disk is full{bound}: {BALLAST // 2**20} MiB of room are needed in {folder}"
 
 
 def over(room: Room, most: int) -> str:

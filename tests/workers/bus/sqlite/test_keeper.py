@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from workers.bus.contract import BusUnavailable, Lane, Record, Stop
+from workers.bus.metrics import FILE_BYTES
 from workers.bus.partition import partition
 from workers.bus.sqlite import SqliteBus
 from workers.bus.sqlite.retention import attend, keys
+from workers.bus.sqlite.room import needs
 
 Open = Callable[..., AbstractAsyncContextManager[SqliteBus]]
 
@@ -230,6 +232,21 @@ class TestRoom:
             with pytest.raises(BusUnavailable, match="the disk is full: 64 MiB of room are needed in /"):
                 await bus.publish([record(b"refused")])
             await position(bus, "group", 0)
+
+    async def test_a_start_without_room_looks_again_within_seconds(self, opened: Open, path: Path) -> None:
+        ballast = path.with_name("bus.db.ballast")
+        ballast.mkdir()  # no ballast can be stowed
+        FILE_BYTES.labels("cap").set(0)
+        async with opened() as bus:
+            await until(lambda: bool(FILE_BYTES.labels("cap")._value.get()))  # the first look is behind us
+            with pytest.raises(BusUnavailable, match="the disk is full"):
+                await bus.publish([record(b"refused")])
+            ballast.rmdir()
+            await until(bus.available)
+
+    def test_a_limit_on_the_size_of_files_is_named(self) -> None:
+        assert needs(Path("/var"), None) == "the disk is full: 64 MiB of room are needed in /var"
+        assert "or a file would outgrow this process's limit of 1000 bytes (ulimit -f" in needs(Path("/var"), 1_000)
 
     async def test_the_log_is_cut_when_it_has_grown(self, opened: Open, path: Path) -> None:
         log = path.with_name("bus.db-wal")
