@@ -1,4 +1,4 @@
-"""The sweep that moves links on: takes due rows under a lease and does one step of each, many at a time."""
+"""The sweep that moves links on: takes due rows under a lease and moves each on, many at a time."""
 
 import asyncio
 import time
@@ -13,8 +13,9 @@ from linker.budget import Budget
 from linker.matching import Matching
 from linker.ringapi import RingApi
 from linker.rows import ASIDE, Attempt, Grant
+from linker.saga import CODE_LAST
 from linker.steps import MARGIN_OF_LEASE, Notices, Steps
-from linker.store import Moved, Store
+from linker.store import Due, Moved, Store
 from linker.vault import Vault
 from schemas.errors import Unavailable
 from schemas.records import App
@@ -26,7 +27,9 @@ from workers.runtime.secrets import Secret
 
 log = structlog.get_logger()
 PARALLEL: Final = 64
-BATCH: Final = 0.05  # seconds one round waits for its steps before it looks for more work
+GATHER: Final = 0.02  # seconds in which what comes due, or what ends, waits for the rest: a round costs more than a row
+HELD: Final = 0.05  # seconds between two looks where what is due has no room, or is held
+EXPIRES: Final = 500  # strangers' codes that one transaction ends
 IDLE: Final = 1.0  # seconds between two looks where nothing is due
 SPARE: Final = 10.0  # seconds a lease is longer than a call and what must be written after it
 
@@ -54,6 +57,7 @@ class Advance:
         self._steps = Steps(self.store, self.ring, self.vault, self.opener, self.budget, self.notices, self.clock)
         self._match = Matching(self.store, self.opener, self.keys, self.notices, self.clock)
         self._length = self.ring.timeout + MARGIN_OF_LEASE + SPARE
+        self._due = Due(None, None, None, None)
         self._running: set[asyncio.Task[None]] = set()
         self._aside: set[asyncio.Task[None]] = set()  # of those, the ones that only keep tokens alive
 
@@ -75,19 +79,17 @@ class Advance:
             await self.store.reclaim()
             self.alone = False  # from now on we hold rows ourselves
         if not await self._start(now.timestamp()):
-            return timedelta(seconds=await self._until_due(now.timestamp()))
-        await asyncio.wait(self._running, timeout=BATCH)
+            return timedelta(seconds=self._until_due(now.timestamp()))
+        await asyncio.wait(self._running, timeout=GATHER)
         return timedelta(0)
 
     async def _start(self, now: float) -> int:
         """Start a task for each row taken; return how many."""
-        due = await self.store.next_due()
+        self._due = await self.store.next_due()
         room = self.parallel - len(self._running)
-        if room <= 0 or due is None or due > now:
-            return 0
         ends = steady() + self._length
         # Grants first: a code dies in a minute and a sign-in in ten, and a look for a grant that is not known yet is wasted.
-        grants = await self.store.take_grants(owner=self.owner, now=now, length=self._length, limit=room, queue=0)
+        grants = await self._take_links(now, room)
         attempts = await self._take_attempts(now, room - len(grants))
         strangers = await self._take_strangers(now, room - len(attempts) - len(grants))
         kept = await self._take_aside(now, room - len(attempts) - len(grants) - len(strangers))
@@ -97,20 +99,29 @@ class Advance:
             self._spawn(self._steps(grant, ends), f"{grant.stage} {grant.code_hash[:12]}", aside=grant.queue == ASIDE)
         return len(attempts) + len(grants) + len(strangers) + len(kept)
 
+    async def _take_links(self, now: float, room: int) -> list[Grant]:
+        if room <= 0 or not _due(self._due.links, now):
+            return []
+        return await self.store.take_grants(owner=self.owner, now=now, length=self._length, limit=room, queue=0)
+
     async def _take_attempts(self, now: float, room: int) -> list[Attempt]:
-        if room <= 0:
+        if room <= 0 or not _due(self._due.attempts, now):
             return []
         return await self.store.take_attempts(owner=self.owner, now=now, length=self._length, limit=room)
 
     async def _take_aside(self, now: float, room: int) -> list[Grant]:
         """Take what only keeps tokens alive, never more than half of the room: links find the other half free."""
         limit = min(room, max(1, self.parallel // 2) - len(self._aside))
-        if limit <= 0:
+        if limit <= 0 or not _due(self._due.aside, now):
             return []
         return await self.store.take_grants(owner=self.owner, now=now, length=self._length, limit=limit, queue=ASIDE)
 
     async def _take_strangers(self, now: float, room: int) -> list[Grant]:
-        """Take strangers' codes as far as their bucket goes, never more than a quarter of the room."""
+        """Take strangers' codes as far as their bucket goes, never more than a quarter of the room; those too old are ended."""
+        if not _due(self._due.strangers, now):
+            return []
+        if _due(self._due.strangers, now - CODE_LAST) and (many := await self.store.expire_strangers(now, EXPIRES)):
+            log.info("strangers.expired", codes=many)
         limit = self.budget.strangers(min(room, self.parallel // 4))
         if limit <= 0:
             return []
@@ -135,10 +146,14 @@ class Advance:
     def _finished(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
         self._aside.discard(task)
-        self.wake.set()
         self.moved.set()
+        asyncio.get_running_loop().call_later(GATHER, self.wake.set)
 
-    async def _until_due(self, now: float) -> float:
+    def _until_due(self, now: float) -> float:
         """Return the seconds to sleep: until the next row is due, at most IDLE, and a moment where all due rows are held."""
-        due = await self.store.next_due()
-        return IDLE if due is None else min(IDLE, max(BATCH, due - now))
+        due = self._due.first()
+        return IDLE if due is None else min(IDLE, max(HELD, due - now))
+
+
+def _due(first: float | None, now: float) -> bool:
+    return first is not None and first <= now

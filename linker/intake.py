@@ -5,10 +5,10 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import sha256
+from typing import Final
 
 import msgspec
 from sqlalchemy import Table
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from linker import claims, metrics, saga, store
 from linker.rows import Attempt, Grant
@@ -19,6 +19,8 @@ from schemas.topics import CODE_RECEIVED, LINK_REQUESTED
 from workers.bus.contract import Held, Record
 from workers.runtime.jobs import Step
 from workers.runtime.sealing import CodeOpener
+
+COMMITS: Final = 0.02  # seconds until what was just written can be seen: whoever looks before has looked in vain
 
 
 @dataclass(frozen=True)
@@ -33,26 +35,26 @@ class Intake:
 
     async def __call__(self, batch: Sequence[Held], step: Step, now: datetime) -> Sequence[Sequence[Record] | Rejected]:
         """Return no records for each record taken in, or why it is buried."""
-        results = [await self._take(record, step.connection, now.timestamp()) for record in batch]
-        self.wake.set()
-        return results
+        taken = [self._read(record) for record in batch]
+        await store.add_grants(step.connection, [one for one in taken if isinstance(one, Grant)])
+        for one in taken:
+            if isinstance(one, Attempt):
+                metrics.ended(await store.add_attempt(step.connection, one, now.timestamp()))
+        asyncio.get_running_loop().call_later(COMMITS, self.wake.set)
+        return [one if isinstance(one, Rejected) else () for one in taken]
 
     async def due(self, step: Step, limit: int, now: datetime) -> Sequence[Record]:
         """Owe nothing."""
         del step, limit, now
         return ()
 
-    async def _take(self, record: Held, connection: AsyncConnection, now: float) -> Sequence[Record] | Rejected:
+    def _read(self, record: Held) -> Grant | Attempt | Rejected:
         try:
-            if record.topic == CODE_RECEIVED.name:
-                await store.add_grant(connection, _grant(record))
-            else:
-                metrics.ended(await store.add_attempt(connection, _attempt(record, self.opener), now))
+            return _grant(record) if record.topic == CODE_RECEIVED.name else _attempt(record, self.opener)
         except msgspec.DecodeError:
             return Rejected("not a record that ringhook writes to this topic", reason="malformed")
         except Rejected as error:
             return error
-        return ()
 
 
 def _grant(record: Held) -> Grant:

@@ -36,6 +36,10 @@ CODE_LAST: Final = 55.0  # an older one is not sent: the answer would come too l
 NONCE_LIFE: Final = 600.0
 NONCE_LAST: Final = 590.0  # a POST that starts later would arrive too late
 MOST_POSTS: Final = 4  # of one nonce, each after a PATCH has shown that the last one did not arrive
+_UNSENT: Final = {
+    False: "linker was down",
+    True: "too many codes came by the path without a secret, which sends few a second, or linker was down",
+}
 _PATCHES: Final = frozenset({"probe", "verify", "patch"})
 
 
@@ -97,6 +101,16 @@ def _end(grant: Grant, outcome: Outcome, now: float) -> Move:  # noqa: PLR0911 -
             return removal.end(grant, outcome, now)
         case _:
             return Move(replace(grant, begun=0))
+
+
+def due_at_once(grant: Grant, now: float) -> bool:
+    """Say whether the grant has a step to do already."""
+    return grant.due_at is not None and grant.due_at <= now
+
+
+def taken_up(grant: Grant) -> Grant:
+    """Count that a stage is taken up, as the store does where it leases a row: whoever finds 2 knows that a linker died in it."""
+    return replace(grant, begun=grant.begun + 1)
 
 
 def postponed(before: Grant, wait: float, now: float) -> Move:
@@ -195,7 +209,7 @@ def _resting(grant: Grant, home: Stage, now: float) -> Grant:
 def _send_code(grant: Grant, now: float) -> Move:
     if now - grant.received_at <= CODE_LAST:
         return Move(replace(grant, stage="exchanging"), call="exchange")
-    why = f"Ring could not be reached in time ({grant.reason})" if grant.tries else "linker was down"
+    why = f"Ring could not be reached in time ({grant.reason})" if grant.tries else _UNSENT[grant.queue == 1]
     return ended(grant, "expired", f"{why}; the code was older than {CODE_LAST:.0f} s and was not sent: {MENDS}", now)
 
 

@@ -1,9 +1,9 @@
-"""One step of one grant: decide, write the intent, call Ring once, write what came of it."""
+"""The steps of one grant: decide, write the intent, call Ring once, write what came of it; then the next, where it is due."""
 
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import msgspec
 import structlog
@@ -31,6 +31,8 @@ PATIENCE: Final = 2.0  # seconds to wait for the budget
 LATER: Final = 0.2  # seconds until a postponed grant is due again
 MARGIN_OF_LEASE: Final = 2.0  # seconds of the lease that no call may use: what came of it is written then
 UNREADABLE: Final = 30.0  # seconds until what a missing key sealed is tried again: putting it back takes a restart
+MOST: Final = 4  # steps that a grant does in one go: others are due, too
+NEVER: Final = float("-inf")
 INSISTS: Final = 600.0  # seconds an outcome is tried to be written: it may hold the only copy of tokens
 _RESULTS: Final[dict[type[Outcome], Result]] = {
     Done: "done",
@@ -49,9 +51,16 @@ class Notices(Protocol):
         ...
 
 
+class Stepped(NamedTuple):
+    """What came of a call, and the grant where its next step is due at once and its lease is still ours."""
+
+    result: Result
+    held: Grant | None = None
+
+
 @dataclass(frozen=True)
 class Steps:
-    """Moves one grant by one step."""
+    """Moves one grant on."""
 
     store: Store
     ring: RingApi
@@ -62,18 +71,30 @@ class Steps:
     clock: Callable[[], float]
 
     async def __call__(self, grant: Grant, lease_ends: float) -> None:
-        """Do what is due; `lease_ends` is of `steady()`. Unavailable: the row comes due again when its lease ends."""
+        """Do what is due; `lease_ends` is of `steady()`. Unavailable: the row comes due again when its lease ends.
+
+        What is due at once after it is done, too, under the same lease: to be taken again costs a row more than its call does.
+        """
+        room = lease_ends - PATIENCE - self.ring.timeout - MARGIN_OF_LEASE
+        held: Grant | None = grant
+        for left in reversed(range(MOST)):
+            if held is not None:
+                held = await self._step(held, lease_ends, room if left else NEVER)
+
+    async def _step(self, grant: Grant, lease_ends: float, room: float) -> Grant | None:
+        """Do one step; return the grant where the next one is due at once, and begins before `room` of `steady()` is over."""
         move = saga.begin(grant, self.clock())
         if move.call is None:
-            await self._write(grant, move)
-            return
+            return await self._write(grant, move, room)
         try:
-            stepped(move.call, await self._call(grant, move, move.call, lease_ends))
+            result, held = await self._call(grant, move, move.call, lease_ends, room)
         except Moved:
             stepped(move.call, "superseded")
             raise
+        stepped(move.call, result)
+        return held
 
-    async def _call(self, grant: Grant, move: Move, call: Call, lease_ends: float) -> Result:
+    async def _call(self, grant: Grant, move: Move, call: Call, lease_ends: float, room: float) -> Stepped:
         if not await self.budget.spend(_kind(call, grant), PATIENCE):
             return await self._postpone(grant, grant)
         held = await self._intend(grant, move.grant) if move.grant != grant else grant
@@ -85,7 +106,7 @@ class Steps:
             self.notices.proven("code")
         if isinstance(outcome, NotSent) and outcome.limited:
             self.budget.rest(outcome.wait)
-        return await self._record(held, outcome)
+        return await self._record(held, outcome, room)
 
     async def _intend(self, before: Grant, after: Grant) -> Grant:
         """Hold the intent; where the commit did not answer, look whether it stands: the row is leased to us."""
@@ -130,40 +151,45 @@ class Steps:
             raise Rejected("the sign-in behind this link is gone", reason="absent")
         return msgspec.json.decode(self.opener.open(attempt.secret), type=LinkSecret)
 
-    async def _record(self, held: Grant, outcome: Outcome) -> Result:
+    async def _record(self, held: Grant, outcome: Outcome, room: float) -> Stepped:
         """Write the outcome, again and again while the store is away."""
         backoff, until = Backoff(first=0.05, longest=5.0), steady() + INSISTS
         while True:
             try:
-                return await self._end(held, outcome)
+                return await self._end(held, outcome, room)
             except (Moved, Unavailable):
                 if steady() > until:
                     raise
             await asyncio.sleep(backoff.next())
 
-    async def _end(self, held: Grant, outcome: Outcome) -> Result:
+    async def _end(self, held: Grant, outcome: Outcome, room: float) -> Stepped:
         try:
-            await self._write(held, saga.end(held, outcome, self.clock()))
+            after = await self._write(held, saga.end(held, outcome, self.clock()), room)
         except Moved:
-            return await self._superseded(held, outcome)
-        return _RESULTS[type(outcome)]
+            return Stepped(await self._superseded(held, outcome))
+        return Stepped(_RESULTS[type(outcome)], after)
 
     async def _superseded(self, held: Grant, outcome: Outcome) -> Result:
         """Look what another linker, or our own unanswered commit, made of the row; tokens that came are kept if they can be."""
         fresh = await self.store.grant(held.code_hash)
         if fresh and (move := saga.late(held, fresh, outcome, self.clock())):
-            await self._write(fresh, move)
+            await self._write(fresh, move, NEVER)
             return _RESULTS[type(outcome)]
         log.info("link.superseded", grant=held.code_hash[:12], stage=held.stage)
         return "superseded"
 
-    async def _postpone(self, held: Grant, before: Grant) -> Result:
-        await self._write(held, saga.postponed(before, LATER, self.clock()))
-        return "waiting"
+    async def _postpone(self, held: Grant, before: Grant) -> Stepped:
+        await self._write(held, saga.postponed(before, LATER, self.clock()), NEVER)
+        return Stepped("waiting")
 
-    async def _write(self, before: Grant, move: Move) -> None:
-        await self.store.apply(before, move, self.clock())
+    async def _write(self, before: Grant, move: Move, room: float) -> Grant | None:
+        """Write a transition, and give the lease back unless the next step is due at once and has room."""
+        now = self.clock()
+        goes_on = saga.due_at_once(move.grant, now) and steady() < room
+        move = replace(move, grant=saga.taken_up(move.grant)) if goes_on else move
+        held = await self.store.apply(before, move, now, keep_lease=goes_on)
         _tell(before, move.grant)
+        return held
 
 
 def _tell(before: Grant, after: Grant) -> None:

@@ -2,14 +2,14 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
 from msgspec.structs import asdict, replace
 from sqlalchemy import (
     ColumnElement,
     Row,
-    Select,
+    ScalarSelect,
     Table,
     bindparam,
     delete,
@@ -17,7 +17,6 @@ from sqlalchemy import (
     or_,
     select,
     text,
-    union_all,
     update,
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -32,7 +31,7 @@ from schemas.errors import Unavailable
 from schemas.records import App
 from workers.runtime import lease, stops
 from workers.runtime.database import Database
-from workers.runtime.rows import compare_and_swap, insert_once
+from workers.runtime.rows import compare_and_swap, insert_ignore, insert_once
 from workers.runtime.sealing import key_of
 
 Counted = TypeVar("Counted", Grant, Attempt)
@@ -41,6 +40,19 @@ LOST_NEVER: Final = "set local synchronous_commit = on"
 
 class Moved(Unavailable):
     """Another linker moved this row in the meantime: look again."""
+
+
+class Due(NamedTuple):
+    """When the first row of each kind is due, None where there is none."""
+
+    links: float | None
+    strangers: float | None
+    aside: float | None
+    attempts: float | None
+
+    def first(self) -> float | None:
+        """Return the earliest of them."""
+        return min((due for due in self if due is not None), default=None)
 
 
 @dataclass(frozen=True)
@@ -69,11 +81,22 @@ class Store:
             for table in (grants, attempts):
                 await lease.reclaim(connection, table)
 
-    async def next_due(self) -> float | None:
-        """Return when the next row that nobody holds is due."""
+    async def next_due(self) -> Due:
+        """Return when the next row of each kind that nobody holds is due."""
         async with self.database.read() as connection:
-            due: float | None = await connection.scalar(_NEXT_DUE)
-            return due
+            return Due._make((await connection.execute(_NEXT_DUE)).one())
+
+    async def expire_strangers(self, now: float, limit: int) -> int:
+        """End strangers' codes that became too old in their line, many in one transaction; return how many."""
+        async with self.database.begin() as connection:
+            rows = await connection.execute(_TOO_OLD, {"before": now - saga.CODE_LAST, "most": limit})
+            moves = [(grant, saga.begin(grant, now)) for grant in (value_of(Grant, row) for row in rows)]
+            over = [(before, move.grant) for before, move in moves if move.call is None]
+            if over:
+                values = [_columns(replace(after, counter=after.counter + 1)) | {"was": after.code_hash} for _, after in over]
+                await connection.execute(_EXPIRING, values)
+        metrics.ended(end for before, after in over for end in end_of(before, after))
+        return len(over)
 
     async def intend(self, before: Grant, after: Grant) -> Grant:
         """Write down, durably, that a request is about to be made; the lease stays. Raises Moved."""
@@ -82,15 +105,19 @@ class Store:
                 await connection.execute(text(LOST_NEVER))
             return await _swap(connection, grants, before, after, keep_lease=True)
 
-    async def apply(self, before: Grant, move: Move, now: float) -> None:
-        """Write a transition, what its attempt learns and what its account becomes, and give the lease back. Raises Moved."""
+    async def apply(self, before: Grant, move: Move, now: float, *, keep_lease: bool = False) -> Grant | None:
+        """Write a transition, what its attempt learns and what its account becomes, and give the lease back. Raises Moved.
+
+        `keep_lease` keeps it, and returns the row, unless the account's other grants ended this one in the same moment.
+        """
         async with self.database.begin() as connection:
             if before.account is None and move.grant.account:
                 move = await self._admitted(connection, before, move, now)
-            ends = await _apply(connection, before, move, now)
+            after, ends = await _apply(connection, before, move, now, keep_lease=keep_lease and move.grant.due_at is not None)
             if move.grant.account and move.grant.state != before.state:
                 await heed(connection, self.namespace, move.grant.account, now)
         metrics.ended(ends)
+        return after
 
     async def _admitted(self, connection: AsyncConnection, before: Grant, move: Move, now: float) -> Move:
         """Turn away an account that was forgotten; its row is held, so that a forget comes before or after and not amid."""
@@ -103,7 +130,7 @@ class Store:
     async def claim(self, before: Attempt, after: Attempt, grant: Grant, move: Move, now: float) -> None:
         """Give a grant to an attempt: both change or neither. Raises Moved."""
         async with self.database.begin() as connection:
-            ends = await _apply(connection, grant, replace(move, verdict=None), now)
+            _, ends = await _apply(connection, grant, replace(move, verdict=None), now)
             await _swap(connection, attempts, before, after)
         metrics.ended((*ends, *end_of(before, after)))
 
@@ -177,7 +204,7 @@ async def withdraw(connection: AsyncConnection, namespace: str, account: str, re
         if move.grant != grant:
             ends += end_of(grant, await _swap(connection, grants, grant, move.grant, keep_lease=True))
     if ends:
-        ends += await _see(connection, known, now)
+        ends += (await _see(connection, known, now))[1]
         await heed(connection, namespace, account, now)
     return tuple(ends)
 
@@ -191,23 +218,25 @@ async def heed(connection: AsyncConnection, namespace: str, account: str, now: f
         await stops.stop(connection, name, "removed", now)
 
 
-def _first_due(table: Table, *where: ColumnElement[bool]) -> Select[float]:
-    free = or_(table.c.lease_until.is_(None), table.c.lease_until < lease.store_time())
-    return select(table.c.due_at).where(table.c.due_at.is_not(None), free, *where).order_by(table.c.due_at).limit(1)
+def _free(table: Table) -> ColumnElement[bool]:
+    return or_(table.c.lease_until.is_(None), table.c.lease_until < lease.store_time())
 
 
-def _next_due() -> Select[float]:
-    """Select the first due time of each queue by its index, and the least of them."""
-    firsts = [*(_first_due(grants, grants.c.queue == queue) for queue in (0, 1, ASIDE)), _first_due(attempts)]
-    each = union_all(*(select(first.subquery().c.due_at) for first in firsts)).subquery()
-    return select(func.min(each.c.due_at))
+def _first_due(table: Table, *where: ColumnElement[bool]) -> ScalarSelect[float]:
+    """Select the first due time by its index."""
+    first = select(table.c.due_at).where(table.c.due_at.is_not(None), _free(table), *where).order_by(table.c.due_at)
+    return first.limit(1).scalar_subquery()
 
 
 # Statements of every step, made once: making one costs more than running it.
 _of_queue = (grants.c.queue == bindparam("of_queue")) & (grants.c.due_at <= bindparam("now"))
 _GRANTS_DUE: Final = lease.taking(grants, _of_queue, order=grants.c.due_at, counts=grants.c.begun)
 _ATTEMPTS_DUE: Final = lease.taking(attempts, attempts.c.due_at <= bindparam("now"), order=attempts.c.due_at)
-_NEXT_DUE: Final = _next_due()
+_NEXT_DUE: Final = select(*(_first_due(grants, grants.c.queue == queue) for queue in (0, 1, ASIDE)), _first_due(attempts))
+_unsent = (grants.c.queue == 1) & (grants.c.stage == "exchange") & (grants.c.due_at < bindparam("before")) & _free(grants)
+_oldest = columns(Grant, grants).where(_unsent).order_by(grants.c.due_at).limit(bindparam("most"))
+_TOO_OLD: Final = _oldest.with_for_update(skip_locked=True)
+_EXPIRING: Final = update(grants).where(grants.c.code_hash == bindparam("was"))
 _ANNOUNCED: Final = (
     update(accounts)
     .where(accounts.c.account == bindparam("told"), accounts.c.announced < bindparam("of"))
@@ -215,9 +244,9 @@ _ANNOUNCED: Final = (
 )
 
 
-async def add_grant(connection: AsyncConnection, grant: Grant) -> None:
-    """Insert a code's row once; a repeated record changes nothing."""
-    await insert_once(connection, grants, _columns(grant))
+async def add_grants(connection: AsyncConnection, came: Sequence[Grant]) -> None:
+    """Insert each code's row once; a repeated record changes nothing."""
+    await insert_ignore(connection, grants, [_columns(grant) for grant in came])
 
 
 async def add_attempt(connection: AsyncConnection, attempt: Attempt, now: float) -> tuple[End, ...]:
@@ -254,21 +283,26 @@ async def _collide(connection: AsyncConnection, first: Attempt, second: Attempt,
     return (*end_of(first, one), *end_of(second, two))
 
 
-async def _apply(connection: AsyncConnection, before: Grant, move: Move, now: float) -> list[End]:
+async def _apply(
+    connection: AsyncConnection, before: Grant, move: Move, now: float, *, keep_lease: bool = False
+) -> tuple[Grant | None, list[End]]:
+    """Write a transition and all that follows from it; return the row where its lease is kept, and what ended."""
     account = await _lock(connection, move.grant.account) if move.grant.account else None
     in_flight = before.stage == move.grant.stage == "refreshing"  # whoever awaits Ring's answer keeps the row
-    after = await _swap(connection, grants, before, move.grant, keep_lease=in_flight)
+    after = await _swap(connection, grants, before, move.grant, keep_lease=keep_lease or in_flight)
     ends = [*end_of(before, after), *await _teach(connection, before.attempt, move.verdict, now)]
+    replaced = list[Grant]()
     if account and (before.state, before.account, before.risk) != (after.state, after.account, after.risk):
-        ends += await _see(connection, account, now)
+        replaced, more = await _see(connection, account, now)
+        ends += more
     if account and after.completed_at != before.completed_at:
         for other in view.overtaken(await grants_of(connection, Grant, account.account)):
             await _swap(connection, grants, other, replace(other, patched=True))
-    return ends
+    return after if keep_lease and after not in replaced else None, ends
 
 
-async def _see(connection: AsyncConnection, account: Account, now: float) -> list[End]:
-    """Let the account follow its grants; what a newer completed grant replaced is removed."""
+async def _see(connection: AsyncConnection, account: Account, now: float) -> tuple[list[Grant], list[End]]:
+    """Let the account follow its grants; what a newer completed grant replaced is removed. Return that, and what ended."""
     ends = list[End]()
     owned = await grants_of(connection, Grant, account.account)
     replaced = view.replaced(owned)
@@ -280,7 +314,7 @@ async def _see(connection: AsyncConnection, account: Account, now: float) -> lis
     if after != account:
         values = asdict(after) | {"behind": after.version > after.announced}
         await compare_and_swap(connection, accounts, {"account": account.account}, values)
-    return ends
+    return replaced, ends
 
 
 async def _teach(connection: AsyncConnection, attempt: str | None, verdict: Verdict | None, now: float) -> tuple[End, ...]:

@@ -146,13 +146,15 @@ class Rig:
             elif pause > timedelta(0):
                 if await until():
                     return
-                due = await Store(self.database).next_due()
+                due = (await Store(self.database).next_due()).first()
                 self.now = max(self.now + pause.total_seconds(), due or 0.0)
         raise AssertionError("not in time")
 
     async def turn_once(self, linker: Advance) -> None:
         pause = await linker(datetime.fromtimestamp(self.now, UTC))
-        if not linker._running:
+        if linker._running:
+            await asyncio.wait(linker._running, timeout=0.05)
+        else:
             self.now += min(pause.total_seconds(), 0.2)
 
     async def settle(self, linker: Advance, *hashes: str, turns: int = 400) -> list[Grant]:

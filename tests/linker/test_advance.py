@@ -7,11 +7,16 @@ from itertools import pairwise
 
 import pytest
 from prometheus_client import REGISTRY
+from sqlalchemy import func, select
 
 from deploy.demo.ring.faults import Fault
+from linker.advance import Advance
 from linker.budget import Budget
+from linker.steps import MARGIN_OF_LEASE
+from linker.tables import grants
 from tests.linker.rig import Rig
 from tests.linker.ring import nonce
+from workers.runtime.lease import steady
 
 
 async def test_a_code_and_a_sign_in_become_a_completed_link(rig: Rig) -> None:
@@ -386,5 +391,68 @@ async def test_a_code_goes_before_sign_ins_that_came_earlier_and_wait_for_theirs
         if linker._running:
             await asyncio.wait(linker._running)
     [grant] = await rig.grants(code)
-    assert grant.state == "exchanged"
+    assert grant.state == "unclaimed"
     assert [attempt.horizon for name in ("t1", "t2") if (attempt := await rig.store.attempt(name))] == [None, None]
+
+
+async def test_what_is_due_at_once_is_done_under_the_same_lease(rig: Rig) -> None:
+    code = await rig.code("acct-1")
+    linker = rig.linker()
+    async with linker:
+        await round_of(rig, linker)
+        assert [call for call, _ in rig.ring.seen] == ["exchange", "identify"]
+        await rig.sign_in("t1", nonce(rig.time(), "acct-1"), rig.time())
+        for _ in ("match", "post, patch"):
+            await round_of(rig, linker)
+    assert [call for call, _ in rig.ring.seen] == ["exchange", "identify", "post", "patch"]
+    assert (await rig.grants(code))[0].state == "completed"
+    assert await leased(rig) == 0
+
+
+async def test_a_step_that_does_not_go_on_gives_the_lease_back(rig: Rig) -> None:
+    code = await rig.code("acct-1")
+    rig.ring.spoil("identify", 503)
+    linker = rig.linker()
+    async with linker:
+        await round_of(rig, linker)
+    [grant] = await rig.grants(code)
+    assert (grant.state, grant.stage, grant.begun) == ("exchanged", "identify", 0)
+    assert await leased(rig) == 0
+
+
+async def test_where_the_lease_has_no_room_for_another_call_the_row_is_left_to_the_next(rig: Rig) -> None:
+    code = await rig.code("acct-1")
+    linker = rig.linker()
+    [grant] = await rig.store.take_grants(owner="o", now=rig.now, length=60, limit=1, queue=0)
+    await linker._steps(grant, steady() + rig.api.timeout + MARGIN_OF_LEASE + 1)
+    [grant] = await rig.grants(code)
+    assert (grant.state, grant.stage, grant.begun) == ("exchanged", "identify", 0)
+    assert await leased(rig) == 0
+
+
+async def round_of(rig: Rig, linker: Advance) -> None:
+    """Start what is due, and let it end."""
+    await rig.turn_once(linker)
+    if linker._running:
+        await asyncio.wait(linker._running)
+
+
+async def leased(rig: Rig) -> int:
+    async with rig.database.read() as connection:
+        held = select(func.count()).select_from(grants).where(grants.c.lease_until.is_not(None))
+        return int(await connection.scalar(held) or 0)
+
+
+async def test_strangers_codes_that_became_too_old_in_line_are_ended_together(rig: Rig) -> None:
+    junk = [await rig.code(f"junk-{number}", at=rig.now - 56, stranger=True) for number in range(30)]
+    waits = await rig.code("waits", at=rig.now - 54, stranger=True)
+    assert await rig.store.expire_strangers(rig.now, 10) == 10
+    assert (await rig.grants(waits))[0].state == "received"
+    linker = rig.linker()
+    async with linker:
+        await rig.turn_once(linker)
+    found = await rig.grants(*junk)
+    assert {(grant.state, grant.stage, grant.code, grant.due_at) for grant in found} == {("expired", "rest", None, None)}
+    assert {grant.marks[-1] for grant in found} == {("expired", rig.now)}
+    assert "without a secret" in (found[0].reason or "")
+    assert not any("junk" in whose for _, whose in rig.ring.seen)

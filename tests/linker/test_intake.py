@@ -1,5 +1,7 @@
 """Records become rows once, whatever is repeated; what is no record of ours is buried."""
 
+import asyncio
+
 import msgspec
 import pytest
 
@@ -25,7 +27,8 @@ async def test_a_repeated_batch_changes_nothing(rig: Rig) -> None:
 async def test_a_batch_wakes_advance(rig: Rig) -> None:
     assert not rig.intake.wake.is_set()
     await rig.code("acct-1")
-    assert rig.intake.wake.is_set()
+    async with asyncio.timeout(5):
+        await rig.intake.wake.wait()
     assert list(rig.intake.stepped) == []
 
 

@@ -7,7 +7,7 @@ from sqlalchemy import insert
 from linker import saga
 from linker.matching import FIRST_PAGE, PAGE
 from linker.rows import Attempt
-from linker.store import add_grant, columns_of
+from linker.store import add_grants, columns_of
 from linker.tables import grants
 from schemas.records import App
 from schemas.ring import nonce as made
@@ -38,7 +38,7 @@ async def unclaimed(rig: Rig, code_hash: str, account: str, *, app: App = "first
     fresh = saga.received(code_hash=code_hash, code=b"", app=app, stranger=False, at=at)
     known = replace(fresh, state="unclaimed", stage="wait", account=account, pool=pool, open_at=at, due_at=at + 1e6)
     async with rig.database.begin() as connection:
-        await add_grant(connection, known)
+        await add_grants(connection, [known])
 
 
 async def matched(rig: Rig, *attempts: str) -> list[str | None]:

@@ -95,7 +95,7 @@ async def test_a_page_of_all_accounts_and_the_next_renewals_cost_no_scan(filled:
         first = await store.next_due()
     assert page[0][0].account == "acct50"
     assert len(due) == 4
-    assert first == 1_005.0
+    assert first == (None, None, 1_005.0, None)
     found = await plans(filled, heard)
     assert "ix_linker_grants_queue_due_at" in found
     assert not scans(found)

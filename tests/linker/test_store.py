@@ -7,7 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from linker import claims, saga
-from linker.store import Moved, Store, _collide, add_grant
+from linker.store import Moved, Store, _collide, add_grants
 from schemas.errors import Unavailable
 from tests.linker.rig import Rig
 from tests.linker.ring import nonce
@@ -150,10 +150,8 @@ async def test_the_newest_of_a_thousand_grants_is_found_and_the_oldest_too(rig: 
         for number in range(1_000):
             at = rig.now - 3_000 + number
             known = replace(template, code_hash=f"{number:064x}", state="unclaimed", stage="wait", account=f"old-{number}")
-            await add_grant(
-                connection,
-                replace(known, received_at=at, generation=int(at * 1e6), pool=int(at * 1e6), open_at=at, due_at=at + 1e6),
-            )
+            known = replace(known, received_at=at, generation=int(at * 1e6), pool=int(at * 1e6), open_at=at, due_at=at + 1e6)
+            await add_grants(connection, [known])
     for attempt, account in (("t1", "old-999"), ("t2", "old-0")):
         await rig.sign_in(attempt, nonce(rig.time(), account), rig.time())
 

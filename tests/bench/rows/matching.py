@@ -107,7 +107,7 @@ async def fill(connection: AsyncConnection, begin: int, end: int) -> None:
     """Let the grants of these numbers be unclaimed, the lower the older."""
     one = saga.received(code_hash=str(begin), code=b"", app="first", stranger=False, at=AT)
     one = replace(one, state="unclaimed", stage="wait", account=account(begin), pool=begin, open_at=AT, due_at=AT + 1e9)
-    await store.add_grant(connection, one)
+    await store.add_grants(connection, [one])
     numbers = select(literal(begin + 1).label("n")).cte("numbers", recursive=True)
     numbers = numbers.union_all(select(numbers.c.n + 1).where(numbers.c.n < end - 1))
     name = cast(numbers.c.n + 10_000_000, Text)

@@ -56,7 +56,7 @@ async def fill(made: Installation, ring: Ring, count: int) -> None:
         for begin in range(0, count, 1_000):
             async with opened.begin() as connection:
                 for number in range(begin, min(begin + 1_000, count)):
-                    await store.add_grant(connection, linked(ring, vault, number, now))
+                    await store.add_grants(connection, [linked(ring, vault, number, now)])
 
 
 def linked(ring: Ring, vault: Vault, number: int, now: float) -> Grant:
