@@ -430,6 +430,24 @@ async def test_where_the_lease_has_no_room_for_another_call_the_row_is_left_to_t
     assert await leased(rig) == 0
 
 
+async def test_a_step_that_went_on_is_counted_as_taken_up_so_that_the_next_linker_knows_of_a_death_in_it(rig: Rig) -> None:
+    rig.ring.inner.faults.next("GET /v1/users/me", Fault(delay=20))
+    code = await rig.code("acct-1")
+    linker = rig.linker()
+    async with linker:
+        async with asyncio.timeout(rig.api.timeout - 1):
+            while rig.ring.count("identify") == 0:
+                await rig.turn_once(linker)
+        [grant] = await rig.grants(code)
+        assert (grant.state, grant.stage, grant.begun) == ("exchanged", "identify", 1)
+        assert await leased(rig) == 1
+        for task in linker._running:
+            task.cancel()
+    await rig.let_leases_end()
+    [taken] = await rig.store.take_grants(owner="next", now=rig.now, length=60, limit=1, queue=0)
+    assert taken.begun == 2
+
+
 async def round_of(rig: Rig, linker: Advance) -> None:
     """Start what is due, and let it end."""
     await rig.turn_once(linker)
