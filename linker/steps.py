@@ -109,14 +109,18 @@ class Steps:
         return await self._record(held, outcome, room)
 
     async def _intend(self, before: Grant, after: Grant) -> Grant:
-        """Hold the intent; where the commit did not answer, look whether it stands: the row is leased to us."""
+        """Hold the intent; where the commit did not answer, look whether it stands."""
         try:
             return await self.store.intend(before, after)
         except OutcomeUnknown:
-            fresh = await self.store.grant(before.code_hash)
-            if fresh is None or fresh != replace(after, counter=before.counter + 1):
+            if (fresh := await self._stands(before, after)) is None:
                 raise
             return fresh
+
+    async def _stands(self, before: Grant, after: Grant) -> Grant | None:
+        """Return the row if it is what we wrote: it is leased to us, so nobody else did."""
+        fresh = await self.store.grant(before.code_hash)
+        return fresh if fresh == replace(after, counter=before.counter + 1) else None
 
     async def _ask(self, call: Call, grant: Grant) -> Outcome:
         """Make the one request; what cannot be opened is refused by us, in Ring's place."""
@@ -187,7 +191,11 @@ class Steps:
         now = self.clock()
         goes_on = saga.due_at_once(move.grant, now) and steady() < room
         move = replace(move, grant=saga.taken_up(move.grant)) if goes_on else move
-        held = await self.store.apply(before, move, now, keep_lease=goes_on)
+        try:
+            held = await self.store.apply(before, move, now, keep_lease=goes_on)
+        except OutcomeUnknown:
+            if not goes_on or (held := await self._stands(before, move.grant)) is None:
+                raise
         _tell(before, move.grant)
         return held
 

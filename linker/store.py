@@ -333,9 +333,10 @@ async def _lock(connection: AsyncConnection, account: str) -> Account:
     """Hold the account's row: whoever changes one of its grants does so alone."""
     if found := await look_up(connection, Account, accounts, accounts.c.account, account, lock=True):
         return found
-    await insert_once(connection, accounts, asdict(Account(account=account)) | {"behind": False})
-    found = await look_up(connection, Account, accounts, accounts.c.account, account, lock=True)
-    return found or Account(account=account)
+    fresh = Account(account=account)
+    if await insert_once(connection, accounts, asdict(fresh) | {"behind": False}):
+        return fresh  # whoever inserts a row holds it
+    return await look_up(connection, Account, accounts, accounts.c.account, account, lock=True) or fresh
 
 
 async def _swap(

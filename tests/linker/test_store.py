@@ -88,12 +88,12 @@ class Away:
         return self._failing(found) if name == self._call else found
 
     def _failing(self, call: Any) -> object:  # noqa: ANN401 - any of the store's
-        async def failing(*given: object) -> object:
+        async def failing(*given: object, **named: object) -> object:
             self._left -= 1
             if self._left < 0:
-                return await call(*given)
+                return await call(*given, **named)
             if self._done:
-                await call(*given)
+                await call(*given, **named)
             raise self._error
 
         return failing
