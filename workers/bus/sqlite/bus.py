@@ -51,8 +51,8 @@ async def connect(url: str, *, namespace: str, topics: Collection[Topic], clock:
     with owned(place.path):
         link = await asyncio.to_thread(_opened, place)
         try:
-            layout = _prepared(link, place, namespace, topics)
-            writer = Writer(link, ends(link), youngest(link), clock, anchored(place.path))
+            layout, last, latest = _prepared(link, place, namespace, topics)
+            writer = Writer(link, last, latest, clock, anchored(place.path))
             groups: set[str] = set()
             keeper = Keeper(place, writer, policies(layout, topics), groups, clock)
             bus = SqliteBus(layout, writer, Reader(place.path, "bus-reader", writer.fail), keeper, groups)
@@ -69,9 +69,12 @@ def _opened(place: Place) -> sqlite3.Connection:
         raise _unusable(place, error) from error
 
 
-def _prepared(link: sqlite3.Connection, place: Place, namespace: str, topics: Collection[Topic]) -> Layout:
+def _prepared(
+    link: sqlite3.Connection, place: Place, namespace: str, topics: Collection[Topic]
+) -> tuple[Layout, dict[int, int], int]:
+    """Return the layout, where each slot ends, and the time of the youngest record."""
     try:
-        return prepare(link, namespace, topics)
+        return prepare(link, namespace, topics), ends(link), youngest(link)
     except sqlite3.Error as error:
         raise _unusable(place, error) from error
 
