@@ -35,6 +35,11 @@ def own_store(common: Common) -> AbstractContextManager[None]:
     return sqlite.owned(Path(str(address(common.store_url).database)), "RINGHOOK_STORE_URL")
 
 
+def open_beside(common: Common) -> AbstractAsyncContextManager[Database]:
+    """Open one connection to the store that waits behind nobody else of this process."""
+    return database.connect(common.store_url, connections=1)
+
+
 def open_bus(common: Common, destinations: Collection[str]) -> AbstractAsyncContextManager[Bus]:
     """Open the bus with every topic that these destinations need."""
     connect = kafka.connect if common.bus_url.startswith("kafka") else sqlite.connect

@@ -68,7 +68,7 @@ RIGHTS: Final[Mapping[str, Sequence[Right]]] = {
         *_LANES,
         *_may("D", installation),  # the mark of a set-back store, once it is mended
         *_may("SIUD", linker.grants, linker.attempts, linker.accounts, linker.subscriptions),
-        *_may("SIU", linker.keys),
+        *_may("SIU", linker.keys, linker.budget),
         *_may("SUD", linker.forgets),
         *_may("SID", stops),
     ),

@@ -37,11 +37,12 @@ from linker import ringapi
 from linker.advance import Advance
 from linker.announce import Announce
 from linker.broker import Broker
-from linker.budget import Budget
+from linker.budget import Budget, Places
 from linker.forget import Forget
 from linker.forgetting import Forgetting
 from linker.intake import Intake
 from linker.notices import FirstProofs
+from linker.placestore import Alone, PlaceStore
 from linker.progress import Explain
 from linker.reseal import Reseal
 from linker.restored import Restored
@@ -161,7 +162,9 @@ async def _furnish(house: House, chosen: Settings) -> None:
     if chosen.edge is not None:
         add_ingress(house, chosen.edge)
     if chosen.vault is not None:
-        await add_linker(house, chosen.vault, gate(chosen), alone=engines.unshared(chosen.common))
+        alone = engines.unshared(chosen.common)
+        places = Alone() if alone else PlaceStore(await house.stack.enter_async_context(engines.open_beside(chosen.common)))
+        await add_linker(house, chosen.vault, gate(chosen), places, alone=alone)
     if chosen.waiting is not None:
         add_dispatch(house, chosen.waiting)
     for service in chosen.services or ():
@@ -182,15 +185,16 @@ def add_ingress(house: House, edge: Edge) -> None:
     house.probes["public"] = server.ready
 
 
-async def add_linker(house: House, vault: Vault, callers: Gate, *, alone: bool) -> None:
+async def add_linker(house: House, vault: Vault, callers: Gate, places: Places, *, alone: bool) -> None:
     """Complete links, `alone` where no other linker can live. The keys that open codes and tokens come no further than here."""
     apps = {
         app: Credentials(vault.client_ids[app], vault.client_secrets[app], key)
         for app, key in vault.hmac_keys.items()
         if app in vault.client_ids and app in vault.client_secrets
     }
+    budget = Budget(places, vault.rate)
     client: AbstractAsyncContextManager[ringapi.RingApi] = ringapi.connect(
-        api_url=vault.api_url, oauth_url=vault.oauth_url, apps=apps
+        api_url=vault.api_url, oauth_url=vault.oauth_url, apps=apps, heard=budget.heard
     )
     ring = await house.stack.enter_async_context(client)
     store, intake, proofs = Store(house.database, house.namespace), Intake(vault.opener), FirstProofs(house.bus)
@@ -201,7 +205,7 @@ async def add_linker(house: House, vault: Vault, callers: Gate, *, alone: bool) 
         vault=tokens,
         opener=vault.opener,
         keys=vault.hmac_keys,
-        budget=Budget(vault.rate),
+        budget=budget,
         owner=f"{socket.gethostname()}.{os.getpid()}.{uuid4().hex[:8]}",
         notices=proofs,
         alone=alone,

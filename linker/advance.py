@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final, Self
@@ -60,6 +61,7 @@ class Advance:
         self._due = Due(None, None, None, None)
         self._running: set[asyncio.Task[None]] = set()
         self._aside: set[asyncio.Task[None]] = set()  # of those, the ones that only keep tokens alive
+        self._strange: set[asyncio.Task[None]] = set()  # and those of strangers' codes
 
     async def run(self, stop: Stop) -> None:
         """Advance links until `stop`; what is under way then is finished."""
@@ -67,11 +69,14 @@ class Advance:
             await sweep.run(self, stop, wake=self.wake)
 
     async def __aenter__(self) -> Self:
-        self._group = await asyncio.TaskGroup().__aenter__()
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(self.budget)
+            self._group = await stack.enter_async_context(asyncio.TaskGroup())
+            self._stack = stack.pop_all()
         return self
 
     async def __aexit__(self, *error: object) -> None:
-        await self._group.__aexit__(*error)  # type: ignore[arg-type] # handed through as it came
+        await self._stack.__aexit__(*error)  # type: ignore[arg-type] # handed through as it came
 
     async def __call__(self, now: datetime) -> timedelta:
         """Start what is due and fits, wait a moment for it, and say when to come again."""
@@ -95,8 +100,9 @@ class Advance:
         kept = await self._take_aside(now, room - len(attempts) - len(grants) - len(strangers))
         for attempt in attempts:
             self._spawn(self._match(attempt), f"match {attempt.attempt}")
-        for grant in (*grants, *strangers, *kept):
-            self._spawn(self._steps(grant, ends), f"{grant.stage} {grant.code_hash[:12]}", aside=grant.queue == ASIDE)
+        for many, among in ((grants, None), (strangers, self._strange), (kept, self._aside)):
+            for grant in many:
+                self._spawn(self._steps(grant, ends), f"{grant.stage} {grant.code_hash[:12]}", among)
         return len(attempts) + len(grants) + len(strangers) + len(kept)
 
     async def _take_links(self, now: float, room: int) -> list[Grant]:
@@ -117,21 +123,21 @@ class Advance:
         return await self.store.take_grants(owner=self.owner, now=now, length=self._length, limit=limit, queue=ASIDE)
 
     async def _take_strangers(self, now: float, room: int) -> list[Grant]:
-        """Take strangers' codes as far as their bucket goes, never more than a quarter of the room; those too old are ended."""
+        """Take strangers' codes never more than a quarter of the room; those too old are ended."""
         if not _due(self._due.strangers, now):
             return []
         if _due(self._due.strangers, now - CODE_LAST) and (many := await self.store.expire_strangers(now, EXPIRES)):
             log.info("strangers.expired", codes=many)
-        limit = self.budget.strangers(min(room, self.parallel // 4))
+        limit = min(room, self.parallel // 4 - len(self._strange))  # a few a second get a place at Ring
         if limit <= 0:
             return []
         return await self.store.take_grants(owner=self.owner, now=now, length=self._length, limit=limit, queue=1)
 
-    def _spawn(self, step: Awaitable[None], name: str, *, aside: bool = False) -> None:
+    def _spawn(self, step: Awaitable[None], name: str, among: set[asyncio.Task[None]] | None = None) -> None:
         task = self._group.create_task(self._guard(step, name), name=name)
         self._running.add(task)
-        if aside:
-            self._aside.add(task)
+        if among is not None:
+            among.add(task)
         task.add_done_callback(self._finished)
 
     async def _guard(self, step: Awaitable[None], name: str) -> None:
@@ -146,6 +152,7 @@ class Advance:
     def _finished(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
         self._aside.discard(task)
+        self._strange.discard(task)
         self.moved.set()
         asyncio.get_running_loop().call_later(GATHER, self.wake.set)
 

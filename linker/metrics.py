@@ -32,6 +32,12 @@ MARGIN: Final = Histogram(
     buckets=(0, 1, 5, 10, 20, 30, 40, 50, 55, 60, 120, 300, 450, 550, 590, 600),
 )
 RING_SECONDS: Final = Histogram("ringhook_ring_call_seconds", "How long Ring took to answer", ["call"])
+WAITED: Final = Histogram(
+    "ringhook_ring_budget_wait_seconds",
+    "How long a call waited for its place among the requests that Ring gets in a second; those that gave up too",
+    ["kind"],
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2),
+)
 MATCH_SECONDS: Final = Histogram("ringhook_link_match_seconds", "How long the search for a nonce's grant took")
 ENDED: Final = Counter(
     "ringhook_links_total",

@@ -1,7 +1,7 @@
 """The calls to Ring's OAuth and API: one request each, one outcome each, never a redirect, a proxy or a log of a secret."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,7 +18,7 @@ from linker.outcomes import Done, NotSent, Outcome, Refused, Unauthorised, Uncle
 from schemas.errors import Misconfigured, Rejected
 from schemas.findings.reach import obstacle
 from schemas.records import App
-from schemas.ring import answers, api
+from schemas.ring import answers, api, limits
 from workers.runtime.secrets import Secret
 
 TIMEOUT: Final = 8.0  # seconds for a whole call
@@ -53,6 +53,7 @@ class RingApi:
     api_url: str
     apps: Mapping[App, Credentials]
     timeout: float = TIMEOUT
+    heard: Callable[[limits.Limit], None] = lambda _: None
 
     async def exchange(self, app: App, code: str) -> api.Tokens | Outcome:
         """POST the code: its one and only time."""
@@ -118,6 +119,7 @@ class RingApi:
         try:
             with RING_SECONDS.labels(call).time():
                 async with asyncio.timeout(self.timeout), session.request(method, url, allow_redirects=False, **what) as response:
+                    self.heard(limits.read(response.headers, datetime.now(UTC)))
                     return Raw(response.status, response.headers.get("Retry-After"), await _body(response))
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             return NotSent(words=unreached(url, error))
@@ -147,13 +149,17 @@ async def connect(
     oauth_url: str,
     apps: Mapping[App, Credentials],
     timeout: float = TIMEOUT,  # noqa: ASYNC109 - of each call
+    heard: Callable[[limits.Limit], None] = lambda _: None,
 ) -> AsyncIterator[RingApi]:
-    """Open the client, for URLs that are https or loopback (security 15); raises Misconfigured for others."""
+    """Open the client, for URLs that are https or loopback (security 15); raises Misconfigured for others.
+
+    `heard` is told what each answer says of Ring's limit.
+    """
     async with AsyncExitStack() as stack:
         # A code goes out on a connection of its own: one kept alive may be cut under it, and nobody would know what became of it.
         oauth = await stack.enter_async_context(_session(force_close=True))
         session = await stack.enter_async_context(_session(force_close=False))
-        yield RingApi(oauth, session, _safe(oauth_url), _safe(api_url), apps, timeout)
+        yield RingApi(oauth, session, _safe(oauth_url), _safe(api_url), apps, timeout, heard)
 
 
 def _session(*, force_close: bool) -> aiohttp.ClientSession:

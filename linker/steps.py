@@ -10,9 +10,10 @@ import structlog
 from msgspec.structs import replace
 
 from linker import saga
-from linker.budget import Budget, Kind
+from linker.budget import Budget, Turn
 from linker.metrics import MARGIN, Result, stepped
 from linker.outcomes import Done, NotSent, Outcome, Refused, Unauthorised, Unclear
+from linker.places import Kind
 from linker.ringapi import RingApi
 from linker.rows import Grant
 from linker.saga import Call, Move
@@ -95,18 +96,26 @@ class Steps:
         return held
 
     async def _call(self, grant: Grant, move: Move, call: Call, lease_ends: float, room: float) -> Stepped:
-        if not await self.budget.spend(_kind(call, grant), PATIENCE):
+        turn = await self.budget.turn(_kind(call, grant), PATIENCE)
+        if turn is None:
             return await self._postpone(grant, grant)
-        held = await self._intend(grant, move.grant) if move.grant != grant else grant
-        if steady() + self.ring.timeout + MARGIN_OF_LEASE > lease_ends or saga.begin(grant, self.clock()).call != call:
-            return await self._postpone(held, grant)
-        _measure(call, grant, self.clock())
-        outcome = await self._ask(call, held)
+        with turn:
+            held = await self._intend(grant, move.grant) if move.grant != grant else grant
+            if not await self._may(turn, call, grant, lease_ends):
+                return await self._postpone(held, grant)
+            _measure(call, grant, self.clock())
+            outcome = await self._ask(call, held)
+            if isinstance(outcome, NotSent) and outcome.limited:
+                self.budget.rest(outcome.wait)
         if call == "exchange" and isinstance(outcome, Done):
             self.notices.proven("code")
-        if isinstance(outcome, NotSent) and outcome.limited:
-            self.budget.rest(outcome.wait)
         return await self._record(held, outcome, room)
+
+    async def _may(self, turn: Turn, call: Call, grant: Grant, lease_ends: float) -> bool:
+        """Say whether the request may go now: it has its place, ends within the lease, and is still what is to be done."""
+        if not await turn.comes(PATIENCE):
+            return False
+        return steady() + self.ring.timeout + MARGIN_OF_LEASE <= lease_ends and saga.begin(grant, self.clock()).call == call
 
     async def _intend(self, before: Grant, after: Grant) -> Grant:
         """Hold the intent; where the commit did not answer, look whether it stands."""

@@ -127,3 +127,6 @@ forgets: Final = Table(
     Column("asked_at", Double, nullable=False),
     Column("swept", Boolean, nullable=False),  # nothing of it is in the store any more: the topic is to be told
 )
+
+# How many requests Ring gets, over all linkers: one row, read and written as a whole.
+budget: Final = Table("linker_budget", metadata, Column("name", Text, primary_key=True), Column("book", Text, nullable=False))

@@ -8,11 +8,15 @@ from hashlib import sha256
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 from sqlalchemy import update
 
+from linker import places
 from linker.advance import Advance
 from linker.budget import Budget
 from linker.intake import Intake
+from linker.places import Asked, Book
+from linker.placestore import Reply
 from linker.progress import Explain
 from linker.ringapi import Credentials, RingApi
 from linker.rows import Grant
@@ -26,6 +30,7 @@ from tests.linker.ring import Ring
 from workers.bus.contract import Held
 from workers.runtime.database import Database
 from workers.runtime.jobs import Step
+from workers.runtime.lease import steady
 from workers.runtime.sealing import CodeOpener, CodeSealer, Keyring, generate_code_keys, generate_key
 from workers.runtime.secrets import Secret
 from workers.runtime.storefault import StoreUnavailable
@@ -59,6 +64,18 @@ class Noted:
         self.kinds.append(kind)
 
 
+class Shared:
+    """The places that linkers share, in memory; how long Ring wants rest is forgotten with the linker that heard it."""
+
+    def __init__(self, clock: Callable[[], float] = steady) -> None:
+        self.clock, self.book = clock, Book()
+
+    async def ask(self, asked: Asked) -> Reply:
+        here = self.clock()
+        self.book, answered = places.answered(self.book, replace(asked, rests=0.0), here=here, now=here)
+        return Reply(answered, here, here)
+
+
 @dataclass
 class Rig:
     database: Database
@@ -71,6 +88,7 @@ class Rig:
     noted: Noted = field(default_factory=Noted)
 
     def __post_init__(self) -> None:
+        self.places = Shared()
         self.sealer, self.opener = CodeSealer(PUBLIC), CodeOpener(PRIVATE)
         self.vault = Vault(Keyring.parse(VAULT), "test")
         self.intake = Intake(self.opener)
@@ -92,7 +110,7 @@ class Rig:
             vault=self.vault,
             opener=self.opener,
             keys={app: known.hmac_key for app, known in APPS.items()},
-            budget=budget or Budget(10_000),
+            budget=budget or Budget(self.places, 10_000),
             owner=f"linker-{self.owners}",
             notices=self.noted,
             clock=self.clock,

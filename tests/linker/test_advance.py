@@ -14,7 +14,7 @@ from linker.advance import Advance
 from linker.budget import Budget
 from linker.steps import MARGIN_OF_LEASE
 from linker.tables import grants
-from tests.linker.rig import Rig
+from tests.linker.rig import Rig, Shared
 from tests.linker.ring import nonce
 from workers.runtime.lease import steady
 
@@ -100,8 +100,8 @@ async def test_a_refused_code_says_what_ring_said(rig: Rig, fault: int, state: s
 async def test_a_code_ring_had_no_room_for_is_sent_when_it_said(rig: Rig) -> None:
     rig.ring.retry_after = "7"
     rig.ring.spoil("exchange", 429)
-    began = rig.now
-    grant = await rig.state(rig.linker(budget=Budget(10_000, clock=rig.clock)), await rig.code("acct-1"), "unclaimed")
+    began, budget = rig.now, Budget(Shared(rig.clock), 10_000, clock=rig.clock)
+    grant = await rig.state(rig.linker(budget=budget), await rig.code("acct-1"), "unclaimed")
     assert dict(grant.marks)["exchanged"] >= began + 7
 
 

@@ -1,63 +1,251 @@
-"""The budget: never more than the rate, the urgent first, strangers last."""
+"""One linker's share of the budget, and several on one store: counted where Ring would count."""
 
 import asyncio
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable
 
-from linker.budget import Bucket, Budget
+import pytest
 
+from linker.budget import Budget
+from linker.places import Asked, Kind
+from linker.placestore import Alone, PlaceStore, Reply
+from schemas.ring.limits import Limit
+from workers.runtime.database import Database, connect
+from workers.runtime.lease import steady
+from workers.runtime.storefault import StoreUnavailable
 
-def test_a_bucket_gives_its_rate_and_forgets_what_was_not_used() -> None:
-    bucket = Bucket(rate=100, most=20, at=0.0)
-    bucket.level(10.0)
-    assert sum(bucket.take(10.0) for _ in range(1000)) == 20
-    taken = sum(bucket.take(10.0 + tick / 1000) for tick in range(1000) for _ in range(3))
-    assert 95 <= taken <= 101
-
-
-def test_a_clock_that_steps_back_refills_nothing() -> None:
-    bucket = Bucket(rate=100, most=20, at=0.0)
-    while bucket.take(10.0):
-        pass
-    assert not bucket.take(3.0)
-    assert not bucket.take(10.0)
+ANSWERS = 0.01  # seconds
 
 
-def test_nothing_is_given_while_ring_rests() -> None:
-    bucket = Bucket(rate=100, most=20, at=0.0)
-    bucket.rest(7.0)
-    assert not bucket.take(6.9)
-    assert bucket.take(7.1)
+class Ring:
+    """Where the requests of all linkers come: when each was there."""
+
+    def __init__(self) -> None:
+        self.came: list[float] = []
+
+    async def ask(self, budget: Budget, kind: Kind = "link", patience: float = 5.0) -> bool:
+        turn = await budget.turn(kind, patience)
+        if turn is None:
+            return False
+        with turn:
+            if not await turn.comes(patience):
+                return False
+            self.came.append(steady())
+            await asyncio.sleep(ANSWERS)
+        return True
+
+    async def flood(self, budget: Budget, seconds: float, kind: Kind = "link", lines: int = 40) -> int:
+        """Ask as fast as it goes; return how often it went."""
+        until, went = steady() + seconds, 0
+
+        async def line() -> None:
+            nonlocal went
+            while (left := until - steady()) > 0:
+                if await self.ask(budget, kind, left):
+                    went += 1
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(lines):
+                group.create_task(line())
+        return went
+
+    def busiest(self) -> int:
+        most, inside = 0, deque[float]()
+        for at in sorted(self.came):
+            while inside and inside[0] <= at - 1:
+                inside.popleft()
+            inside.append(at)
+            most = max(most, len(inside))
+        return most
 
 
-async def test_the_urgent_go_first() -> None:
-    budget, order = Budget(50), list[str]()
-    while await budget.spend("link", 0.001):
-        pass
-
-    async def spend(kind: str) -> None:
-        assert await budget.spend(kind, 5.0)  # type: ignore[arg-type] # from the list below
-        order.append(kind)
-
-    async with asyncio.TaskGroup() as group:
-        for kind in ("reconcile", "stranger", "refresh", "broker", "link"):
-            group.create_task(spend(kind))
-    assert order == ["link", "broker", "refresh", "stranger", "reconcile"]
+@pytest.fixture
+async def database(store_url: str) -> AsyncIterator[Database]:
+    async with connect(store_url) as database:
+        await database.create_all()
+        yield database
 
 
-async def test_whoever_waits_too_long_is_told_so_and_takes_nothing() -> None:
-    budget = Budget(5)
-    assert await budget.spend("link", 0.0)
-    async with asyncio.timeout(10):
-        assert not await budget.spend("link", 0.05)
-    assert await budget.spend("link", 10.0)
+async def test_one_linker_gets_nearly_all_and_never_more(database: Database) -> None:
+    ring = Ring()
+    async with Budget(PlaceStore(database), 100) as budget:
+        await ring.flood(budget, 4.0)
+    assert ring.busiest() <= 100
+    assert len(ring.came) >= 4 * 70
 
 
-def test_strangers_get_ten_a_second_and_never_over_a_fifth() -> None:
-    now = [0.0]
-    for rate, most in ((100, 10), (20, 4)):
-        now[0] = 0.0
-        budget = Budget(rate, clock=lambda: now[0])
-        given = 0
-        for tick in range(10_000):
-            now[0] = tick / 1000
-            given += budget.strangers(5)
-        assert most * 10 - 5 <= given <= most * 10 + 5
+async def test_a_linker_that_is_alone_asks_no_store_and_rests_first_for_what_a_former_one_sent() -> None:
+    ring, began = Ring(), steady()
+    async with Budget(Alone(), 100) as budget:
+        await ring.flood(budget, 4.0)
+    assert ring.came[0] - began > 1.0
+    assert ring.busiest() <= 100
+    assert len(ring.came) >= 2.9 * 70
+
+
+async def test_two_linkers_never_exceed_it_together_and_each_gets_some(database: Database) -> None:
+    ring, places = Ring(), PlaceStore(database)
+    async with Budget(places, 100) as one, Budget(places, 100) as other:
+        shares = await asyncio.gather(ring.flood(one, 4.0), ring.flood(other, 4.0))
+    assert ring.busiest() <= 100
+    assert len(ring.came) >= 4 * 70
+    assert min(shares) >= 0.1 * sum(shares)
+
+
+async def test_an_idle_linker_lends_all_it_had(database: Database) -> None:
+    ring, places = Ring(), PlaceStore(database)
+    async with Budget(places, 50) as one, Budget(places, 50) as other:
+        await asyncio.gather(ring.flood(one, 1.5), ring.flood(other, 1.5))
+        before = len(ring.came)
+        await ring.flood(one, 3.0)
+    assert len(ring.came) - before >= 3 * 50 * 0.7
+    assert ring.busiest() <= 50
+
+
+async def test_links_of_one_linker_do_not_wait_behind_the_refreshes_of_another(database: Database) -> None:
+    ring, places, waits = Ring(), PlaceStore(database), list[float]()
+    async with Budget(places, 40) as busy, Budget(places, 40) as urgent:
+        flood = asyncio.create_task(ring.flood(busy, 5.0, "refresh"))
+        await asyncio.sleep(1.5)
+        for _ in range(20):
+            began = steady()
+            assert await ring.ask(urgent, "link")
+            waits.append(steady() - began)
+            await asyncio.sleep(0.1)
+        await flood
+    assert sorted(waits)[len(waits) // 2] < 0.25
+    assert ring.busiest() <= 40
+
+
+async def test_the_urgent_go_first(database: Database) -> None:
+    ring, order, places = Ring(), list[str](), Lame(PlaceStore(database))
+    places.away = True
+    async with Budget(places, 10) as budget:
+
+        async def spend(kind: Kind) -> None:
+            assert await ring.ask(budget, kind, 20.0)
+            order.append(kind)
+
+        kinds: tuple[Kind, ...] = ("reconcile", "refresh", "broker", "link")
+        async with asyncio.TaskGroup() as group:
+            for kind in kinds * 3:
+                group.create_task(spend(kind))
+            await asyncio.sleep(0)  # all of them wait
+            places.away = False
+    assert order == ["link"] * 3 + ["broker"] * 3 + ["refresh"] * 3 + ["reconcile"] * 3
+
+
+async def test_strangers_get_ten_a_second_of_all_linkers_together(database: Database) -> None:
+    ring, places = Ring(), PlaceStore(database)
+    async with Budget(places, 100) as one, Budget(places, 100) as other:
+        floods = (ring.flood(one, 3.0, "stranger"), ring.flood(other, 3.0, "stranger"))
+        first, second = await asyncio.gather(*floods)
+        assert 20 <= first + second <= 31
+        floods = (ring.flood(one, 3.0, "stranger"), ring.flood(other, 3.0, "link"))
+        _, links = await asyncio.gather(*floods)
+    assert links >= 3 * 65
+    assert ring.busiest() <= 100
+
+
+async def test_whoever_waits_too_long_is_told_so_and_takes_nothing(database: Database) -> None:
+    ring = Ring()
+    async with Budget(PlaceStore(database), 1) as budget:
+        assert await ring.ask(budget)
+        assert not await ring.ask(budget, patience=0.05)
+        assert await ring.ask(budget)
+    assert ring.busiest() == 1
+
+
+async def test_one_that_died_holding_tokens_gives_them_back_within_about_a_second(database: Database) -> None:
+    ring, places = Ring(), PlaceStore(database)
+    await places.ask(Asked(50, {"link": 50}))  # and never a word again
+    async with Budget(places, 50) as budget:
+        assert not await ring.ask(budget, patience=0.6)
+        began = steady()
+        assert await ring.ask(budget)
+        assert steady() - began < 1.2
+
+
+async def test_a_429_to_one_rests_all(database: Database) -> None:
+    ring, places = Ring(), PlaceStore(database)
+    async with Budget(places, 100) as one, Budget(places, 100) as other:
+        flood = asyncio.create_task(ring.flood(other, 3.5))
+        await asyncio.sleep(1.0)
+        one.rest(1.5)
+        began = steady()
+        await flood
+    assert not [at for at in ring.came if began + 0.5 < at < began + 1.5]
+    assert [at for at in ring.came if at > began + 1.5]
+
+
+@pytest.mark.parametrize(("said", "pause"), [(Limit(100, 0, 2.0), 2.0), (Limit(100, 0), 1.0)])
+async def test_nothing_goes_where_ring_says_that_nothing_remains(database: Database, said: Limit, pause: float) -> None:
+    ring, places = Ring(), PlaceStore(database)
+    async with Budget(places, 100) as one, Budget(places, 100) as other:
+        assert await ring.ask(one)
+        one.heard(said)
+        began = steady()
+        await asyncio.sleep(0.3)
+        assert await ring.ask(other)
+    assert ring.came[-1] - began >= pause * 0.95
+
+
+async def test_a_lower_limit_of_rings_own_is_kept_to(database: Database) -> None:
+    ring = Ring()
+    async with Budget(PlaceStore(database), 100) as budget:
+        assert await ring.ask(budget)
+        budget.heard(Limit(20, 19))
+        await ring.flood(budget, 3.0)
+    assert ring.busiest() <= 20
+
+
+class Lame:
+    """A store that is away, or slow, when the test says so."""
+
+    def __init__(self, inner: PlaceStore) -> None:
+        self.inner, self.away, self.asks = inner, False, 0
+
+    async def ask(self, asked: Asked) -> Reply:
+        self.asks += 1
+        if self.away:
+            raise StoreUnavailable
+        return await self.inner.ask(asked)
+
+
+async def test_while_the_store_is_away_nothing_goes(database: Database) -> None:
+    ring, places = Ring(), Lame(PlaceStore(database))
+    async with Budget(places, 100) as budget:
+        assert await ring.ask(budget)
+        places.away = True
+        await asyncio.sleep(0.3)  # tokens in hand die
+        assert not await ring.ask(budget, patience=0.5)
+        places.away = False
+        assert await ring.ask(budget)
+
+
+async def test_the_store_is_asked_a_few_times_a_second_and_not_at_all_without_work(database: Database) -> None:
+    ring, places = Ring(), Lame(PlaceStore(database))
+    async with Budget(places, 100) as budget:
+        await ring.flood(budget, 3.0)
+        assert places.asks <= 3 * 25
+        await until_quiet(lambda: places.asks)
+
+
+async def until_quiet(count: Callable[[], int]) -> None:
+    before, until = -1, time.monotonic() + 10
+    while before != count():
+        assert time.monotonic() < until
+        before = count()
+        await asyncio.sleep(0.5)
+
+
+async def test_a_request_that_begins_late_gets_another_token(database: Database) -> None:
+    async with Budget(PlaceStore(database), 100) as budget:
+        turn = await budget.turn("link", 1.0)
+        assert turn
+        with turn:
+            first = turn._token
+            await asyncio.sleep(0.4)
+            assert await turn.comes(1.0)
+            assert turn._token.ticket != first.ticket

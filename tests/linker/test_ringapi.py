@@ -11,6 +11,7 @@ from aiohttp import web
 from linker.outcomes import Done, NotSent, Refused, Unauthorised, Unclear
 from linker.ringapi import RingApi, connect
 from schemas.errors import Misconfigured
+from schemas.ring.limits import Limit
 from tests.linker.rig import APPS
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -163,6 +164,17 @@ async def test_an_app_without_credentials_sends_nothing_and_ends_nothing() -> No
         for outcome in (await api.exchange("next", "code"), await api.refresh("next", "token")):
             assert isinstance(outcome, NotSent)
             assert "next app" in outcome.words
+
+
+async def test_what_ring_says_of_its_limit_is_heard_with_every_answer() -> None:
+    async def answer(_request: web.Request) -> web.StreamResponse:
+        return web.Response(status=503, headers={"X-RateLimit-Limit": "100", "X-RateLimit-Remaining": "0"})
+
+    heard: list[Limit] = []
+    async with serving(answer) as url, connect(api_url=url, oauth_url=url, apps=APPS, heard=heard.append) as api:
+        await api.complete("token")
+        await api.refresh("first", "token")
+    assert heard == [Limit(100, 0), Limit(100, 0)]
 
 
 def test_credentials_do_not_show_themselves() -> None:

@@ -1,0 +1,29 @@
+"""Ring's words about its limit, in every form that the field writes them."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from schemas.ring.limits import LONGEST, Limit, read
+
+NOW = datetime(2026, 2, 13, 13, 40, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("limit", "left", "reset", "expected"),
+    [
+        ("100", "7", None, Limit(100, 7)),
+        ("100", "0", "2", Limit(100, 0, 2.0)),
+        ("100, 100;w=1", " 3 ", "0.5", Limit(100, 3, 0.5)),
+        ("100", "0", str(int(NOW.timestamp()) + 4), Limit(100, 0, 4.0)),
+        ("100", "0", str(int(NOW.timestamp()) - 4), Limit(100, 0, 0.0)),
+        ("100", "0", "86400", Limit(100, 0, LONGEST)),
+        ("0", "0", None, Limit(None, 0)),
+        (None, None, None, Limit()),
+        ("many", "-1", "soon", Limit()),
+        ("", "1e9", "²", Limit()),
+    ],
+)
+def test_limits_are_read(limit: str | None, left: str | None, reset: str | None, expected: Limit) -> None:
+    given = {"Limit": limit, "Remaining": left, "Reset": reset}
+    assert read({f"X-RateLimit-{name}": text for name, text in given.items() if text is not None}, NOW) == expected
