@@ -424,7 +424,8 @@ async def test_where_the_lease_has_no_room_for_another_call_the_row_is_left_to_t
     code = await rig.code("acct-1")
     linker = rig.linker()
     [grant] = await rig.store.take_grants(owner="o", now=rig.now, length=60, limit=1, queue=0)
-    await linker._steps(grant, steady() + rig.api.timeout + MARGIN_OF_LEASE + 1)
+    async with linker:
+        await linker._steps(grant, steady() + rig.api.timeout + MARGIN_OF_LEASE + 1)
     [grant] = await rig.grants(code)
     assert (grant.state, grant.stage, grant.begun) == ("exchanged", "identify", 0)
     assert await leased(rig) == 0
