@@ -171,7 +171,7 @@ async def _furnish(house: House, chosen: Settings) -> None:
         add_destination(house, service)
     if chosen.admin is not None:
         add_admin(house, chosen.admin, gate(chosen))
-    if chosen.edge is None and (chosen.vault is not None or chosen.waiting is not None or chosen.admin is not None):
+    if chosen.edge is None:
         add_store_probe(house)  # where Ring and browsers come in, webhooks are taken without the store too
 
 

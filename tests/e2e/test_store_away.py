@@ -11,7 +11,7 @@ from deploy.local.postgres import Postgres
 from tests.chaos.world import Sink, installation
 
 pytestmark = [pytest.mark.kafka, pytest.mark.postgres]
-READY = {"ingress": 200, "linker": 200, "dispatch": 200, "admin": 200}
+READY = {"ingress": 200, "linker": 200, "dispatch": 200, "deliver": 200, "admin": 200}
 
 
 async def answers(client: aiohttp.ClientSession, made: Installation) -> dict[str, int]:
