@@ -76,6 +76,7 @@ RIGHTS: Final[Mapping[str, Sequence[Right]]] = {
         *_START,
         *_LANES,
         *_may("SIUD", dispatch.claims, dispatch.accounts, dispatch.devices, waiting.waiting, waiting.lines),
+        *_may("S", stops),
     ),
     "deliver": (
         *_START,

@@ -224,7 +224,7 @@ async def add_linker(house: House, vault: Vault, callers: Gate, places: Places, 
 
 def add_dispatch(house: House, bounds: Bounds) -> None:
     """Make events of webhooks, each once."""
-    house.drive(Dispatch(bounds))
+    house.drive(Dispatch(house.namespace, bounds))
     house.workers += [Sweeping(Prune(house.database)), Sweeping(Census(house.database))]
 
 

@@ -21,10 +21,11 @@ from workers.dispatch.reading import ACCOUNT, Forgotten, Item, Webhook, read
 from workers.dispatch.tables import STEPPED
 from workers.dispatch.told import told
 from workers.dispatch.watch import Watch, begun
-from workers.runtime import waiting
+from workers.runtime import stops, waiting
 from workers.runtime.database import Database
 from workers.runtime.jobs import Step
 from workers.runtime.lines import Lines
+from workers.runtime.stops import Why
 from workers.runtime.waiting import Broom
 
 DAY: Final = 86_400
@@ -42,13 +43,16 @@ class Batch(msgspec.Struct):
     answers: Mapping[tuple[str, int], Answer]
     wait: timedelta
     now: datetime
+    forgotten: Collection[str] = ()  # accounts for which nothing is sent any more, whatever comes
     parked: list[str] = []
+    stopped: list[str] = []
 
 
 @dataclass(frozen=True)
 class Dispatch:
     """Job: dedupes, normalises and publishes; lets events wait for their account's link."""
 
+    namespace: str
     bounds: Bounds = field(default_factory=Bounds)
     name = "dispatch"
     topics = (WEBHOOK_RECEIVED.name, ACCOUNT_CHANGED.name)
@@ -63,10 +67,11 @@ class Dispatch:
         self._watch(step.index, now).look(now, min((held.time for held in batch), default=None))
         await self._broom.sweep(step)
         items = [read(held) for held in batch]
-        state = await _state(step, items, self.bounds.wait, now)
+        state = await _state(step, items, self, now)
         results = [decide(item, state) for item in items]
         await store.learn(step, state.known)
-        await store.park(step, state.parked)
+        await store.note(step, state.parked, "waiting")
+        await store.note(step, state.stopped, "stopped")
         letters = await parked.written(step, state.lines, self.bounds, now)
         self._note(step, state)
         return _beside(results, letters) if letters else results
@@ -108,13 +113,26 @@ class Dispatch:
         return self._watches.setdefault(index, begun(now))
 
 
-async def _state(step: Step, items: Sequence[Item], wait: timedelta, now: datetime) -> Batch:
+async def _state(step: Step, items: Sequence[Item], job: Dispatch, now: datetime) -> Batch:
     """Read what the store knows of the batch's accounts, devices and waiting events; claim the ids of its events."""
     webhooks = [item for item in items if isinstance(item, Webhook)]
     names = {item.account for item in items if not isinstance(item, Rejected) and item.account}
     known = await _known(step, webhooks, names)
     answers = await _claimed(step, [webhook for webhook in webhooks if webhook.account], now)
-    return Batch(known, Lines(await waiting.read(step, names)), answers, wait, now)
+    stopped = await stops.stopped(step.connection, job.namespace, asked(items, known))
+    return Batch(known, Lines(await waiting.read(step, names)), answers, job.bounds.wait, now, forgotten(stopped))
+
+
+def asked(items: Sequence[Item], known: Known) -> Collection[str]:
+    """Return the accounts to look up in the stop table: those with events that are not linked, or not after this batch."""
+    ending = {item.account for item in items if isinstance(item, Forgotten)}
+    named = {item.account for item in items if isinstance(item, Webhook) and item.account}
+    return {account for account in named if account in ending or not known.linked(account)}
+
+
+def forgotten(stopped: Mapping[str, Why]) -> Collection[str]:
+    """Return whose events go nowhere: who was forgotten, for ever; one who removed the app may have connected again by now."""
+    return {account for account, why in stopped.items() if why == "forgotten"}
 
 
 async def _known(step: Step, webhooks: Sequence[Webhook], names: Collection[str]) -> Known:
@@ -145,6 +163,8 @@ def decide(item: Item, batch: Batch) -> Result:
         return _forgotten(item.account, batch)
     if isinstance(item, Rejected):
         return _quarantined(None, item)
+    if item.account in batch.forgotten:
+        return _stopped(item, batch)  # before anything is learnt of the account again
     batch.known.see(item.envelope, item.arrival.received_at)
     if item.account is None:
         return _found(item, batch.known.owner(item.envelope.device))
@@ -180,6 +200,16 @@ def _answered(webhook: Webhook, account: str, batch: Batch) -> Result:
     parked.park(batch.lines, account, webhook.held, answer.request_id, batch.now)
     batch.parked.append(answer.request_id)
     return told(webhook, account)  # which does not wait: it may be what ends the wait
+
+
+def _stopped(webhook: Webhook, batch: Batch) -> Result:
+    """Let an event of a forgotten account go nowhere: not into the store, not to the linker."""
+    answer = batch.answers[webhook.held.topic, webhook.held.offset]
+    outcome = answer.outcome if answer.outcome == "duplicate" else "stopped"
+    metrics.EVENTS.labels(type=envelope.label(webhook.envelope.type), outcome=outcome).inc()
+    if outcome == "stopped":
+        batch.stopped.append(answer.request_id)
+    return ()
 
 
 def must_wait(webhook: Webhook, account: str, batch: Batch) -> bool:

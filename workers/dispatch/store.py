@@ -1,7 +1,7 @@
 """Dispatch's statements: few, and one for a whole batch. All run in the lane's step."""
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 from sqlalchemy import BigInteger, Executable, Integer, bindparam, delete, literal, select, text, update
@@ -13,7 +13,7 @@ from workers.runtime.database import StoreUnavailable
 from workers.runtime.jobs import Step
 from workers.runtime.rows import among, insert_ignore, into, listed, lists, prepared
 
-FINAL: Final = ("published", "waiting")  # outcomes whose copies are duplicates; anything else may be claimed again
+FINAL: Final = ("published", "waiting", "stopped")  # outcomes whose copies are duplicates; anything else may be claimed again
 CHUNK: Final = 5_000  # rows that one pruning statement deletes
 
 
@@ -109,14 +109,15 @@ async def _forget(step: Step, names: Collection[str]) -> None:
 
 
 @prepared
-def _parking(engine: str) -> Executable:
-    return update(claims).where(among(engine, claims.c.request_id, "name")).values(outcome="waiting")
+def _noting(engine: str) -> Executable:
+    return update(claims).where(among(engine, claims.c.request_id, "name")).values(outcome=bindparam("my_outcome"))
 
 
-async def park(step: Step, ids: Collection[str]) -> None:
-    """Note that events whose ids this step has claimed wait."""
+async def note(step: Step, ids: Collection[str], outcome: Literal["waiting", "stopped"]) -> None:
+    """Note what became of events whose ids this step has claimed, where it was not to be published."""
     if ids:
-        await step.connection.execute(_parking(step.connection), lists(step.connection, name=[*ids]))
+        wanted = lists(step.connection, name=[*ids])
+        await step.connection.execute(_noting(step.connection), wanted | {"my_outcome": outcome})
 
 
 @prepared

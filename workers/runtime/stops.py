@@ -66,6 +66,15 @@ def _among(engine: str) -> Executable:
     return select(stops.c.account_hash, stops.c.why).where(among(engine, stops.c.account_hash, "name"))
 
 
+async def stopped(connection: AsyncConnection, namespace: str, accounts: Collection[str]) -> Mapping[str, Why]:
+    """Return why, for those of these accounts for which nothing is sent."""
+    if not accounts:
+        return {}
+    hashes = {fingerprint(namespace, account): account for account in accounts}
+    rows = await connection.execute(_among(connection), lists(connection, name=[*hashes]))
+    return {hashes[row.account_hash]: row.why for row in rows}
+
+
 @dataclass(frozen=True)
 class StopTable:
     """Looks accounts up: those that wait for an answer at one time share one statement."""

@@ -28,6 +28,7 @@ from workers.runtime.waiting import LIVE, lines
 
 NOW = datetime(2026, 2, 13, 14, tzinfo=UTC)
 READ = (topics.WEBHOOK_RECEIVED, topics.ACCOUNT_CHANGED)
+NAMESPACE = "test"  # of the stop table
 END = b"end "  # and what makes it one reader's own
 KEYS = [
     next(key for n in count() if partition(key := b"%d" % n, topics.PARTITIONS) == index) for index in range(topics.PARTITIONS)
@@ -78,7 +79,7 @@ class House:
 
     @asynccontextmanager
     async def running(self, bus: Bus) -> AsyncIterator[Dispatch]:
-        stop, job = asyncio.Event(), Dispatch(self.bounds)
+        stop, job = asyncio.Event(), Dispatch(NAMESPACE, self.bounds)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(Drive(bus, job, self.database, clock=self.clock).run(stop))
             yield job

@@ -28,6 +28,7 @@ from workers.bus.contract import Bus, Held, Lane, Record, Revoked, Start, Stop, 
 from workers.dispatch.job import Dispatch
 from workers.dispatch.parked import Bounds
 from workers.dispatch.tables import STEPPED, claims
+from workers.runtime import stops
 from workers.runtime.database import Database, OutcomeUnknown, StoreUnavailable, connect
 from workers.runtime.drive import Drive
 from workers.runtime.jobs import Step
@@ -63,13 +64,14 @@ def removed(account: str, version: int) -> Record:
 
 
 # Doubles near and far, an id that two events share, an orphan that finds its account, one that does not, junk. A links late,
-# B never, C is removed while it waits, and of D too many wait.
+# B never, C is removed while it waits, of D too many wait, and G was forgotten before.
 STORY = (
     webhook("1"),
     webhook("7", account="C"),
     webhook("1"),
     webhook("2"),
     webhook("3", account="B", device="E"),
+    webhook("8", account="G", device="H"),
     linked("A", 1),
     *(webhook(f"d{number}", account="D", device="F") for number in range(4)),
     removed("C", 1),
@@ -269,7 +271,7 @@ async def fail(name: str) -> None:
 async def running(broker: Broker, database: Database, number: int, point: Point = calm) -> AsyncIterator["asyncio.Task[None]"]:
     stop, ticks = asyncio.Event(), itertools.count()
     watched = cast("Database", Watched(database, point))
-    drive = Drive(broker.member(number, point), Eager(BOUNDS), watched, clock=lambda: NOW + next(ticks) * TICK)
+    drive = Drive(broker.member(number, point), Eager("test", BOUNDS), watched, clock=lambda: NOW + next(ticks) * TICK)
     task = asyncio.create_task(drive.run(stop))
     try:
         yield task
@@ -295,6 +297,8 @@ def logged() -> Iterator[list[MutableMapping[str, Any]]]:
 async def store(store_url: str) -> AsyncIterator[Database]:
     async with connect(store_url) as database:
         await database.create_all()
+        async with database.begin() as connection:
+            await stops.stop(connection, stops.fingerprint("test", "G"), "forgotten", NOW.timestamp())
         yield database
 
 
@@ -318,7 +322,7 @@ async def right(broker: Broker, database: Database) -> None:
     assert Counter(record.topic for record in broker.out) == {"event.recorded": 9, "webhook.received.dead": 3}
     async with database.read() as connection:
         rows = (await connection.execute(select(claims).where(claims.c.release_n.is_(None)))).all()
-        assert {row.request_id for row in rows} == {name for _, name in published(broker)} | {"7"}
+        assert {row.request_id for row in rows} == {name for _, name in published(broker)} | {"7", "8"}
         assert not (await connection.execute(select(waiting).where(waiting.c.release_n.is_(None)))).all()
         assert not (await connection.execute(select(lines).where(lines.c.release_n.is_(None)))).all()
         for table in STEPPED:

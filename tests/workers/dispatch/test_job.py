@@ -18,7 +18,7 @@ from schemas import cloudevents
 from schemas.events import suffixed
 from schemas.ring.envelope import parse
 from schemas.ring.peek import peek
-from tests.workers.dispatch.house import AT_ONCE, NOW, House, body, changed, received
+from tests.workers.dispatch.house import AT_ONCE, NAMESPACE, NOW, House, body, changed, received
 from workers.bus.contract import Bus, Held, Lane, Record, Start, Stop, Work
 from workers.dispatch.job import Dispatch, Prune
 from workers.dispatch.normalise import digest
@@ -154,7 +154,9 @@ async def killed(house: House, moment: str, times: int) -> None:
             await asyncio.Event().wait()  # nothing after this line runs
 
     async with house.open() as bus:
-        drive = Drive(cast("Bus", StruckBus(bus, strike, dead)), Dispatch(house.bounds), house.database, clock=lambda: NOW)
+        drive = Drive(
+            cast("Bus", StruckBus(bus, strike, dead)), Dispatch(NAMESPACE, house.bounds), house.database, clock=lambda: NOW
+        )
         task = asyncio.create_task(drive.run(asyncio.Event()))
         async with asyncio.timeout(60):
             await dead.wait()
@@ -237,7 +239,7 @@ async def step(lane: Session, batch: list[Event3], *, stands: bool) -> list[tupl
     records = [received(body(request_id, account=account, kind=kind)) for request_id, account, kind in batch]
     held = [Held(**msgspec.structs.asdict(record), index=0, offset=offset, time=NOW) for offset, record in enumerate(records)]
     async with lane.step() as open_step:
-        results = await Dispatch(AT_ONCE)(held, open_step, NOW)
+        results = await Dispatch(NAMESPACE, AT_ONCE)(held, open_step, NOW)
     if not stands:
         await lane.undo()
         return []

@@ -140,13 +140,13 @@ class Real:
 
     database: Database
     lane: Session
-    job: Dispatch = field(default_factory=lambda: Current(BOUNDS))
+    job: Dispatch = field(default_factory=lambda: Current("test", BOUNDS))
     versions: int = 0
     out: list[Told] = field(default_factory=list)
     dead: set[str] = field(default_factory=set)
 
     async def restart(self) -> None:
-        n, self.job = self.lane.n, Current(BOUNDS)
+        n, self.job = self.lane.n, Current("test", BOUNDS)
         self.lane = Session(self.database, "dispatch", 0, STEPPED)
         await self.lane.open(cast("Lane", Opened(n)), lambda act: act())
 

@@ -66,7 +66,7 @@ async def test_dispatch_outlives_its_store(postgres_server: Postgres, database: 
         assert isinstance(bus, memory.MemoryBus)
         stop = asyncio.Event()
         async with asyncio.timeout(100), asyncio.TaskGroup() as tasks:
-            tasks.create_task(Drive(bus, Dispatch(Bounds(wait=timedelta(0))), database, clock=lambda: NOW).run(stop))
+            tasks.create_task(Drive(bus, Dispatch("test", Bounds(wait=timedelta(0))), database, clock=lambda: NOW).run(stop))
             feeding = tasks.create_task(feed(bus))
             for fault in faults:
                 await asyncio.sleep(0.7)

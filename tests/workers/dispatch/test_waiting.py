@@ -6,11 +6,24 @@ import pytest
 from prometheus_client import REGISTRY
 from sqlalchemy import select
 
-from tests.workers.dispatch.house import NOW, House, body, changed, received
+from tests.workers.dispatch.house import (
+    NAMESPACE,
+    NOW,
+    House,
+    body,
+    changed,
+    dispatched,
+    everything,
+    finished,
+    received,
+    recorded,
+)
 from workers.bus.contract import Record
 from workers.dispatch.census import Census
 from workers.dispatch.parked import Bounds
-from workers.dispatch.tables import claims
+from workers.dispatch.tables import claims, devices
+from workers.runtime import stops
+from workers.runtime.stops import Why
 
 GAUGES = ("ringhook_waiting_events", "ringhook_waiting_oldest_age_seconds")
 TOMBSTONE = Record(topic="account.changed", key=b"A", value=b"")
@@ -67,6 +80,43 @@ async def test_after_a_tombstone_nothing_is_known_and_versions_begin_anew(waitin
         [received(body("3"))],
     )
     assert [(event.id, event.partneruserid) for event in events] == [("3", "v")]
+
+
+@pytest.mark.parametrize("before", [[changed("B", 1, linked=False, user=None, state="lost")], [changed("A", 1)]])
+async def test_late_events_of_a_forgotten_account_go_nowhere_nor_is_anything_learnt_of_it(
+    waiting: House, before: list[Record]
+) -> None:
+    await stopped(waiting, "forgotten")
+    farewell = received(body("2", kind="app_integration_removed"))
+    async with waiting.open() as bus:
+        async with waiting.running(bus) as job:
+            goal = finished() + len(before) + 5
+            await bus.publish(before)
+            await dispatched(bus, job, goal - 5)
+            await bus.publish([TOMBSTONE, received(body("1")), farewell, received(body("1")), received(body("3", account="B"))])
+            await dispatched(bus, job, goal)
+            await bus.publish([received(body("4"))])
+            await dispatched(bus, job, goal + 1)
+        assert await recorded(bus) == ([], [])
+        assert await everything(bus, "account.told") == []
+    async with waiting.database.read() as connection:
+        standing = select(claims.c.request_id, claims.c.outcome).where(claims.c.release_n.is_(None))
+        outcomes = [("1", "stopped"), ("2", "stopped"), ("3", "waiting"), ("4", "stopped")]
+        assert sorted(tuple(row) for row in await connection.execute(standing)) == outcomes
+        held = select(devices.c.account).where(devices.c.release_n.is_(None))
+        assert {*await connection.scalars(held)} == {"B"}
+
+
+async def test_what_comes_of_a_removed_account_waits_for_the_link_of_a_user_who_connects_again(waiting: House) -> None:
+    await stopped(waiting, "removed")
+    away = [changed("A", 1), changed("A", 2, linked=False, user=None)]
+    events, dead = await waiting.tell(away, [received(body("1", kind="device_added"))], [changed("A", 3)])
+    assert ([(event.id, event.linked) for event in events], dead) == ([("1", True)], [])
+
+
+async def stopped(house: House, why: Why) -> None:
+    async with house.database.begin() as connection:
+        await stops.stop(connection, stops.fingerprint(NAMESPACE, "A"), why, NOW.timestamp())
 
 
 async def test_who_does_not_link_in_time_gets_it_once_as_not_linked(waiting: House) -> None:
