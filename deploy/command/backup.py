@@ -61,7 +61,8 @@ def beside(keys: list[str]) -> str:
     """Return what else a restore needs, by name."""
     opens = f"its tokens open with {', '.join(keys)} of RINGHOOK_VAULT_KEYS only" if keys else "it holds no tokens yet"
     return (
-        f"Not in it, and needed: of .env (or your secret store) {', '.join(KEEP)}. Keep them apart from this copy: {opens}.\n"
+        f"Not in it, and needed: of .env (or your secret store) {', '.join(KEEP)}; their _NEXT, where you have them, "
+        f"RINGHOOK_TOKEN, and the secrets that {FILE} names. Keep them apart from this copy: {opens}.\n"
         "The bus is not in it: see the README, Backup and restore."
     )
 

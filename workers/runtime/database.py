@@ -7,7 +7,7 @@ tables on `metadata`.
 import asyncio
 import os
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.util import await_only
 
 from schemas.errors import Misconfigured
+from workers.bus.sqlite.place import FileGone, anchored
 from workers.runtime import sqliteconnection
 from workers.runtime.storefault import OutcomeUnknown, StoreBroken, StoreUnavailable, translated, translating
 
@@ -41,9 +42,15 @@ class Database:
     """One store; its writers queue fairly, its readers wait for nobody."""
 
     def __init__(
-        self, writer: AsyncEngine, reader: AsyncEngine, turn: asyncio.Lock | None = None, *, place: str = "the store"
+        self,
+        writer: AsyncEngine,
+        reader: AsyncEngine,
+        turn: asyncio.Lock | None = None,
+        *,
+        place: str = "the store",
+        anchor: Callable[[], None] = lambda: None,
     ) -> None:
-        self._writer, self._reader, self._turn = writer, reader, turn
+        self._writer, self._reader, self._turn, self._anchor = writer, reader, turn, anchor
         self._place = place  # as an operator reads it where it does not answer
 
     def __repr__(self) -> str:
@@ -68,6 +75,9 @@ class Database:
                 yield connection
                 committing = True
                 await transaction.commit()
+                self._anchor()
+        except FileGone as error:
+            raise StoreBroken(f"{self._place}: {error}; nothing that is written there is kept") from error
         except Exception as error:
             fault = translated(error, self._place)
             if committing and not isinstance(fault, StoreBroken):
@@ -156,7 +166,8 @@ def _open_sqlite(url: URL) -> Database:
     except OSError as error:
         raise Misconfigured(f"RINGHOOK_STORE_URL: {path.absolute()} cannot be made or opened: {error.strerror}") from error
     writer, reader = _sqlite_engine(url, "BEGIN IMMEDIATE", 1), _sqlite_engine(url, "BEGIN", READERS)
-    return Database(writer, reader, asyncio.Lock(), place=f"{path.absolute()} (RINGHOOK_STORE_URL)")
+    place = f"{path.absolute()} (RINGHOOK_STORE_URL)"
+    return Database(writer, reader, asyncio.Lock(), place=place, anchor=anchored(path))
 
 
 def _sqlite_engine(url: URL, begin: str, size: int) -> AsyncEngine:

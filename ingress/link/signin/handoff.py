@@ -73,12 +73,16 @@ def demand_usable(claimed: Claimed) -> None:
         raise Unprocessable("partner_user must be 1 to 256 printable characters.", reason="partner_user")
     identifier = claimed.account_identifier
     if identifier is not None and not (usable(identifier) and masked(identifier)):
-        raise Unprocessable("account_identifier must be masked, like u***r@example.com.", reason="identifier_unmasked")
+        raise Unprocessable(
+            "account_identifier must be masked, like u***r@example.com: at least half of it stars.", reason="identifier_unmasked"
+        )
 
 
 def masked(identifier: str) -> bool:
-    """Say whether stars hide whose an identifier is: in the local part where it is an address. Ring refuses any other."""
-    return "*" in identifier.partition("@")[0]
+    """Say whether stars hide whose an identifier is: at least half of an address's local part, or all but two signs of it."""
+    local = identifier.partition("@")[0]
+    stars = local.count("*")
+    return stars > 0 and len(local) - stars <= max(2, stars)
 
 
 def usable(name: str) -> bool:

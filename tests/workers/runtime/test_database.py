@@ -195,6 +195,18 @@ async def test_a_damaged_file_is_the_end_of_the_process(tmp_path: Path) -> None:
             await database.create_all()
 
 
+async def test_a_file_that_is_gone_is_the_end_of_the_process(tmp_path: Path) -> None:
+    async def write() -> None:
+        async with database.begin() as connection:
+            await connection.execute(text("create table if not exists t (a)"))
+
+    async with connect(f"sqlite:///{tmp_path}/store.db") as database:
+        await write()
+        await asyncio.to_thread((tmp_path / "store.db").unlink)
+        with pytest.raises(StoreBroken, match=r"store\.db was removed or replaced while it was in use"):
+            await write()
+
+
 async def test_a_file_that_another_process_writes_to_is_unavailable_not_broken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

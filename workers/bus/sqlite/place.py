@@ -57,13 +57,17 @@ def owned(path: Path, name: str = "RINGHOOK_BUS_URL") -> Iterator[None]:
         os.close(handle)  # the file stays: removing it would let two processes lock two files of one name
 
 
+class FileGone(FileNotFoundError):
+    """The path leads to no file any more, or to another: what is written goes nowhere."""
+
+
 def anchored(path: Path) -> Callable[[], None]:
-    """Return what raises FileNotFoundError once the path leads to another file than now, or to none: that one holds nothing."""
+    """Return what raises FileGone once the path leads to another file than now, or to none: that one holds nothing."""
     known = _identity(path)
 
     def demand() -> None:
         if _identity(path) != known:
-            raise FileNotFoundError(f"{path} was removed or replaced while it was in use")
+            raise FileGone(f"{path} was removed or replaced while it was in use")
 
     return demand
 
