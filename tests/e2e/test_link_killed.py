@@ -1,6 +1,7 @@
 """ringhook killed with -9 while Ring holds each of its calls: a fresh one ends every link, or says why not (correctness §7)."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -92,7 +93,8 @@ def judge(scene: Scene, home: Home) -> None:
     methods = [call.method for call in mine]
     assert methods[0] == "POST"
     assert "POST POST" not in " ".join(methods)
-    assert methods.count("POST") <= (2 if (home.held, home.fault) == (CLAIM, NOT_DONE) else 1)
+    posts = Counter(call.nonce for call in mine if call.method == "POST")  # a sign-in's nonce is its own
+    assert max(posts.values()) <= (2 if (home.held, home.fault) == (CLAIM, NOT_DONE) else 1)
 
 
 @pytest.mark.timeout(400)
