@@ -101,8 +101,8 @@ class StopTable:
 
     async def _look(self, accounts: Collection[str]) -> Mapping[str, Why]:
         """Return why, for those that are stopped, and remember the others."""
-        hashes, until = {fingerprint(self.namespace, account): account for account in accounts}, self.clock() + CACHED_S
-        found = {hashes[name]: why for name, why in (await self._read([*hashes])).items()}
+        until = self.clock() + CACHED_S
+        found = await self._read(accounts)
         self._asked.difference_update(accounts)
         self._drop_old()
         self._free.update((account, until) for account in accounts if account not in found)
@@ -114,10 +114,9 @@ class StopTable:
             for account in [account for account, until in self._free.items() if until <= now]:
                 del self._free[account]
 
-    async def _read(self, hashes: list[str]) -> dict[str, Why]:
+    async def _read(self, accounts: Collection[str]) -> Mapping[str, Why]:
         try:
             async with asyncio.timeout(PATIENCE_S), self.database.read() as connection:
-                rows = await connection.execute(_among(connection), lists(connection, name=hashes))
-                return {row.account_hash: row.why for row in rows}
+                return await stopped(connection, self.namespace, accounts)
         except TimeoutError as error:
             raise StoreUnavailable("the store did not say in time which accounts are stopped") from error
