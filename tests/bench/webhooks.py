@@ -15,9 +15,11 @@ from schemas.ring import arrival, envelope
 from schemas.topics import EVENT_RECORDED
 from tests.chaos.generator import KEY, body, signature
 from workers.bus.contract import BusUnavailable, Publisher, Record
-from workers.dispatch.normalise import normalise
+from workers.dispatch.normalise import View, normalise
 
-ACCOUNTS, DEVICES = 200, 3  # a partner's busy hour: many homes, a few devices each
+ACCOUNTS = [f"ava1.ring.account.{number:072d}" for number in range(200)]  # a partner's busy hour: many homes
+DEVICES = 3  # in each
+LINKED = View(linked=True, partner_user="u-42")  # what dispatch knows of each account
 KEYS: dict[App, bytes] = {"first": KEY.encode()}
 CHUNK, TRIES = 500, 10
 
@@ -25,11 +27,10 @@ CHUNK, TRIES = 500, 10
 def bodies(count: int) -> Iterator[bytes]:
     """Give so many bodies, each with a request id of its own."""
     run = uuid4().hex[:12]
-    accounts = [f"ava1.ring.account.{run}{number:060d}" for number in range(ACCOUNTS)]
     for number in range(count):
-        account = number * 7919 % ACCOUNTS
-        device = f"{run}-{account}-{number % DEVICES}"
-        yield body(f"{run}-{number:08d}-0123-4567-89abcdef0123", accounts[account], device, time.time())
+        account = number * 7919 % len(ACCOUNTS)
+        device = f"device-{account:09d}-{number % DEVICES}"
+        yield body(f"{run}-{number:08d}-0123-4567-89abcdef0123", ACCOUNTS[account], device, time.time())
 
 
 def write(path: Path, count: int) -> Path:
@@ -48,7 +49,7 @@ def recorded(raw: bytes) -> Record:
     came = arrival.read(received(raw).headers)
     said = envelope.parse(raw, came.received_at)
     account = said.account or ""
-    headers, value = cloudevents.binary(normalise(said, came, raw, account))
+    headers, value = cloudevents.binary(normalise(said, came, raw, account, LINKED))
     return Record(topic=EVENT_RECORDED.name, key=account.encode(), value=value, headers=headers)
 
 

@@ -6,7 +6,7 @@ import time
 
 from deploy.demo.installation import Installation
 from schemas.topics import EVENT_RECORDED, WEBHOOK_RECEIVED, physical
-from tests.bench import ground, webhooks
+from tests.bench import accounts, ground, webhooks
 from tests.bench.figures import Figure, Run, versus
 from tests.bench.ground import BASELINES, Ground
 from workers.bus.contract import Bus, BusUnavailable
@@ -17,6 +17,7 @@ COUNT, LOOK_S, WITHIN_S = 20_000, 0.1, 60.0
 async def measure(on: Ground, rounds: int) -> list[Figure]:
     """Return the ratio; each round takes both through the same new records, in turn."""
     made, store = await on.house(), await on.database()
+    await accounts.link(made, "dispatch")
     bare, ours = list[Run](), list[Run]()
     async with ground.bus_of(made) as bus:
         for _ in range(rounds):

@@ -1,7 +1,7 @@
 """How long from accepted to the partner's HTTP service at 100 events/s, an open loop."""
 
 from deploy.demo.installation import Installation
-from tests.bench import ground
+from tests.bench import accounts, ground
 from tests.bench.figures import Figure
 from tests.bench.ground import Ground, Sink
 from tests.bench.rows.pipeline import ROLES, post
@@ -14,6 +14,8 @@ async def measure(on: Ground, rounds: int) -> list[Figure]:
     late: dict[str, list[list[float]]] = {"SQLite": [], "Kafka": []}
     async with ground.sink() as sink:
         small, large = on.small(sink), await on.house(sink)
+        await accounts.link(small, "up")
+        await accounts.link(large, "dispatch")
         for _ in range(rounds):
             late["SQLite"].append(await _round(small, ("up",), sink))
             late["Kafka"].append(await _round(large, ROLES, sink))

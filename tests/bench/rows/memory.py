@@ -3,7 +3,7 @@
 import asyncio
 
 from deploy.demo.installation import Installation
-from tests.bench import ground, webhooks
+from tests.bench import accounts, ground, webhooks
 from tests.bench.figures import Figure
 from tests.bench.ground import Ground, Sink
 from tests.bench.rows.pipeline import ROLES, post
@@ -24,6 +24,7 @@ async def measure(on: Ground, _rounds: int) -> list[Figure]:
 
 async def _loaded(made: Installation, roles: tuple[str, ...], sink: Sink) -> Sizes:
     await sink.forget()
+    await accounts.link(made, "up" if "up" in roles else "dispatch")
     async with made.running(*roles):
         await post(made, LOAD)
         await sink.complete(LOAD, within=30)
@@ -32,6 +33,7 @@ async def _loaded(made: Installation, roles: tuple[str, ...], sink: Sink) -> Siz
 
 async def _behind(made: Installation) -> Sizes:
     """Give dispatch and deliver a backlog each."""
+    await accounts.link(made, "dispatch")
     async with made.running("deliver"):  # a new destination begins at the end of the log: let it have been here
         await asyncio.sleep(3)
     async with ground.bus_of(made) as bus:
@@ -43,6 +45,7 @@ async def _behind(made: Installation) -> Sizes:
 
 
 async def _behind_small(made: Installation) -> Sizes:
+    await accounts.link(made, "up")
     async with ground.bus_of(made) as bus:
         await webhooks.publish(bus, (webhooks.received(raw) for raw in webhooks.bodies(BACKLOG)))
     async with made.running("up"):

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from deploy.demo.installation import Installation
-from tests.bench import ground, webhooks
+from tests.bench import accounts, ground, webhooks
 from tests.bench.figures import Figure
 from tests.bench.ground import HERE, Ground, Sink
 
@@ -30,6 +30,8 @@ async def measure(on: Ground, rounds: int) -> list[Figure]:
     many, one = Seen(), Seen()
     async with ground.sink() as sink:
         large, small = await on.house(sink), on.small(sink)
+        await accounts.link(large, "dispatch")
+        await accounts.link(small, "up")
         for _ in range(rounds):
             await _round(large, ROLES, sink, many)
             await _round(small, ("up",), sink, one)
