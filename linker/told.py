@@ -41,7 +41,7 @@ class Told:
     async def _take(self, record: Held, connection: AsyncConnection, now: float) -> Sequence[Record] | Rejected:
         try:
             told = msgspec.json.decode(record.value, type=AccountTold)
-        except msgspec.DecodeError:
+        except ValueError:  # msgspec's own, and bytes that are no UTF-8
             return Rejected("not a record that ringhook writes to this topic", reason="malformed")
         if told.subscription and not await forgetting.forgotten(connection, self.namespace, told.account):
             await forgetting.subscribed(connection, told.account, told.subscription, told.at.timestamp())

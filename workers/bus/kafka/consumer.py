@@ -20,7 +20,7 @@ from workers.bus.kafka.group import Membership
 from workers.bus.kafka.patience import Patience
 from workers.bus.kafka.reach import told
 from workers.bus.kafka.session import Feed, Plan, Sessions
-from workers.bus.kafka.transaction import Transactor
+from workers.bus.kafka.transaction import Touched, Transactor
 from workers.bus.kafka.url import Address
 from workers.bus.kafka.wire import Wire, whole
 from workers.bus.metrics import CONSUMERS_REBUILT
@@ -51,10 +51,10 @@ class Again(Unavailable):
 async def consume(address: Address, plan: Plan) -> None:
     """Run `plan.work` per assigned lane and session until stop; wait for an absent broker for as long as it takes."""
     transactional_id = f"{plan.names.group(plan.group)}.{secrets.token_hex(8)}"
-    patience = Patience()
+    patience, touched = Patience(), Touched()
     failing = ""
     while not plan.stop.is_set():
-        member = Member(address, plan, transactional_id)
+        member = Member(address, plan, transactional_id, touched)
         try:
             await member.run()
             failing = ""
@@ -72,13 +72,13 @@ async def consume(address: Address, plan: Plan) -> None:
 class Member(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships no types
     """One member of the group, from joining it to leaving it."""
 
-    def __init__(self, address: Address, plan: Plan, transactional_id: str) -> None:
+    def __init__(self, address: Address, plan: Plan, transactional_id: str, touched: Touched) -> None:
         self.worked = False
         self._address = address
         self._plan = plan
         self._topics = plan.physical()
         self._wire = Wire(address, patience=ANSWER)
-        self._transactor = Transactor(self._wire, transactional_id) if plan.atomic else None
+        self._transactor = Transactor(self._wire, transactional_id, touched) if plan.atomic else None
         self._consumer = _consumer(address, plan.names.group(plan.group))
         self._assigned: tuple[Membership, Feed, frozenset[int]] | None = None
         self._changed = asyncio.Event()

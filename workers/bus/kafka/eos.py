@@ -2,6 +2,7 @@
 
 TxnOffsetCommit v3 carries member id and generation, so that a commit of a former generation is refused. OffsetFetch v7
 with `require_stable` waits for pending transactions. InitProducerId v4 renews an epoch only for its present holder.
+DescribeTransactions (KIP-664) says how the coordinator has ended a transaction.
 Schemas: https://kafka.apache.org/protocol#protocol_messages
 """
 
@@ -103,6 +104,30 @@ _OffsetFetch = _struct(
         TAGS,
     ),
 )
+_DescribeTransactions = _struct(
+    "DescribeTransactions",
+    65,
+    0,
+    Schema(("transactional_ids", CompactArray(TEXT)), TAGS),
+    Schema(
+        ("throttle_ms", Int32),
+        (
+            "transactions",
+            CompactArray(
+                ("error_code", Int16),
+                ("transactional_id", TEXT),
+                ("state", TEXT),
+                ("timeout_ms", Int32),
+                ("started_at_ms", Int64),
+                ("producer_id", Int64),
+                ("producer_epoch", Int16),
+                ("topics", CompactArray(("name", TEXT), ("partitions", CompactArray(Int32)), TAGS)),
+                TAGS,
+            ),
+        ),
+        TAGS,
+    ),
+)
 _IncrementalAlterConfigs = _struct(
     "IncrementalAlterConfigs",
     44,
@@ -146,6 +171,11 @@ def txn_offset_commit(
 def offset_fetch(group: str, places: Sequence[Place], *, stable: bool = True) -> Ask:
     """Ask what is committed; with `stable` an unfinished transaction answers error 88 instead of an old position."""
     return Ask(_OffsetFetch(group, _topics({place: place[1] for place in places}), stable, UNTAGGED))
+
+
+def describe_transaction(transactional_id: str) -> Ask:
+    """Ask how the last transaction of this id stands: Ongoing, PrepareCommit, CompleteAbort, …"""
+    return Ask(_DescribeTransactions([transactional_id], UNTAGGED))
 
 
 def alter_configs(configs: Mapping[str, Mapping[str, str]]) -> Ask:

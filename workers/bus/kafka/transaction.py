@@ -2,6 +2,10 @@
 
 The requests of KIP-98 and KIP-447 in our own order: partitions are added, then batches and offsets go side by side, then
 the end. Any failure leaves the producer unfit: only a new epoch tells what has become of the transaction.
+
+A broker may forget the end that it has decided on: one that was killed and comes back writes no marker to a partition that has no
+leader at that moment (KAFKA-20734). What the transaction had written would then count to the next one, and be committed with
+it. So with each new epoch the former transaction's end is said again to everything it had touched (decision 22).
 """
 
 import asyncio
@@ -9,13 +13,14 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
+import structlog
 from aiokafka.protocol.transaction import AddOffsetsToTxnRequest, AddPartitionsToTxnRequest, EndTxnRequest
 
 from schemas.errors import RinghookError
 from workers.bus.contract import Record
 from workers.bus.kafka.batch import encode, slices
 from workers.bus.kafka.codes import AGAIN, DUPLICATE_SEQUENCE, FENCED, NONE, Broken, Refused
-from workers.bus.kafka.eos import Place, init_producer_id, txn_offset_commit
+from workers.bus.kafka.eos import Place, describe_transaction, init_producer_id, txn_offset_commit
 from workers.bus.kafka.group import Membership, Offsets
 from workers.bus.kafka.produce import produce
 from workers.bus.kafka.wire import GROUP, PAUSE, TRANSACTION, Answer, Wire
@@ -26,8 +31,12 @@ END: Final = 4.0  # seconds for the end to be confirmed
 BEGIN: Final = 8.0  # seconds for an epoch: a former transaction is ended first
 SEQUENCES: Final = 2**30  # a sequence number wraps at 2**31; a new epoch begins at 0
 ABORT: Final = 1.0  # seconds for a courtesy
+COMMITTED: Final = ("PrepareCommit", "CompleteCommit")
+UNKNOWN_ID: Final = 105  # the coordinator has never seen it, or not for a week
 
 Outputs = Mapping[Place, Sequence[Record]]
+
+log = structlog.get_logger()
 
 
 class Aborted(RinghookError):
@@ -49,12 +58,32 @@ class Carried(msgspec.Struct, frozen=True):
     offsets: Offsets
 
 
+class Touched(msgspec.Struct):
+    """What the last transaction of an id has touched, unless it ended well; outlives connections."""
+
+    places: frozenset[Place] = frozenset()
+    group: str | None = None
+
+    def note(self, outputs: Outputs, carried: Carried | None) -> None:
+        """Remember what a transaction is about to touch."""
+        self.places, self.group = frozenset(outputs), carried.me.group if carried else None
+
+    def settle(self) -> None:
+        """Forget it: everything has its end."""
+        self.places, self.group = frozenset(), None
+
+    def __bool__(self) -> bool:
+        """Say whether there is anything."""
+        return bool(self.places or self.group)
+
+
 class Transactor:
     """Holds one epoch of a transactional id. One transaction at a time: callers wait for each other."""
 
-    def __init__(self, wire: Wire, transactional_id: str) -> None:
+    def __init__(self, wire: Wire, transactional_id: str, touched: Touched | None = None) -> None:
         self._wire = wire
         self._id = transactional_id
+        self._touched = touched if touched is not None else Touched()
         self._producer = (-1, -1)
         self._sequences: dict[Place, int] = {}
         self.fit = False
@@ -64,6 +93,7 @@ class Transactor:
 
         With an epoch in hand the next one is only had while nobody else has taken one since: Fenced.
         """
+        committed = bool(self._touched) and await self._committed()
         request = init_producer_id(self._id, TIMEOUT_MS, *self._producer)
         try:
             answer = await self._coordinator(request, BEGIN)
@@ -71,6 +101,8 @@ class Transactor:
             raise Fenced if error.code in FENCED else error from error
         self._producer = answer.producer_id, answer.producer_epoch
         self._sequences.clear()
+        if self._touched:
+            await self._end_again(commit=committed)
         self.fit = True
 
     def renounce(self) -> None:
@@ -83,6 +115,7 @@ class Transactor:
         self.fit, fit = False, self.fit
         if not fit:
             raise Aborted("the producer has no epoch")
+        self._touched.note(outputs, carried)
         try:
             async with asyncio.timeout(WORK):
                 await self._work(outputs, carried)
@@ -90,6 +123,7 @@ class Transactor:
             await self._abort()
             raise _aborted(error) from error
         await self._end()
+        self._touched.settle()
         self.fit = max(self._sequences.values(), default=0) < SEQUENCES
 
     async def _work(self, outputs: Outputs, carried: Carried | None) -> None:
@@ -106,6 +140,9 @@ class Transactor:
             topics.setdefault(place.topic, []).append(place.partition)
         request = AddPartitionsToTxnRequest(self._id, *self._producer, list(topics.items()))
         await self._coordinator(request, WORK, _added)
+
+    async def _add_offsets(self, group: str) -> None:
+        await self._coordinator(AddOffsetsToTxnRequest(self._id, *self._producer, group), WORK)
 
     async def _produce(self, outputs: Outputs) -> None:
         queues = {place: list(slices(records)) for place, records in outputs.items()}
@@ -133,7 +170,7 @@ class Transactor:
         if carried is None:
             return
         group = carried.me.group
-        await self._coordinator(AddOffsetsToTxnRequest(self._id, *self._producer, group), WORK)
+        await self._add_offsets(group)
         request = txn_offset_commit(self._id, self._producer, carried.me.parts(), carried.offsets)
         await self._wire.insist(GROUP, group, request, _offsets_taken, deadline=_until(WORK))
 
@@ -154,6 +191,29 @@ class Transactor:
             else:
                 return
 
+    async def _committed(self) -> bool:
+        """Say whether the coordinator has decided that the last transaction is committed."""
+        try:
+            answer = await self._coordinator(describe_transaction(self._id), WORK, _described)
+        except Refused as error:
+            if error.code == UNKNOWN_ID:
+                return False
+            raise
+        return answer.transactions[0][2] in COMMITTED
+
+    async def _end_again(self, *, commit: bool) -> None:
+        """Give everything that the last transaction touched its marker, by an empty transaction with the same end."""
+        await self._wire.refresh()
+        if leaderless := [place for place in self._touched.places if self._wire.leader(place) is None]:
+            raise Broken(f"nobody leads {leaderless[0].topic}-{leaderless[0].partition}")
+        if self._touched.places:
+            await self._add([*self._touched.places])
+        if self._touched.group:
+            await self._add_offsets(self._touched.group)
+        await self._coordinator(EndTxnRequest(self._id, *self._producer, commit), END)
+        log.info("transaction.ended_again", committed=commit, partitions=len(self._touched.places))
+        self._touched.settle()
+
     async def _abort(self) -> None:
         request = EndTxnRequest(self._id, *self._producer, False)  # noqa: FBT003 (abort)
         try:
@@ -173,6 +233,10 @@ def _code(answer: Answer) -> int:
 
 def _added(answer: Answer) -> int:
     return next((int(code) for _, rows in answer.errors for _, code in rows if code != NONE), NONE)
+
+
+def _described(answer: Answer) -> int:
+    return int(answer.transactions[0][0])
 
 
 def _offsets_taken(answer: Answer) -> int:

@@ -1,6 +1,7 @@
 """A broker's topics for one test, and short ways to publish and to read everything that is committed."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from itertools import count
@@ -105,6 +106,16 @@ async def persist(bus: Bus, records: Sequence[Record]) -> int:
 async def playing(bus: Bus, work: Callable[[Lane, Stop], Awaitable[None]], stop: asyncio.Event, *, atomic: bool = True) -> None:
     async with asyncio.timeout(3 * PATIENCE):
         await bus.consume(["alpha"], "group", work, stop, atomic=atomic)
+
+
+async def drained(bus: Bus) -> None:
+    """Return once the group of `playing` has committed everything: a step whose answer was lost may have been the last."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            with contextlib.suppress(BusUnavailable):
+                if not (await bus.lag("group", ["alpha"])).records:
+                    return
+            await asyncio.sleep(0.1)
 
 
 async def copying(lane: Lane, told: Stop, seen: list[bytes]) -> None:

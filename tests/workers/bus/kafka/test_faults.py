@@ -10,7 +10,18 @@ from deploy.local import ports
 from deploy.local.kafka import Kafka
 from schemas.errors import Misconfigured
 from schemas.topics import DAY, Topic, physical
-from tests.workers.bus.kafka.conftest import PARTITIONS, TOPICS, Place, copying, everything, persist, playing, record, until
+from tests.workers.bus.kafka.conftest import (
+    PARTITIONS,
+    TOPICS,
+    Place,
+    copying,
+    drained,
+    everything,
+    persist,
+    playing,
+    record,
+    until,
+)
 from workers.bus import kafka
 from workers.bus.contract import Bus, BusUnavailable, Lane, Stop, TooLarge
 from workers.bus.kafka.bus import KafkaBus
@@ -91,7 +102,7 @@ async def test_lanes_copy_each_record_once_over_a_freeze_and_a_kill_of_the_broke
             if n == 600:
                 await kafka_server.kill()
                 await kafka_server.start()
-        await until(lambda: len(set(seen)) == number)
+        await drained(bus)
         stop.set()
     async with fragile.open() as bus:
         into = Counter(held.value for held in await everything(bus, "alpha"))

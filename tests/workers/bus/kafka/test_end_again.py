@@ -1,0 +1,99 @@
+"""Partitions that a transaction's end has not reached get it with the next epoch, whatever the broker forgot (KAFKA-20734).
+
+A broker that was killed forgets it by chance. One that does not verify which partitions belong to a transaction lets the same
+be made on purpose: what is written to a partition that was never added gets no marker.
+"""
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+
+from deploy.local.kafka import Kafka
+from schemas.topics import physical
+from tests.conftest import now
+from tests.workers.bus.kafka.conftest import Place, everything, key
+from workers.bus.contract import Record
+from workers.bus.kafka import group
+from workers.bus.kafka.codes import Broken, Refused
+from workers.bus.kafka.eos import Place as Partition
+from workers.bus.kafka.transaction import Touched, Transactor
+from workers.bus.kafka.url import parse
+from workers.bus.kafka.wire import Wire
+
+pytestmark = pytest.mark.kafka
+LOST = [Record(topic="beta", key=key(0), value=b"lost end")]
+WELL = [Record(topic="beta", key=key(1), value=b"good end")]
+
+
+@pytest.fixture(scope="module")
+def trusting() -> Iterator[Kafka]:
+    kafka = Kafka(settings={"transaction.partition.verification.enable": "false"}, java=("-XX:TieredStopAtLevel=1",))
+    try:
+        now(kafka.start())
+        yield kafka
+    finally:
+        now(kafka.stop())
+        kafka.remove()
+
+
+@pytest.fixture
+async def forgetful(trusting: Kafka, namespace: str) -> Place:
+    return await Place(trusting.url, namespace).prepare()
+
+
+async def begun(place: Place, touched: Touched) -> tuple[Transactor, Wire]:
+    wire = Wire(parse(place.url), patience=5)
+    await wire.open([physical(place.namespace, "beta")])
+    made = Transactor(wire, f"{place.namespace}.group.1", touched)
+    async with asyncio.timeout(30):
+        while not made.fit:  # a new broker's coordinators take a moment
+            try:
+                await made.begin()
+            except (Broken, Refused):
+                await asyncio.sleep(0.1)
+    return made, wire
+
+
+def beta(place: Place, index: int) -> Partition:
+    return Partition(physical(place.namespace, "beta"), index)
+
+
+async def readable(wire: Wire, place: Partition) -> int:
+    return (await group.offsets(wire, [place], group.LATEST))[place]
+
+
+@pytest.mark.parametrize("committed", [False, True])
+async def test_what_got_no_marker_gets_the_end_that_the_coordinator_decided_on(forgetful: Place, *, committed: bool) -> None:
+    touched, zero, one = Touched(), beta(forgetful, 0), beta(forgetful, 1)
+    made, wire = await begun(forgetful, touched)
+    touched.note({zero: LOST, one: WELL}, None)
+    await made._add([one])
+    await made._produce({zero: LOST, one: WELL})
+    if committed:
+        await made._end()
+    assert await readable(wire, zero) == 0  # whoever reads the partition would wait for ever
+    await wire.close()
+
+    successor, wire = await begun(forgetful, touched)  # as a new member of the same process makes it
+    assert not touched
+    async with asyncio.timeout(30):
+        while await readable(wire, zero) < 2:  # noqa: ASYNC110 (the record and its marker, which the broker writes in its own time)
+            await asyncio.sleep(0.05)
+    await successor.run({zero: [Record(topic="beta", key=key(0), value=b"next")]})
+    await wire.close()
+    async with forgetful.open() as bus:
+        seen = {held.value for held in await everything(bus, "beta")}
+    assert seen == ({b"lost end", b"good end", b"next"} if committed else {b"next"})
+
+
+async def test_without_a_memory_the_next_commit_would_commit_it(forgetful: Place) -> None:
+    zero = beta(forgetful, 0)
+    made, wire = await begun(forgetful, Touched())
+    await made._produce({zero: LOST})
+    await wire.close()
+    successor, wire = await begun(forgetful, Touched())
+    await successor.run({zero: [Record(topic="beta", key=key(0), value=b"next")]})
+    await wire.close()
+    async with forgetful.open() as bus:
+        assert {held.value for held in await everything(bus, "beta")} == {b"lost end", b"next"}
