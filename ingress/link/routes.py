@@ -14,7 +14,7 @@ from ingress.link.confirmation import CONFIRM
 from ingress.link.cookie import Cookie
 from ingress.link.pages import OIDC_PATH, STYLE_PATH, refused, style
 from ingress.link.progress import Attempts, Follow
-from ingress.link.signin import dev, oidc
+from ingress.link.signin import dev
 from ingress.link.signin.finish import Finish
 from ingress.link.signin.handoff import FINISH, sign_in_url
 from ingress.link.start import Start
@@ -65,6 +65,8 @@ def add_link(
     else:
         add("GET", FINISH, "link_finish", Finish(seals, cookie, clock))
     if isinstance(settings.signin, Oidc):
+        from ingress.link.signin import oidc  # noqa: PLC0415 - what checks ID tokens takes 11 MB, and no other sign-in has any
+
         openid = oidc.connect(
             application, settings.signin, public_url=settings.public_url, seals=seals, cookie=cookie, clock=clock
         )

@@ -2,6 +2,8 @@
 
 import asyncio
 import re
+import subprocess
+import sys
 from base64 import b64encode
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -85,6 +87,11 @@ async def test_whoever_signs_in_at_the_issuer_confirms_and_the_link_is_requested
     (request,) = requests(edge)
     secret = msgspec.json.decode(edge.opener.open(request.secret), type=LinkSecret)
     assert (request.partner_user, secret.account_identifier) == (f"{issuer.url}#248289761001", "u***r@example.com")
+
+
+def test_roles_without_an_issuer_load_nothing_that_checks_id_tokens() -> None:
+    script = "import sys, deploy.roles; sys.exit('joserfc' in sys.modules or 'cryptography' in sys.modules)"
+    subprocess.run([sys.executable, "-c", script], check=True)
 
 
 async def test_the_browser_is_sent_with_pkce_a_nonce_and_the_wish_for_a_new_sign_in(edge: Edge, issuer: Issuer) -> None:
