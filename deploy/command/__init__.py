@@ -20,6 +20,7 @@ COMMANDS: Final = {
     "grants": "deploy.command.grants",
     "topics": "deploy.command.topics",
     "accounts": "deploy.command.accounts",
+    "token": "deploy.command.token",
     "keys": "deploy.command.keys",
     "backup": "deploy.command.backup",
     "demo": "deploy.command.demo",

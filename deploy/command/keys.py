@@ -78,14 +78,17 @@ def add(directory: Path, name: str | None) -> None:
 @NEW_ID
 @DIRECTORY
 def rotate(directory: Path, name: str | None) -> None:
-    """Let another key seal: ID, if it was added before, else a new one. The linker then seals every token again under it."""
+    """Let another key seal: ID, which was added before, or without one a new key. Every token is then sealed again under it."""
     ring = _ring(directory)
-    if name in ring.ids:
+    if name:
+        if name not in ring.ids:
+            there = f"{name!r} (there are {', '.join(ring.ids)})"
+            raise Misconfigured(f"no key of {NAME} is called {there}: `ringhook keys add {name}` makes it. Nothing was changed")
         if name == ring.ids[0]:
             raise Misconfigured(f"{name} seals already: nothing was changed")
         made, aside = ring.part(name), f"move the part that begins with {name}: to its beginning"
     else:
-        made = generate_key(_new(ring, name))
+        made = generate_key(_new(ring, None))
         aside = f"put before what is there:\n  {made},"
     rest = [part for part in ring.parts if part != made]
     then = f"{RESTART} It then seals every token again, while traffic runs. {STATUS} Then: `ringhook keys retire {ring.ids[0]}`."
@@ -103,7 +106,7 @@ def retire(directory: Path, name: str) -> None:
     if name == ring.ids[0]:
         raise Misconfigured(f"{name} is the key that seals: `ringhook keys rotate` first. Nothing was changed")
     if why := needed(name, *_ask(directory)):
-        raise Misconfigured(f"{name} is still needed: {why}. Nothing was changed")
+        raise Misconfigured(f"{name} is still needed: {why.removesuffix('.')}. Nothing was changed")
     rest = [part for part in ring.parts if part != ring.part(name)]
     then = (
         f"{RESTART} A backup of the store from before may still hold tokens under {name}: keep the key beside such a backup "

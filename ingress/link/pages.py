@@ -7,7 +7,8 @@ from aiohttp import web
 from jinja2 import Environment, PackageLoader
 
 from ingress.errors import Answer, SignInAway
-from ingress.link.words import BROKEN, HEADINGS, TITLES
+from ingress.link.words import BROKEN, HEADINGS, OTHER_WAY, TITLES
+from ingress.route import Handler
 from schemas.errors import Rejected
 
 STYLE_PATH: Final = "/ring/account-link/style.css"
@@ -44,6 +45,17 @@ def refused(answer: Answer, error: BaseException) -> web.Response:
     heading = HEADINGS.get(error.reason) if isinstance(error, Rejected) else None
     title = heading or TITLES.get(answer.status, TITLES[400])
     return page("message.html", status=answer.status, title=title, words=words, again=again)
+
+
+def wrong_way(allowed: str) -> Handler:
+    """Return what answers every method but these: 405, RFC 9110 section 15.5.6."""
+
+    async def answer(_request: web.Request) -> web.Response:
+        response = page("message.html", status=405, title=TITLES[405], words=OTHER_WAY)
+        response.headers["Allow"] = allowed
+        return response
+
+    return answer
 
 
 async def style(_request: web.Request) -> web.Response:

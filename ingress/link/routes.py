@@ -1,6 +1,6 @@
 """The pages of the sign-in on the public application."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import partial
 from typing import Final
@@ -12,7 +12,7 @@ from ingress.link.attempt import Attempt, Seals
 from ingress.link.confirm import PROGRESS, Confirm
 from ingress.link.confirmation import CONFIRM
 from ingress.link.cookie import Cookie
-from ingress.link.pages import OIDC_PATH, STYLE_PATH, refused, style
+from ingress.link.pages import OIDC_PATH, STYLE_PATH, refused, style, wrong_way
 from ingress.link.progress import Attempts, Follow
 from ingress.link.signin import dev
 from ingress.link.signin.finish import Finish
@@ -77,6 +77,18 @@ def add_link(
     add("POST", CONFIRM, "link_confirm", Confirm(publisher, sealer, seals, cookie, room, settings.public_url, clock))
     add("GET", PROGRESS, "link_progress", Follow(cookie, attempts))
     add("GET", STYLE_PATH, "link_style", style)
+    for path, allowed in _methods(application).items():
+        application.router.add_route("*", path, guard("link_wrong_way", wrong_way(allowed)))
+
+
+def _methods(application: web.Application) -> Mapping[str, str]:
+    """Return the methods of each link page by its path."""
+    found: dict[str, set[str]] = {}
+    for route in application.router.routes():
+        path = route.resource.canonical if route.resource else ""
+        if path.startswith(START):
+            found.setdefault(path, set()).add(route.method)
+    return {path: ", ".join(sorted(methods)) for path, methods in found.items()}
 
 
 def within(bound: Bound, handler: Handler) -> Handler:

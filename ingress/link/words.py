@@ -12,6 +12,7 @@ FROM_ELSEWHERE: Final = f"This request came from another site. {AGAIN}"
 NOT_SIGNED_IN: Final = f"You were not signed in, so nothing was connected. {AGAIN}"
 CODE_USED: Final = f"This sign-in was used already, or took too long. {AGAIN}"
 NOT_BELIEVED: Final = f"We could not make sure who signed in, so nothing was connected. {AGAIN}"
+OTHER_WAY: Final = f"This address is a step on the way to connect Ring, and cannot be opened like this. {AGAIN}"
 WRONG_PASSCODE: Final = "That is not the passcode."
 TOO_MANY_TRIES: Final = "There were too many wrong passcodes. Wait a minute, go back, and try again."
 TRY_LATER: Final = "We cannot look just now. This page tries again by itself."
@@ -22,6 +23,7 @@ TITLES: Final = {
     400: "This address cannot be used",
     403: "This cannot go on here",
     404: "There is nothing here",
+    405: "Not this way",
     410: "Too late",
     413: "Too large",
     429: "Too many tries",

@@ -121,6 +121,7 @@ async def test_keys_change_while_links_go_on(engines: dict[str, str], tmp_path: 
         await fill(scene, vault(tmp_path, scene))
         homes = [await link(scene) for _ in range(2)]
         await all_completed(homes)
+        assert (await keys(scene, "add", "k2"))[0] == 0
         assert (await keys(scene, "rotate", "k2"))[0] == 0
         linker = scene.made.roles.get("up") or scene.made.roles["linker"]
         await killed_in_the_middle(linker)

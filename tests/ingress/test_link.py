@@ -104,6 +104,23 @@ async def test_every_page_forbids_frames_scripts_and_keeping(edge: Edge) -> None
         assert "style=" not in text
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("GET", "/ring/account-link/confirm", "POST"),
+        ("POST", "/ring/account-link", "GET"),
+        ("PUT", "/ring/account-link/dev", "GET, POST"),
+        ("OPTIONS", "/ring/account-link/progress", "GET"),
+    ],
+)
+async def test_another_method_is_a_page_in_words(edge: Edge, method: str, path: str, allowed: str) -> None:
+    async with edge.client.request(method, path) as answer:
+        text = await answer.text()
+    assert (answer.status, answer.headers["Allow"]) == (405, allowed)
+    assert "tap Sign In there again" in text
+    assert answer.headers["Content-Security-Policy"]
+
+
 async def test_the_passcode_then_the_confirmation_requests_the_link_and_nothing_before_it_does(edge: Edge) -> None:
     await get(edge, START)
     _, asked = await get(edge, "/ring/account-link/dev")
@@ -373,9 +390,11 @@ async def test_behind_https_the_cookie_is_host_bound_secure_and_unreadable_for_s
         assert NONCE not in header
 
 
-async def test_a_megabyte_of_query_is_an_error_of_the_http_parser_and_no_more(edge: Edge) -> None:
-    async with edge.client.get("/ring/account-link?nonce=" + "x" * 1_000_000) as response:
-        assert response.status == 400
+@pytest.mark.parametrize("path", ["/ring/account-link", "/ring/webhook", "/anything"])
+async def test_a_megabyte_of_query_is_answered_in_words(edge: Edge, path: str) -> None:
+    async with edge.client.get(f"{path}?nonce=" + "x" * 1_000_000) as response:
+        text = await response.text()
+    assert (response.status, text.partition(". ")[2]) == (414, "If you came from the Ring app, tap Sign In there again.\n")
     assert (await get(edge, START))[0].status == 303
 
 

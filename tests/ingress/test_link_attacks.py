@@ -67,7 +67,7 @@ async def test_a_nonce_that_matches_nothing_looks_like_any_other_at_the_door(edg
 @pytest.mark.parametrize("path", DOORS)
 async def test_a_megabyte_of_query_links_nothing_and_harms_nobody(edge: Edge, path: str) -> None:
     response, _ = await get(edge, f"{path}?ticket={'x' * 1_000_000}")
-    assert response.status == 400
+    assert response.status == 414
     assert (await get(edge, START))[0].status == 303
 
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import structlog
 from aiohttp import HttpVersion10, HttpVersion11, web
-from aiohttp.http_exceptions import BadHttpMessage, HttpProcessingError
+from aiohttp.http_exceptions import BadHttpMessage, HttpProcessingError, LineTooLong
 
 from workers.runtime.sampling import Sampler
 
@@ -34,15 +34,18 @@ class QuietConnection(web.RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,  # noqa: ARG002 - aiohttp's signature; it quotes the input
     ) -> web.StreamResponse:
-        """Answer 400 where the bytes are no HTTP, and 503 for everything else: never 500, nothing of the input echoed."""
+        """Answer 400 where the bytes are no HTTP, 414 for an address without end, and 503 for everything else: never 500.
+
+        Nothing of the input is echoed.
+        """
         ours = not isinstance(exc, HttpProcessingError)
         if (others := _sampler.take(status)) is not None:
             log.info("request.unreadable", why=type(exc).__name__, others=others, exc_info=exc if ours else None)
         if request.writer.output_size > 0:
             raise ConnectionError("the answer has begun already") from exc
-        status = 503 if ours else 400
+        status, words = (503, "Try again.\n") if ours else _unread(exc)
         self.refused(status)
-        response = web.Response(status=status, text="Try again.\n" if ours else "Not HTTP as we read it.\n")
+        response = web.Response(status=status, text=words)
         response.headers.update(RETRY_AFTER if ours else {})
         response.force_close()
         return response
@@ -63,6 +66,13 @@ class QuietConnection(web.RequestHandler):
             request._version = HttpVersion11  # noqa: SLF001 - in which it is answered
             request_handler = _unspoken
         return super()._handle_request(request, start_time, request_handler)
+
+
+def _unread(error: BaseException | None) -> tuple[int, str]:
+    """Return what bytes that are no HTTP are answered with. An address begins with "/", as no header's name can."""
+    if isinstance(error, LineTooLong) and bytes(error.args[0]).startswith(b"/"):
+        return 414, "This address is too long. If you came from the Ring app, tap Sign In there again.\n"
+    return 400, "Not HTTP as we read it.\n"
 
 
 async def _unspoken(_request: web.BaseRequest) -> web.StreamResponse:
