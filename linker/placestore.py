@@ -17,8 +17,8 @@ from workers.runtime.database import Database
 from workers.runtime.lease import steady, store_time
 from workers.runtime.rows import insert_once
 
-_LOOK: Final = select(budget.c.book).where(budget.c.name == "ring").with_for_update()
-_NOW: Final = select(store_time())
+_held: Final = select(budget.c.book).where(budget.c.name == "ring").with_for_update().cte("held")
+_LOOK: Final = select(_held.c.book, store_time().label("now"))  # of held rows: a time from before the lock were before the book's
 _WRITE: Final = update(budget).where(budget.c.name == "ring").values(book=bindparam("book_now"))
 
 
@@ -52,17 +52,16 @@ class PlaceStore:
     async def ask(self, asked: Asked) -> Reply:
         """Tell and ask; once this returns it is committed. Raises StoreUnavailable."""
         async with self.database.begin() as connection:
-            before = await self._book(connection)
             since = steady()
-            now: float = (await connection.execute(_NOW)).scalar_one()  # after the lock, or it were a time before the book's
+            before, now = await self._look(connection)
             until = steady()
             after, answer = places.answered(before, asked, here=since, now=now)
             await connection.execute(_WRITE, {"book_now": msgspec.json.encode(after).decode()})
         return Reply(answer, since, until)
 
-    async def _book(self, connection: AsyncConnection) -> Book:
-        found = (await connection.execute(_LOOK)).scalar()
+    async def _look(self, connection: AsyncConnection) -> tuple[Book, float]:
+        found = (await connection.execute(_LOOK)).first()
         if found is None:
             await insert_once(connection, budget, {"name": "ring", "book": msgspec.json.encode(Book()).decode()})
-            found = (await connection.execute(_LOOK)).scalar_one()
-        return msgspec.json.decode(found, type=Book)
+            found = (await connection.execute(_LOOK)).one()
+        return msgspec.json.decode(found.book, type=Book), found.now

@@ -16,7 +16,6 @@ from sqlalchemy import (
     func,
     or_,
     select,
-    text,
     update,
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -35,7 +34,6 @@ from workers.runtime.rows import compare_and_swap, insert_ignore, insert_once
 from workers.runtime.sealing import key_of
 
 Counted = TypeVar("Counted", Grant, Attempt)
-LOST_NEVER: Final = "set local synchronous_commit = on"
 
 
 class Moved(Unavailable):
@@ -64,14 +62,14 @@ class Store:
 
     async def take_grants(self, *, owner: str, now: float, length: float, limit: int, queue: int) -> list[Grant]:
         """Lease due grants of one queue, the longest due first, and count that they were taken up."""
-        async with self.database.begin() as connection:
+        async with self.database.once() as connection:
             bound = {"now": now, "of_queue": queue}
             held = await lease.take(connection, _GRANTS_DUE, bound, owner=owner, length=length, limit=limit)
             return [value_of(Grant, row) for row in held.rows]
 
     async def take_attempts(self, *, owner: str, now: float, length: float, limit: int) -> list[Attempt]:
         """Lease due attempts, the longest due first."""
-        async with self.database.begin() as connection:
+        async with self.database.once() as connection:
             held = await lease.take(connection, _ATTEMPTS_DUE, {"now": now}, owner=owner, length=length, limit=limit)
             return [value_of(Attempt, row) for row in held.rows]
 
@@ -100,9 +98,7 @@ class Store:
 
     async def intend(self, before: Grant, after: Grant) -> Grant:
         """Write down, durably, that a request is about to be made; the lease stays. Raises Moved."""
-        async with self.database.begin() as connection:
-            if connection.dialect.name == "postgresql":
-                await connection.execute(text(LOST_NEVER))
+        async with self.database.once() as connection:
             return await _swap(connection, grants, before, after, keep_lease=True)
 
     async def apply(self, before: Grant, move: Move, now: float, *, keep_lease: bool = False) -> Grant | None:
@@ -110,33 +106,35 @@ class Store:
 
         `keep_lease` keeps it, and returns the row, unless the account's other grants ended this one in the same moment.
         """
-        async with self.database.begin() as connection:
-            if before.account is None and move.grant.account:
-                move = await self._admitted(connection, before, move, now)
-            after, ends = await _apply(connection, before, move, now, keep_lease=keep_lease and move.grant.due_at is not None)
-            if move.grant.account and move.grant.state != before.state:
-                await heed(connection, self.namespace, move.grant.account, now)
+        async with self.database.once() if _is_alone(before, move) else self.database.begin() as connection:
+            account = await _lock(connection, move.grant.account) if move.grant.account else None
+            if account and before.account is None and await self._turned_away(connection, account):
+                account, move = None, saga.unwelcome(before, now)
+            keeps = keep_lease and move.grant.due_at is not None
+            after, account, ends = await _apply(connection, before, move, now, account, keep_lease=keeps)
+            if account and move.grant.state != before.state:
+                await heed(connection, self.namespace, account, now)
         metrics.ended(ends)
         return after
 
-    async def _admitted(self, connection: AsyncConnection, before: Grant, move: Move, now: float) -> Move:
+    async def _turned_away(self, connection: AsyncConnection, account: Account) -> bool:
         """Turn away an account that was forgotten; its row is held, so that a forget comes before or after and not amid."""
-        account = (await _lock(connection, move.grant.account or "")).account
-        if await stops.why(connection, stops.fingerprint(self.namespace, account)) != "forgotten":
-            return move
-        await connection.execute(delete(accounts).where(accounts.c.account == account))
-        return saga.unwelcome(before, now)
+        if await stops.why(connection, stops.fingerprint(self.namespace, account.account)) != "forgotten":
+            return False
+        await connection.execute(delete(accounts).where(accounts.c.account == account.account))
+        return True
 
     async def claim(self, before: Attempt, after: Attempt, grant: Grant, move: Move, now: float) -> None:
         """Give a grant to an attempt: both change or neither. Raises Moved."""
         async with self.database.begin() as connection:
-            _, ends = await _apply(connection, grant, replace(move, verdict=None), now)
+            account = await _lock(connection, grant.account) if grant.account else None
+            _, _, ends = await _apply(connection, grant, replace(move, verdict=None), now, account)
             await _swap(connection, attempts, before, after)
         metrics.ended((*ends, *end_of(before, after)))
 
     async def settle(self, before: Attempt, after: Attempt) -> None:
         """Write an attempt's own transition. Raises Moved."""
-        async with self.database.begin() as connection:
+        async with self.database.once() as connection:
             await _swap(connection, attempts, before, after)
         metrics.ended(end_of(before, after))
 
@@ -204,17 +202,18 @@ async def withdraw(connection: AsyncConnection, namespace: str, account: str, re
         if move.grant != grant:
             ends += end_of(grant, await _swap(connection, grants, grant, move.grant, keep_lease=True))
     if ends:
-        ends += (await _see(connection, known, now))[1]
-        await heed(connection, namespace, account, now)
+        known, _, more = await _see(connection, known, await grants_of(connection, Grant, account), now)
+        await heed(connection, namespace, known, now)
+        ends += more
     return tuple(ends)
 
 
-async def heed(connection: AsyncConnection, namespace: str, account: str, now: float) -> None:
-    """Stop or free what is sent for an account as it stands now, in the transaction that made it so."""
-    known, name = await look_up(connection, Account, accounts, accounts.c.account, account), stops.fingerprint(namespace, account)
-    if known and known.linked:
+async def heed(connection: AsyncConnection, namespace: str, account: Account, now: float) -> None:
+    """Stop or free what is sent for an account, which is held, as it stands now, in the transaction that made it so."""
+    name = stops.fingerprint(namespace, account.account)
+    if account.linked:
         await stops.free(connection, name)
-    elif known and known.state == "removed":
+    elif account.state == "removed":
         await stops.stop(connection, name, "removed", now)
 
 
@@ -264,8 +263,9 @@ async def add_attempt(connection: AsyncConnection, attempt: Attempt, now: float)
 
 async def _collide(connection: AsyncConnection, first: Attempt, second: Attempt, now: float) -> tuple[End, ...]:
     grant = await look_up(connection, Grant, grants, grants.c.code_hash, first.grant) if first.grant else None
+    account: Account | None = None
     if grant and grant.account:  # the order of locks: account, grant, attempt
-        await _lock(connection, grant.account)
+        account = await _lock(connection, grant.account)
         grant = await look_up(connection, Grant, grants, grants.c.code_hash, grant.code_hash, lock=True)
     known, first = (
         first.grant,
@@ -276,35 +276,47 @@ async def _collide(connection: AsyncConnection, first: Attempt, second: Attempt,
     one, two = claims.collided(first, second, now)
     if one.state == "contested" and grant and grant.attempt == first.attempt:
         move = saga.unclaimed(grant, Verdict("contested", claims.CONTESTED), now)
-        await _apply(connection, grant, replace(move, verdict=None), now)
+        await _apply(connection, grant, replace(move, verdict=None), now, account)
     if one is not first:
         await _swap(connection, attempts, first, one)
     await insert_once(connection, attempts, _columns(two))
     return (*end_of(first, one), *end_of(second, two))
 
 
+def _is_alone(before: Grant, move: Move) -> bool:
+    """Say whether a transition changes its own row and no other."""
+    return move.grant.account is None and (move.verdict is None or before.attempt is None)
+
+
 async def _apply(
-    connection: AsyncConnection, before: Grant, move: Move, now: float, *, keep_lease: bool = False
-) -> tuple[Grant | None, list[End]]:
-    """Write a transition and all that follows from it; return the row where its lease is kept, and what ended."""
-    account = await _lock(connection, move.grant.account) if move.grant.account else None
+    connection: AsyncConnection, before: Grant, move: Move, now: float, account: Account | None, *, keep_lease: bool = False
+) -> tuple[Grant | None, Account | None, list[End]]:
+    """Write a transition of a grant, whose account is held, and all that follows from it.
+
+    Return the row where its lease is kept, the account as it is now, and what ended.
+    """
     in_flight = before.stage == move.grant.stage == "refreshing"  # whoever awaits Ring's answer keeps the row
     after = await _swap(connection, grants, before, move.grant, keep_lease=keep_lease or in_flight)
     ends = [*end_of(before, after), *await _teach(connection, before.attempt, move.verdict, now)]
+    shows = (before.state, before.account, before.risk) != (after.state, after.account, after.risk)
+    completes = after.completed_at != before.completed_at
     replaced = list[Grant]()
-    if account and (before.state, before.account, before.risk) != (after.state, after.account, after.risk):
-        replaced, more = await _see(connection, account, now)
-        ends += more
-    if account and after.completed_at != before.completed_at:
-        for other in view.overtaken(await grants_of(connection, Grant, account.account)):
-            await _swap(connection, grants, other, replace(other, patched=True))
-    return after if keep_lease and after not in replaced else None, ends
+    if account and (shows or completes):
+        owned = await grants_of(connection, Grant, account.account)
+        if shows:
+            account, replaced, more = await _see(connection, account, owned, now)
+            ends += more
+        if completes:
+            for other in view.overtaken([grant for grant in owned if grant not in replaced]):
+                await _swap(connection, grants, other, replace(other, patched=True))
+    return after if keep_lease and after not in replaced else None, account, ends
 
 
-async def _see(connection: AsyncConnection, account: Account, now: float) -> tuple[list[Grant], list[End]]:
-    """Let the account follow its grants; what a newer completed grant replaced is removed. Return that, and what ended."""
+async def _see(
+    connection: AsyncConnection, account: Account, owned: Sequence[Grant], now: float
+) -> tuple[Account, list[Grant], list[End]]:
+    """Let the account follow its grants; what a newer completed grant replaced is removed. Return it, those, and what ended."""
     ends = list[End]()
-    owned = await grants_of(connection, Grant, account.account)
     replaced = view.replaced(owned)
     for old in replaced:
         move = saga.removed(old, "a newer link of this Ring account replaced it", now)
@@ -314,7 +326,7 @@ async def _see(connection: AsyncConnection, account: Account, now: float) -> tup
     if after != account:
         values = asdict(after) | {"behind": after.version > after.announced}
         await compare_and_swap(connection, accounts, {"account": account.account}, values)
-    return replaced, ends
+    return after, replaced, ends
 
 
 async def _teach(connection: AsyncConnection, attempt: str | None, verdict: Verdict | None, now: float) -> tuple[End, ...]:
@@ -346,10 +358,16 @@ async def _swap(
     key = table.primary_key.columns.keys()[0]
     counter = before.counter
     raised = replace(after, counter=counter + 1)
-    changes = _columns(raised) if keep_lease else _columns(raised) | {"lease_owner": None, "lease_until": None}
+    changes = _changes(before, raised) if keep_lease else _changes(before, raised) | {"lease_owner": None, "lease_until": None}
     if not await compare_and_swap(connection, table, {key: getattr(before, key), "counter": counter}, changes):
         raise Moved
     return raised
+
+
+def _changes(before: Counted, after: Counted) -> dict[str, Any]:
+    """Return the columns that a transition changes, and how often a stage was taken up: a lease raises that, and no counter."""
+    held = _columns(before)
+    return {name: value for name, value in _columns(after).items() if value != held[name] or name == "begun"}
 
 
 def columns_of(grant: Grant) -> dict[str, Any]:

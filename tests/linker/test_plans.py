@@ -11,6 +11,8 @@ from sqlalchemy.engine import Engine
 from linker.rows import ASIDE, Account, Grant
 from linker.store import Store, columns_of
 from linker.tables import accounts, grants
+from tests.linker.rig import Rig
+from tests.linker.ring import nonce
 from workers.runtime.database import Database, connect
 
 MANY = 5_000
@@ -105,3 +107,16 @@ def scans(found: str) -> list[str]:
     """Return the steps that read a whole table, or an index of all its rows."""
     steps = [line for line in found.splitlines() if "Seq Scan on linker" in line or line.startswith("SCAN linker")]
     return [step for step in steps if "ix_linker_accounts_account_risk" not in step]  # which holds nothing but accounts at risk
+
+
+async def test_a_link_costs_no_more_statements_than_it_did(rig: Rig) -> None:
+    """Each is a round trip to the store: what 50 links a second cost is counted in them."""
+    with statements() as heard:
+        code = await rig.code("acct-1")
+        await rig.state(rig.linker(), code, "unclaimed")
+        await rig.sign_in("t1", nonce(rig.time(), "acct-1"), rig.time())
+        await rig.state(rig.linker(), code, "completed")
+    words = [statement for statement, _ in heard if "lease_until <" not in statement]  # looks for what is due come as they may
+    writes = [statement[:40] for statement in words if statement.startswith(("INSERT", "UPDATE", "DELETE"))]
+    looks = [statement for statement in words if statement.startswith("SELECT") and "FROM linker_accounts" in statement]
+    assert (len(writes), len(looks)) == (18, 4), writes

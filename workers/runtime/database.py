@@ -1,4 +1,4 @@
-"""The store's engine: SQLite in one file, or PostgreSQL, behind two doors: `begin` to write, `read` to read.
+"""The store's engine: SQLite in one file, or PostgreSQL, behind three doors: `begin` and `once` to write, `read` to read.
 
 Portable statements stand in `rows.py`, leases in `lease.py`, what a failure means in `storefault.py`. Owners declare their
 tables on `metadata`.
@@ -85,6 +85,27 @@ class Database:
             if fault is None:
                 raise
             raise fault from error
+
+    @asynccontextmanager
+    async def once(self) -> AsyncIterator[AsyncConnection]:
+        """Open a connection for one statement that writes, a transaction of its own: PostgreSQL is spared BEGIN and COMMIT.
+
+        Raises as `begin` does; OutcomeUnknown wherever the statement did not answer, since it commits by itself.
+        """
+        if self._turn is not None:
+            async with self.begin() as connection:
+                yield connection
+            return
+        asking = False
+        try:
+            async with self._reader.connect() as connection:
+                asking = True
+                yield connection
+        except Exception as error:
+            fault = translated(error, self._place)
+            if fault is None:
+                raise
+            raise (OutcomeUnknown(str(fault)) if asking else fault) from error
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:

@@ -263,6 +263,40 @@ async def test_a_connection_that_ends_at_the_commit_leaves_the_outcome_unknown(p
                 await kill(database, connection)
 
 
+async def test_a_single_statement_stands_by_itself(database: Database) -> None:
+    async with database.once() as connection:
+        await rows.upsert(connection, thing, [{"id": "a", "value": 9}])
+    assert await values(database) == {"a": 9, "b": 2}
+
+
+@pytest.mark.postgres
+async def test_a_single_statement_is_on_postgresqls_disk_before_it_is_answered(postgres_url: str) -> None:
+    async with connect(postgres_url) as database, database.once() as connection:
+        assert await connection.scalar(text("show synchronous_commit")) == "on"
+
+
+async def test_a_single_statement_that_a_lost_connection_left_unanswered_may_stand(postgres_url: str) -> None:
+    async with connect(postgres_url, connections=2) as database:
+
+        async def struck() -> None:
+            async with database.once() as connection:
+                await kill(database, connection)
+                await connection.execute(select(1))
+
+        with pytest.raises(OutcomeUnknown):
+            await struck()
+        async with database.once() as connection:
+            assert await connection.scalar(select(1)) == 1
+
+
+async def test_a_single_statement_for_which_no_connection_was_had_was_not_written(unused_tcp_port: int) -> None:
+    async with connect(f"postgresql://u:canary@127.0.0.1:{unused_tcp_port}/x") as database:
+        with pytest.raises(StoreUnavailable) as caught:
+            async with database.once():
+                raise AssertionError
+        assert not isinstance(caught.value, OutcomeUnknown)
+
+
 async def test_two_that_wait_for_each_other_are_told_to_try_again(postgres_url: str) -> None:
     async with connect(postgres_url) as database:
         async with database.begin() as connection:
