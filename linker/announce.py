@@ -16,6 +16,7 @@ from workers.bus.contract import Bus, BusUnavailable, Record
 
 BATCH: Final = 500
 IDLE: Final = timedelta(seconds=1)
+AGAIN: Final = timedelta(seconds=0.05)  # until more is told, among it again what a link's step held just now
 DEADLINE: Final = 30.0  # seconds
 
 
@@ -44,7 +45,7 @@ class Announce:
             await publisher.publish([_record(account) for account in told])
             await self.store.announced(told)
         ANNOUNCED.inc(len(told))
-        return timedelta(0)
+        return AGAIN
 
 
 def _record(account: Account) -> Record:

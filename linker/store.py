@@ -185,7 +185,10 @@ class Store:
             return [value_of(Account, row) for row in await connection.execute(wanted)]
 
     async def announced(self, told: Sequence[Account]) -> None:
-        """Note which versions the world was told; a version that rose in the meantime stays to be told."""
+        """Note which versions the world was told; a version that rose in the meantime stays to be told.
+
+        An account that a link's step holds just now is left out, and told again: neither waits for the other.
+        """
         if not told:
             return
         async with self.database.begin() as connection:
@@ -236,9 +239,11 @@ _unsent = (grants.c.queue == 1) & (grants.c.stage == "exchange") & (grants.c.due
 _oldest = columns(Grant, grants).where(_unsent).order_by(grants.c.due_at).limit(bindparam("most"))
 _TOO_OLD: Final = _oldest.with_for_update(skip_locked=True)
 _EXPIRING: Final = update(grants).where(grants.c.code_hash == bindparam("was"))
+_held = accounts.alias("held")
+_free_one = select(_held.c.account).where(_held.c.account == bindparam("told")).with_for_update(skip_locked=True)
 _ANNOUNCED: Final = (
     update(accounts)
-    .where(accounts.c.account == bindparam("told"), accounts.c.announced < bindparam("of"))
+    .where(accounts.c.account == _free_one.scalar_subquery(), accounts.c.announced < bindparam("of"))
     .values(announced=bindparam("of"), behind=accounts.c.version > bindparam("of"))
 )
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 import pytest
 
-from linker.announce import Announce
+from linker.announce import AGAIN, Announce
 from linker.restored import Restored, lost_since, removed_since
 from linker.setback import LEAP, Mending
 from schemas.records import AccountChanged
@@ -123,7 +123,7 @@ async def test_a_restored_store_is_mended_and_ring_says_whose_tokens_are_dead(wo
     listed = await rig.store.listed("", 10, at_risk=True)
     assert [(account.account, account.risk) for account, _ in listed] == [("acct-2", "lost_refused"), ("acct-9", "lost_restored")]
     assert rig.ring.count("refresh") == 2
-    while await Announce(rig.store, world.bus)(world.now) == timedelta(0):
+    while await Announce(rig.store, world.bus)(world.now) == AGAIN:
         pass
     assert await rig.store.behind(10) == []
 

@@ -4,14 +4,18 @@ import asyncio
 from typing import Any
 
 import pytest
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 from linker import claims, saga
-from linker.store import Moved, Store, _collide, add_grants
+from linker.rows import Account
+from linker.store import Moved, Store, _collide, add_grants, hold
+from linker.tables import accounts
 from schemas.errors import Unavailable
 from tests.linker.rig import Rig
 from tests.linker.ring import nonce
+from workers.runtime.database import connect
 from workers.runtime.lease import steady
+from workers.runtime.rows import insert_ignore
 from workers.runtime.storefault import OutcomeUnknown, StoreUnavailable
 
 
@@ -178,3 +182,21 @@ async def test_a_strangers_codes_wait_behind_and_are_counted_out(rig: Rig) -> No
     [grant] = await rig.grants(mine)
     assert grant.state == "unclaimed"
     assert sum(found.state != "received" for found in await rig.grants(*junk)) <= 10 * (steady() - began) + 10
+
+
+@pytest.mark.postgres
+async def test_what_was_announced_is_noted_beside_an_account_whose_link_moves(postgres_url: str) -> None:
+    async with connect(postgres_url) as database:
+        await database.create_all()
+        store, names = Store(database), ("acct-1", "acct-2")
+        async with database.begin() as connection:
+            rows = [asdict(Account(account=name, version=1)) | {"behind": True} for name in names]
+            await insert_ignore(connection, accounts, rows)
+        told = await store.behind(10)
+        async with database.begin() as connection:
+            await hold(connection, "acct-1")
+            async with asyncio.timeout(3):
+                await store.announced(told)
+        assert [account.account for account in await store.behind(10)] == ["acct-1"]
+        await store.announced(told)
+        assert await store.behind(10) == []
