@@ -30,8 +30,9 @@ from workers.runtime.supervise import Fatal, wait_or_stop
 log = structlog.get_logger()
 Result = TypeVar("Result")
 
-SMALLEST, LARGEST = 16, 1_000  # records in a batch
-SWIFT, SLOW = 0.1, 0.5  # seconds of a step between which a batch is as large as it should be
+SMALLEST, LARGEST = 16, 500  # records in a batch; a Kafka lane holds about as many ready
+FIRST: Final = 250  # the first batch's bound; as a small batch costs nearly as much as a large one, smaller is slower yet
+SWIFT, SLOW = 0.25, 1.0  # seconds of a step, other lanes' turns included, between which a batch is as large as it should be
 PATIENCE: Final = 1.0  # seconds that a fetch waits, and that `due` may be late
 RELEASES: Final = 10  # steps that release, between two batches
 LONGEST: Final = 5.0  # seconds between two tries of one step
@@ -69,7 +70,7 @@ class _LaneDrive:
         self._session = Session(drive.database, drive.job.name, lane.index, drive.job.stepped)
         self._suspicion, self._delay = drive.suspicions[lane.index], drive.delay
         self._next: dict[str, int] = {}
-        self._limit = 100
+        self._limit = FIRST
         self._owes = any("release_n" in table.c for table in drive.job.stepped)  # only waiting rows can become due
         self._released = 0.0
         self._rejected = 0  # of the step at hand

@@ -313,12 +313,13 @@ async def test_lag_is_measured_in_records_and_seconds(bus: memory.MemoryBus, dat
 @pytest.mark.parametrize(
     ("limit", "size", "seconds", "expected"),
     [
-        (100, 100, 0.05, 200),
+        (100, 100, 0.2, 200),
         (100, 99, 0.05, 100),
         (100, 100, 0.3, 100),
-        (100, 5, 0.6, 50),
+        (100, 5, 0.6, 100),
+        (100, 5, 1.1, 50),
         (16, 16, 9, 16),
-        (1000, 1000, 0, 1000),
+        (500, 500, 0, 500),
     ],
 )
 def test_batches_grow_while_steps_are_swift_and_shrink_when_they_are_slow(
