@@ -1,5 +1,6 @@
 """The life of an attempt (one confirmed sign-in), as pure transitions. Security 1: a nonce is one user's, once."""
 
+from hashlib import sha256
 from typing import Final
 
 from msgspec.structs import replace
@@ -26,6 +27,11 @@ def requested(*, attempt: str, nonce_hash: str, secret: bytes, time: str, partne
         due_at=at,
         marks=(("signed in", at),),
     )
+
+
+def apart(attempt: str, partner_user: str) -> str:
+    """Return the id under which a second user stands who confirmed this attempt, too: the browser's cookie was put back."""
+    return f"{attempt}.{sha256(partner_user.encode()).hexdigest()[:22]}"
 
 
 def collided(first: Attempt, second: Attempt, now: float) -> tuple[Attempt, Attempt]:

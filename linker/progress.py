@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from linker import refresh
+from linker import claims, refresh
 from linker.rows import ENDED, Account, AttemptSteps, GrantStanding, GrantSteps, Mark, Risk
 from linker.standing import Standing
 from schemas.records import LinkState
@@ -89,15 +89,21 @@ class Explain:
 
     standing: Standing
 
-    async def progress(self, attempt: str) -> Progress | None:
-        """Return the attempt's progress, None where nothing is known of it yet."""
-        found = await self.standing.attempt(attempt)
+    async def progress(self, attempt: str, partner_user: str | None = None) -> Progress | None:
+        """Return the attempt's progress, that of this user alone where one is named; None: nothing is known of it."""
+        found = await self._confirmed(attempt, partner_user)
         if found and found.follows:
             found = await self.standing.attempt(found.follows) or found
         if found is None:
             return None
         grant = await self.standing.grant(found.grant) if found.grant else None
         return seen(found, grant)
+
+    async def _confirmed(self, attempt: str, partner_user: str | None) -> AttemptSteps | None:
+        found = await self.standing.attempt(attempt)
+        if found is None or partner_user in {None, found.partner_user}:
+            return found
+        return await self.standing.attempt(claims.apart(attempt, partner_user))
 
     async def describe(self, account: str) -> AccountSeen | None:
         """Return how an account stands, None where nothing is known of it."""

@@ -100,6 +100,7 @@ class AttemptSteps(msgspec.Struct, frozen=True, kw_only=True):
     """How far a confirmed sign-in has come: all that anybody but the linker may know of it."""
 
     attempt: str
+    partner_user: str
     state: LinkState = "received"
     grant: str | None = None  # the grant whose account reproduces the nonce, once it is known
     follows: str | None = None  # the attempt of the same user that brought the same nonce first
@@ -114,7 +115,6 @@ class Attempt(AttemptSteps, frozen=True, kw_only=True):
     secret: bytes | None  # sealed box around LinkSecret, until it was used
     time: str  # as Ring sent it
     until: float  # end of the nonce's window
-    partner_user: str
     requested_at: float
     due_at: float | None
     horizon: float | None = None  # grants that opened before were tried already

@@ -256,11 +256,15 @@ async def add_grants(connection: AsyncConnection, came: Sequence[Grant]) -> None
 async def add_attempt(connection: AsyncConnection, attempt: Attempt, now: float) -> tuple[End, ...]:
     """Insert an attempt once; one whose nonce another brought first follows it, or contests it. Return what that ended.
 
-    Raises Moved, upon which the same batch comes again.
+    A second user of one attempt contests it under an id of their own. Raises Moved, upon which the same batch comes again.
     """
     if await insert_once(connection, attempts, _columns(attempt)):
         return ()
-    if await look_up(connection, Attempt, attempts, attempts.c.attempt, attempt.attempt):
+    known = await look_up(connection, Attempt, attempts, attempts.c.attempt, attempt.attempt)
+    if known and known.partner_user != attempt.partner_user:
+        attempt = replace(attempt, attempt=claims.apart(attempt.attempt, attempt.partner_user))
+        known = await look_up(connection, Attempt, attempts, attempts.c.attempt, attempt.attempt)
+    if known:
         return ()
     first = await look_up(connection, Attempt, attempts, attempts.c.nonce_hash, attempt.nonce_hash)
     return await _collide(connection, first, attempt, now) if first else ()

@@ -1,6 +1,6 @@
 """`GET /ring/account-link/progress`: follows one link live, as a page without scripts or as JSON."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
@@ -11,8 +11,9 @@ from aiohttp import web
 from ingress.link.attempt import Attempt
 from ingress.link.cookie import Cookie
 from ingress.link.pages import HEADERS, page
-from ingress.link.words import STEPS, TRY_LATER, spoken
+from ingress.link.words import LED_NOWHERE, STEPS, TRY_LATER, spoken
 from schemas.errors import Unavailable
+from schemas.ring.nonce import Freshness, check_time
 
 
 class Progress(Protocol):
@@ -37,8 +38,11 @@ class Progress(Protocol):
 class Attempts(Protocol):
     """Knows how far links have come; the linker's store does."""
 
-    async def progress(self, attempt: str) -> Progress | None:
-        """Return the attempt's progress, None where nothing is known of it yet, or raise Unavailable."""
+    async def progress(self, attempt: str, partner_user: str | None = None) -> Progress | None:
+        """Return the attempt's progress, that of this user alone where one is named; None: nothing is known of it.
+
+        Raises Unavailable.
+        """
         ...
 
 
@@ -48,13 +52,14 @@ class Follow:
 
     cookie: Cookie
     attempts: Attempts
+    clock: Callable[[], datetime]
 
     async def __call__(self, request: web.Request) -> web.Response:
         """Answer JSON where it is asked for; 503, with the page still live, while the store is away. Raise Forbidden."""
         attempt = self.cookie.read(request)
         as_json = "application/json" in request.headers.get("Accept", "")
         try:
-            facts = told(attempt, await self.attempts.progress(attempt.id))
+            facts = told(attempt, await self._progress(attempt), self.clock())
         except Unavailable:
             facts = {"state": "unknown", "steps": [], "finding": TRY_LATER}
         status = 503 if facts["state"] == "unknown" else 200
@@ -62,12 +67,20 @@ class Follow:
             return web.Response(body=orjson.dumps(facts), status=status, content_type="application/json", headers=HEADERS)
         return _page(facts, status)
 
+    async def _progress(self, attempt: Attempt) -> Progress | None:
+        """Look up what this browser confirmed; another's may stand under the same attempt, where a cookie was put back."""
+        return await self.attempts.progress(attempt.id, attempt.partner_user) if attempt.partner_user else None
 
-def told(attempt: Attempt, progress: Progress | None) -> dict[str, object]:
-    """Return state, steps and finding as outsiders see them; before the linker knows it, what the cookie knows."""
-    if progress is None:
-        return {"state": "requested" if attempt.partner_user else "started", "steps": [], "finding": None}
-    return shown(progress)
+
+def told(attempt: Attempt, progress: Progress | None, now: datetime) -> dict[str, object]:
+    """Return state, steps and finding as outsiders see them; where the linker does not know it, what the cookie knows."""
+    if progress is not None:
+        return shown(progress)
+    if attempt.partner_user is None:
+        return {"state": "started", "steps": [], "finding": None}
+    if check_time(attempt.time, now) is Freshness.STALE:  # its row went with its account, or with a store set back
+        return {"state": "expired", "steps": [], "finding": LED_NOWHERE}
+    return {"state": "requested", "steps": [], "finding": None}
 
 
 def shown(progress: Progress) -> dict[str, object]:

@@ -75,7 +75,7 @@ def add_link(
         for path, name, handler in ((OIDC_PATH, "link_oidc", openid.ask), (oidc.CALLBACK, "link_callback", openid.take)):
             application.router.add_get(path, guard(name, within(slow, handler), deadline_s=oidc.DEADLINE_S))
     add("POST", CONFIRM, "link_confirm", Confirm(publisher, sealer, seals, cookie, room, settings.public_url, clock))
-    add("GET", PROGRESS, "link_progress", Follow(cookie, attempts))
+    add("GET", PROGRESS, "link_progress", Follow(cookie, attempts, clock))
     add("GET", STYLE_PATH, "link_style", style)
     for path, allowed in _methods(application).items():
         application.router.add_route("*", path, guard("link_wrong_way", wrong_way(allowed)))

@@ -7,6 +7,10 @@ MALFORMED: Final = f"This sign-in address is not complete, or was changed on its
 STALE: Final = f"This sign-in was begun more than ten minutes ago. {AGAIN}"
 FUTURE: Final = f"This sign-in address comes from the future: a clock is wrong, ours or Ring's. {AGAIN}"
 ANOTHER_BROWSER: Final = f"This sign-in was not begun in this browser, or was begun again since. {AGAIN}"
+LED_NOWHERE: Final = (
+    "this sign-in led nowhere: tap Sign In in the Ring app again; if that does not help, remove the app in the Ring app "
+    "and connect it again"
+)
 TOO_LATE: Final = f"That took too long. {AGAIN}"
 FROM_ELSEWHERE: Final = f"This request came from another site. {AGAIN}"
 NOT_SIGNED_IN: Final = f"You were not signed in, so nothing was connected. {AGAIN}"

@@ -102,6 +102,7 @@ class Known:
 
     def __init__(self) -> None:
         self.progresses: dict[str, Known.Seen] = {}
+        self.asked: list[tuple[str, str | None]] = []
         self.down = False
 
     class Seen(msgspec.Struct, frozen=True):
@@ -109,9 +110,10 @@ class Known:
         steps: tuple[tuple[str, float], ...] = ()
         finding: str | None = None
 
-    async def progress(self, attempt: str) -> Seen | None:
+    async def progress(self, attempt: str, partner_user: str | None = None) -> Seen | None:
         if self.down:
             raise Unavailable
+        self.asked.append((attempt, partner_user))
         return self.progresses.get(attempt)
 
 

@@ -1,6 +1,6 @@
 import html
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import aiohttp
 import msgspec
@@ -321,6 +321,7 @@ async def test_the_live_page_needs_the_cookie_and_follows_the_link(edge: Edge) -
     await post(edge, "/ring/account-link/confirm", fields)
     _, text = await get(edge, "/ring/account-link/progress")
     assert "Connecting" in text
+    assert edge.attempts.asked == [(cookie(edge).id, "dev-user")], "the page asks for what its own browser confirmed"
     assert 'http-equiv="refresh"' in text
     steps = (("signed in", NOW.timestamp()), ("completed", NOW.timestamp() + 1))
     edge.attempts.progresses[cookie(edge).id] = Known.Seen("completed", steps)
@@ -373,8 +374,29 @@ async def test_the_live_page_says_each_thing_once_and_its_json_tells_the_finding
     assert await response.json() == {"state": state, "steps": steps, "finding": finding}
 
 
-async def test_while_the_store_is_away_the_live_page_says_so_and_stays_live(edge: Edge) -> None:
+async def test_a_confirmed_sign_in_that_nobody_knows_of_any_more_ends_in_words_when_its_ten_minutes_are_over(edge: Edge) -> None:
+    await post(edge, "/ring/account-link/confirm", await signed_in_by_passcode(edge))
+    edge.clock.now = datetime.fromtimestamp(int(TIME) / 1000, UTC) + timedelta(seconds=600)
+    _, text = await get(edge, "/ring/account-link/progress")
+    assert ("Connecting" in text, 'http-equiv="refresh"' in text) == (True, True)
+    edge.clock.now += timedelta(seconds=1)
+    _, text = await get(edge, "/ring/account-link/progress")
+    assert ("Not connected" in text, 'http-equiv="refresh"' in text) == (True, False)
+    said = "This sign-in led nowhere: tap Sign In in the Ring app again; if that does not help, " + MENDS + "."
+    assert re.findall(r"<p[^>]*>([^<]*)</p>", text) == [said]
+    response, _ = await get(edge, "/ring/account-link/progress", Accept="application/json")
+    assert (await response.json())["state"] == "expired"
+
+
+async def test_a_browser_that_did_not_confirm_is_not_shown_what_another_confirmed_under_its_attempt(edge: Edge) -> None:
     await signed_in_by_passcode(edge)
+    edge.attempts.progresses[cookie(edge).id] = Known.Seen("completed")
+    response, _ = await get(edge, "/ring/account-link/progress", Accept="application/json")
+    assert await response.json() == {"state": "started", "steps": [], "finding": None}
+
+
+async def test_while_the_store_is_away_the_live_page_says_so_and_stays_live(edge: Edge) -> None:
+    await post(edge, "/ring/account-link/confirm", await signed_in_by_passcode(edge))
     edge.attempts.down = True
     response, text = await get(edge, "/ring/account-link/progress")
     assert (response.status, 'http-equiv="refresh"' in text) == (503, True)
