@@ -13,7 +13,7 @@ from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
 
 from schemas.errors import Misconfigured, Unavailable
-from workers.bus.kafka import group
+from workers.bus.kafka import group, hanging
 from workers.bus.kafka.codes import Broken, Refused
 from workers.bus.kafka.eos import Place
 from workers.bus.kafka.group import Membership
@@ -78,6 +78,7 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
         self._plan = plan
         self._topics = plan.physical()
         self._wire = Wire(address, patience=ANSWER)
+        self._id = transactional_id
         self._transactor = Transactor(self._wire, transactional_id, touched) if plan.atomic else None
         self._consumer = _consumer(address, plan.names.group(plan.group))
         self._assigned: tuple[Membership, Feed, frozenset[int]] | None = None
@@ -142,12 +143,14 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
             if self._assigned is None or self._assigned[0] != me:
                 return "rebalance"
         feed.pause_all()
-        self._sessions = Sessions(self._plan, me, feed, wire=self._wire, transactor=self._transactor, indexes=indexes)
+        self._sessions = sessions = Sessions(self._plan, me, feed, wire=self._wire, transactor=self._transactor, indexes=indexes)
         log.info("sessions.begun", group=self._plan.group, generation=me.generation, lanes=sorted(indexes))
         try:
-            await self._sessions.run()
+            await sessions.run()
             self.worked = True
-            return _outcome(self._sessions)
+            if sessions.unstable:
+                await self._end_hanging(Touched(group=me.group))
+            return _outcome(sessions)
         finally:
             self._sessions = None
 
@@ -171,15 +174,31 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
     async def _watch(self) -> None:
         """Raise Stalled when records wait and nothing is handed out, or no assignment comes."""
         behind: Behind = {}
+        unreadable: hanging.Since = {}
         while True:
             await asyncio.sleep(WATCH)
             now = asyncio.get_running_loop().time()
+            unreadable = await self._readable(unreadable, now)
             if self._assigned is None and now - self._since > UNASSIGNED and self._sessions is None:
                 raise Stalled("no assignment")
             ends = await self._ends(list(self._idle()))
             behind = still_behind(behind, self._idle(), ends, now)
             if late := [place for place, (_, since) in behind.items() if now - since >= STALLED]:
                 raise Stalled(f"{len(late)} partitions have records and none is handed out")
+
+    async def _readable(self, seen: hanging.Since, now: float) -> hanging.Since:
+        """See to it that what we write can be read: end what hangs before it. Nothing while the broker does not say."""
+        if self._transactor is None:
+            return {}
+        with contextlib.suppress(Broken, Refused):
+            seen = hanging.since(seen, await hanging.unreadable(self._wire, self._transactor.written), now)
+            if places := hanging.hanging(seen, now):
+                await self._end_hanging(Touched(places))
+                return {}
+        return seen
+
+    async def _end_hanging(self, touched: Touched) -> None:
+        await hanging.end(self._wire, f"{self._plan.names.group(self._plan.group)}.", self._id, touched)
 
     def _idle(self) -> dict[Place, int | None]:
         lanes = self._sessions.lanes.values() if self._sessions is not None else ()

@@ -2,7 +2,7 @@
 
 TxnOffsetCommit v3 carries member id and generation, so that a commit of a former generation is refused. OffsetFetch v7
 with `require_stable` waits for pending transactions. InitProducerId v4 renews an epoch only for its present holder.
-DescribeTransactions (KIP-664) says how the coordinator has ended a transaction.
+DescribeTransactions and ListTransactions (KIP-664) say how a coordinator has ended a transaction, and which it knows.
 Schemas: https://kafka.apache.org/protocol#protocol_messages
 """
 
@@ -128,6 +128,19 @@ _DescribeTransactions = _struct(
         TAGS,
     ),
 )
+_ListTransactions = _struct(
+    "ListTransactions",
+    66,
+    0,
+    Schema(("states", CompactArray(TEXT)), ("producer_ids", CompactArray(Int64)), TAGS),
+    Schema(
+        ("throttle_ms", Int32),
+        ("error_code", Int16),
+        ("unknown_states", CompactArray(TEXT)),
+        ("transactions", CompactArray(("transactional_id", TEXT), ("producer_id", Int64), ("state", TEXT), TAGS)),
+        TAGS,
+    ),
+)
 _IncrementalAlterConfigs = _struct(
     "IncrementalAlterConfigs",
     44,
@@ -176,6 +189,11 @@ def offset_fetch(group: str, places: Sequence[Place], *, stable: bool = True) ->
 def describe_transaction(transactional_id: str) -> Ask:
     """Ask how the last transaction of this id stands: Ongoing, PrepareCommit, CompleteAbort, …"""
     return Ask(_DescribeTransactions([transactional_id], UNTAGGED))
+
+
+def list_transactions(states: Sequence[str]) -> Ask:
+    """Ask a broker which transactional ids it coordinates whose last transaction stands so."""
+    return Ask(_ListTransactions([*states], [], UNTAGGED))
 
 
 def alter_configs(configs: Mapping[str, Mapping[str, str]]) -> Ask:

@@ -17,6 +17,7 @@ from workers.bus.kafka.wire import GROUP, PAUSE, Answer, Wire
 
 EARLIEST: Final = -2
 LATEST: Final = -1
+READ_UNCOMMITTED: Final = 0
 READ_COMMITTED: Final = 1
 ANSWER: Final = 5.0  # seconds for a coordinator to come round
 STABLE: Final = 25.0  # seconds: a transaction's timeout of 10 s, and the broker looks for such every 10 s
@@ -66,12 +67,15 @@ async def committed(wire: Wire, group: str, places: Collection[Place]) -> dict[P
         await asyncio.sleep(PAUSE / 2)
 
 
-async def offsets(wire: Wire, places: Collection[Place], when: int) -> dict[Place, int]:
-    """Return the offset of each place at EARLIEST, LATEST (last stable) or from a time in epoch milliseconds (or NOWHERE)."""
+async def offsets(wire: Wire, places: Collection[Place], when: int, isolation: int = READ_COMMITTED) -> dict[Place, int]:
+    """Return the offset of each place at EARLIEST, LATEST (last stable) or from a time in epoch milliseconds (or NOWHERE).
+
+    With READ_UNCOMMITTED, LATEST is the end of what is held, readable or not.
+    """
     deadline = _until(ANSWER)
     while True:
         try:
-            return await _listed(wire, places, when)
+            return await _listed(wire, places, when, isolation)
         except (Broken, Refused) as error:
             lasting = isinstance(error, Refused) and error.code not in AGAIN
             if lasting or _until(PAUSE) > deadline:
@@ -80,21 +84,21 @@ async def offsets(wire: Wire, places: Collection[Place], when: int) -> dict[Plac
         await asyncio.sleep(PAUSE)
 
 
-async def _listed(wire: Wire, places: Collection[Place], when: int) -> dict[Place, int]:
+async def _listed(wire: Wire, places: Collection[Place], when: int, isolation: int) -> dict[Place, int]:
     by_node: dict[int, list[Place]] = {}
     for place in places:
         if (node := wire.leader(place)) is None:
             raise Broken(f"nobody leads {place.topic}-{place.partition}")
         by_node.setdefault(node, []).append(place)
-    found = await asyncio.gather(*(_offsets(wire, node, some, when) for node, some in by_node.items()))
+    found = await asyncio.gather(*(_offsets(wire, node, some, when, isolation) for node, some in by_node.items()))
     return {place: offset for some in found for place, offset in some.items()}
 
 
-async def _offsets(wire: Wire, node: int, places: Sequence[Place], when: int) -> dict[Place, int]:
+async def _offsets(wire: Wire, node: int, places: Sequence[Place], when: int, isolation: int) -> dict[Place, int]:
     topics: dict[str, list[tuple[int, int]]] = {}
     for place in places:
         topics.setdefault(place.topic, []).append((place.partition, when))
-    answer = await wire.ask(node, OffsetRequest(-1, READ_COMMITTED, list(topics.items())))
+    answer = await wire.ask(node, OffsetRequest(-1, isolation, list(topics.items())))
     if code := _first(row[1] for _, rows in answer.topics for row in rows):
         raise Refused("ListOffsets", code)
     return {Place(topic, row[0]): int(row[3]) for topic, rows in answer.topics for row in rows}

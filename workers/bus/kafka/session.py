@@ -10,7 +10,7 @@ import structlog
 
 from workers.bus.contract import Record, Revoked, Stop, Unknown, Work
 from workers.bus.kafka import group
-from workers.bus.kafka.codes import Broken, Refused
+from workers.bus.kafka.codes import UNSTABLE_OFFSETS, Broken, Refused
 from workers.bus.kafka.eos import Place
 from workers.bus.kafka.group import Membership
 from workers.bus.kafka.lane import Committed, Found, KafkaLane
@@ -92,6 +92,7 @@ class Sessions:
         self.lanes = {index: KafkaLane(self, index, plan.physical()) for index in sorted(indexes)}
         self.reason = ""
         self.doubtful = False  # a plain commit was sent whose answer is missing
+        self.unstable = False  # a transaction with our positions has no end
         self._plan = plan
         self._feed = feed
         self._wire = wire
@@ -140,6 +141,7 @@ class Sessions:
             missing = [place for place in places if place not in committed]
             return Found(committed, first, end, await self._fresh(missing, first, end))
         except (Broken, Refused) as error:
+            self.unstable = isinstance(error, Refused) and error.code == UNSTABLE_OFFSETS
             self.end("refused" if isinstance(error, Refused) else "unreachable", str(error))
             raise Revoked(str(error)) from error
 

@@ -86,6 +86,7 @@ class Transactor:
         self._touched = touched if touched is not None else Touched()
         self._producer = (-1, -1)
         self._sequences: dict[Place, int] = {}
+        self.written: set[Place] = set()  # every partition that has got outputs
         self.fit = False
 
     async def begin(self) -> None:
@@ -116,6 +117,7 @@ class Transactor:
         if not fit:
             raise Aborted("the producer has no epoch")
         self._touched.note(outputs, carried)
+        self.written |= outputs.keys()
         try:
             async with asyncio.timeout(WORK):
                 await self._work(outputs, carried)

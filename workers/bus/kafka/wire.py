@@ -104,6 +104,10 @@ class Wire:
             raise Broken("no broker is known")
         return node
 
+    def everyone(self) -> list[int]:
+        """Return the brokers that are known."""
+        return sorted(broker.nodeId for broker in self.client.cluster.brokers())
+
     async def highest(self, api: int) -> int:
         """Return the highest version of an API that some broker speaks; Broken if it cannot be asked."""
         node = self.anyone()

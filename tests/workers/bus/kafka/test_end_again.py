@@ -12,14 +12,15 @@ import pytest
 from deploy.local.kafka import Kafka
 from schemas.topics import physical
 from tests.conftest import now
-from tests.workers.bus.kafka.conftest import Place, everything, key
+from tests.workers.bus.kafka.conftest import Place, copying, everything, key, persist, playing, record, until
 from workers.bus.contract import Record
-from workers.bus.kafka import group
+from workers.bus.kafka import consumer, group, hanging, transaction
 from workers.bus.kafka.codes import Broken, Refused
 from workers.bus.kafka.eos import Place as Partition
+from workers.bus.kafka.eos import txn_offset_commit
 from workers.bus.kafka.transaction import Touched, Transactor
 from workers.bus.kafka.url import parse
-from workers.bus.kafka.wire import Wire
+from workers.bus.kafka.wire import GROUP, Wire
 
 pytestmark = pytest.mark.kafka
 LOST = [Record(topic="beta", key=key(0), value=b"lost end")]
@@ -85,6 +86,60 @@ async def test_what_got_no_marker_gets_the_end_that_the_coordinator_decided_on(f
     async with forgetful.open() as bus:
         seen = {held.value for held in await everything(bus, "beta")}
     assert seen == ({b"lost end", b"good end", b"next"} if committed else {b"next"})
+
+
+@pytest.mark.parametrize("committed", [False, True])
+async def test_what_a_dead_process_left_is_ended_by_those_who_write_there(
+    forgetful: Place, monkeypatch: pytest.MonkeyPatch, *, committed: bool
+) -> None:
+    monkeypatch.setattr(hanging, "HANGS", 1.0)  # half a minute, in which nothing else would happen
+    monkeypatch.setattr(consumer, "WATCH", 0.5)
+    zero, one = beta(forgetful, 0), beta(forgetful, 1)
+    dead, wire = await begun(forgetful, Touched())
+    await dead._add([one])
+    await dead._produce({zero: LOST, one: WELL})
+    if committed:
+        await dead._end()
+    stop = asyncio.Event()
+    async with forgetful.open() as bus, asyncio.TaskGroup() as tasks:
+        tasks.create_task(playing(bus, lambda lane, told: copying(lane, told, []), stop))
+        await persist(bus, [record(b"next")])
+        async with asyncio.timeout(60):
+            while await readable(wire, zero) < 4:  # noqa: ASYNC110 (both records and their markers)
+                await asyncio.sleep(0.05)
+        stop.set()
+    await wire.close()
+    async with forgetful.open() as bus:
+        seen = {held.value for held in await everything(bus, "beta")}
+    assert seen == ({b"lost end", b"good end", b"next"} if committed else {b"next"})
+
+
+async def test_positions_that_a_dead_process_left_without_an_end_are_given_one(
+    forgetful: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(group, "STABLE", 1.0)
+    dead, wire = await begun(forgetful, Touched())
+    name, alpha = f"{forgetful.namespace}.group", Partition(physical(forgetful.namespace, "alpha"), 0)
+    request = txn_offset_commit(dead._id, dead._producer, (name, "", -1), {alpha: (7, "")})
+    await wire.insist(GROUP, name, request, transaction._offsets_taken, deadline=asyncio.get_running_loop().time() + 10)
+    with pytest.raises(Refused, match="88"):
+        await group.committed(wire, name, [alpha])
+    seen, stop = list[bytes](), asyncio.Event()
+    async with forgetful.open() as bus, asyncio.TaskGroup() as tasks:
+        await persist(bus, [record(b"next")])
+        tasks.create_task(playing(bus, lambda lane, told: copying(lane, told, seen), stop))
+        await until(lambda: seen == [b"next"])
+        stop.set()
+    await wire.close()
+
+
+def test_a_partition_hangs_when_it_stands_still_for_longer_than_a_transaction_lives() -> None:
+    zero, one = Partition("t", 0), Partition("t", 1)
+    seen = hanging.since({}, {zero: 5, one: 5}, 100.0)
+    seen = hanging.since(seen, {zero: 5, one: 6}, 120.0)
+    assert hanging.hanging(seen, 129.9) == frozenset()
+    assert hanging.hanging(seen, 130.0) == {zero}
+    assert hanging.since(seen, {}, 131.0) == {}
 
 
 async def test_without_a_memory_the_next_commit_would_commit_it(forgetful: Place) -> None:
