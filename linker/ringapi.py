@@ -1,7 +1,7 @@
 """The calls to Ring's OAuth and API: one request each, one outcome each, never a redirect, a proxy or a log of a secret."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -59,18 +59,20 @@ class RingApi:
         """POST the code: its one and only time."""
         if (known := self.apps.get(app)) is None:
             return _unknown(app)
-        return await self._tokens("exchange", api.exchange_form(known.client_id, known.client_secret.reveal(), code))
+        secret = known.client_secret.reveal()
+        return await self._tokens("exchange", api.exchange_form(known.client_id, secret, code), (secret, code))
 
     async def refresh(self, app: App, refresh_token: str) -> api.Tokens | Outcome:
         """POST the refresh token, which rotates."""
         if (known := self.apps.get(app)) is None:
             return _unknown(app)
-        return await self._tokens("refresh", api.refresh_form(known.client_id, known.client_secret.reveal(), refresh_token))
+        secret = known.client_secret.reveal()
+        return await self._tokens("refresh", api.refresh_form(known.client_id, secret, refresh_token), (secret, refresh_token))
 
     async def identify(self, access_token: str) -> Outcome:
         """GET users/me: Done carries the account id."""
         raw = await self._api("account", "GET", api.ACCOUNT_PATH, access_token)
-        outcome = _outcome("account", raw)
+        outcome = _outcome("account", raw, (access_token,))
         if not isinstance(raw, Raw) or not isinstance(outcome, Done):
             return outcome
         try:
@@ -81,20 +83,22 @@ class RingApi:
     async def claim(self, access_token: str, nonce: str, identifier: str | None) -> Outcome:
         """POST the integration with the nonce."""
         body = api.claim_body(nonce, identifier)
-        return _outcome("claim", await self._api("claim", "POST", api.INTEGRATION_PATH, access_token, body))
+        secrets = (access_token, nonce, identifier or "")
+        return _outcome("claim", await self._api("claim", "POST", api.INTEGRATION_PATH, access_token, body), secrets)
 
     async def complete(self, access_token: str) -> Outcome:
         """PATCH the integration to completed."""
         body = api.complete_body()
-        return _outcome("complete", await self._api("complete", "PATCH", api.INTEGRATION_PATH, access_token, body))
+        raw = await self._api("complete", "PATCH", api.INTEGRATION_PATH, access_token, body)
+        return _outcome("complete", raw, (access_token,))
 
     async def devices(self, access_token: str) -> Outcome:
         """GET devices: whether Ring takes the token still."""
-        return _outcome("devices", await self._api("devices", "GET", api.DEVICES_PATH, access_token))
+        return _outcome("devices", await self._api("devices", "GET", api.DEVICES_PATH, access_token), (access_token,))
 
-    async def _tokens(self, call: answers.Call, form: dict[str, str]) -> api.Tokens | Outcome:
+    async def _tokens(self, call: answers.Call, form: dict[str, str], secrets: Collection[str]) -> api.Tokens | Outcome:
         raw = await self._send(call, self.oauth, "POST", self.oauth_url + api.TOKEN_PATH, data=form)
-        outcome = _outcome(call, raw)
+        outcome = _outcome(call, raw, secrets)
         if not isinstance(raw, Raw) or not isinstance(outcome, Done):
             return outcome
         try:
@@ -172,11 +176,13 @@ def _session(*, force_close: bool) -> aiohttp.ClientSession:
     )
 
 
-def _outcome(call: answers.Call, raw: Raw | NotSent | Unclear) -> Outcome:  # noqa: PLR0911 - a table: one line, one meaning
-    """Say what an answer means for the saga; Ring's own words go along, cut short by the schema."""
+def _outcome(  # noqa: PLR0911 - a table: one line, one meaning
+    call: answers.Call, raw: Raw | NotSent | Unclear, secrets: Collection[str]
+) -> Outcome:
+    """Say what an answer means for the saga; Ring's own words go along, cut short by the schema, and without these secrets."""
     if not isinstance(raw, Raw):
         return raw
-    answer = answers.classify(call, raw.status, raw.retry_after, raw.body, datetime.now(UTC))
+    answer = answers.classify(call, raw.status, raw.retry_after, raw.body, datetime.now(UTC), secrets=secrets)
     words = f"{raw.status} {' · '.join(answer.said[:2])}".strip()
     wait = answer.after.total_seconds() if answer.after else 0.0
     match answer.meaning:

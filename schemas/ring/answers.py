@@ -3,6 +3,7 @@
 Source: developer.amazon.com/docs/ring/account-linking.html and app-integrations.html; statuses seen in the field.
 """
 
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -41,11 +42,16 @@ class Answer(msgspec.Struct, frozen=True):
     after: timedelta | None = None
 
 
-def classify(call: Call, status: int, retry_after: str | None, body: bytes, now: datetime) -> Answer:
-    """Return what `status` (with its Retry-After header, if any) means for this call; `now` is aware. Never raises."""
+def classify(
+    call: Call, status: int, retry_after: str | None, body: bytes, now: datetime, *, secrets: Collection[str] = ()
+) -> Answer:
+    """Return what `status` (with its Retry-After header, if any) means for this call; `now` is aware. Never raises.
+
+    `secrets` are those that the request carried: Ring's words are told without them.
+    """
     if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
         return Answer("done")
-    said = api.read_errors(body)
+    said = api.read_errors(body, secrets)
     return Answer(_meaning(call, status, " ".join(said).lower()), said, wait(retry_after, now))
 
 

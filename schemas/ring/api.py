@@ -3,6 +3,7 @@
 Source: developer.amazon.com/docs/ring/: account-linking.html, app-integrations.html, api-documentation.html.
 """
 
+from collections.abc import Collection
 from typing import Any, Final
 
 import msgspec
@@ -10,6 +11,7 @@ import orjson
 
 from schemas.errors import Rejected
 from schemas.ring import fields
+from schemas.ring.echo import without
 
 TOKEN_PATH: Final = "/oauth/token"  # noqa: S105 - a path, appended to RINGHOOK_RING_OAUTH_URL
 ACCOUNT_PATH: Final = "/v1/users/me"
@@ -83,14 +85,17 @@ def read_account(body: bytes) -> str:
     return account
 
 
-def read_errors(body: bytes) -> tuple[str, ...]:
-    """Return what an error body says: titles and details of JSON:API, or OAuth's error and description; each ≤ 200 characters."""
+def read_errors(body: bytes, secrets: Collection[str] = ()) -> tuple[str, ...]:
+    """Return what an error body says: titles and details of JSON:API, or OAuth's error and description; each ≤ 200 characters.
+
+    The `secrets` that the request carried are taken out of it, and what looks like one.
+    """
     root = _root(body)
     listed = root.get("errors")
     entries = [entry for entry in listed if isinstance(entry, dict)][:8] if isinstance(listed, list) else []
     said = [entry.get(name) for entry in entries for name in ("title", "detail")]
     said += [root.get(name) for name in ("error", "error_description", "message")]
-    return tuple(text for value in said if (text := _sentence(value)))
+    return tuple(text for value in said if (text := _sentence(value, secrets)))
 
 
 def _root(body: bytes) -> dict[str, Any]:
@@ -101,8 +106,8 @@ def _root(body: bytes) -> dict[str, Any]:
     return root if isinstance(root, dict) else {}
 
 
-def _sentence(value: object) -> str:
-    text = value if isinstance(value, str) else ""
+def _sentence(value: object, secrets: Collection[str]) -> str:
+    text = without(value, secrets) if isinstance(value, str) else ""
     return "".join(letter if letter.isprintable() else " " for letter in text[:200]).strip()
 
 

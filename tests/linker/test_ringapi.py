@@ -4,6 +4,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from urllib.parse import quote, quote_plus
 
 import pytest
 from aiohttp import web
@@ -179,3 +180,44 @@ async def test_what_ring_says_of_its_limit_is_heard_with_every_answer() -> None:
 
 def test_credentials_do_not_show_themselves() -> None:
     assert "canary" not in repr(APPS)
+
+
+SECRETS = {
+    "code": "short",
+    "refresh": "R3fresh/+ token",
+    "access": "an-access-token",
+    "nonce": "n0n/ce",
+    "identifier": "u***r@example.com",
+}
+
+
+@pytest.mark.parametrize("spelt", [str, lambda secret: quote(secret, safe=""), quote_plus])
+@pytest.mark.parametrize("shape", ["detail", "error_description"])
+async def test_a_ring_that_repeats_what_it_was_asked_with_is_quoted_without_it(spelt: Callable[[str], str], shape: str) -> None:
+    app = APPS["first"]
+    secrets = [*SECRETS.values(), app.client_secret.reveal()]
+
+    async def echo(_request: web.Request) -> web.Response:
+        words = "no good: " + ", ".join(map(spelt, secrets)) + " and canary0" + "x" * 300
+        listed = {"errors": [{"title": "Bad", "detail": words}]}
+        return web.json_response(listed if shape == "detail" else {"error": "odd", "error_description": words}, status=400)
+
+    async with ring(echo) as api:
+        outcomes = [
+            await api.exchange("first", SECRETS["code"]),
+            await api.refresh("first", SECRETS["refresh"]),
+            await api.identify(SECRETS["access"]),
+            await api.claim(SECRETS["access"], SECRETS["nonce"], SECRETS["identifier"]),
+            await api.complete(SECRETS["access"]),
+        ]
+    carried = [
+        (SECRETS["code"], secrets[-1]),
+        (SECRETS["refresh"], secrets[-1]),
+        (SECRETS["access"],),
+        (SECRETS["access"], SECRETS["nonce"], SECRETS["identifier"]),
+        (SECRETS["access"],),
+    ]
+    for outcome, hidden in zip(outcomes, carried, strict=True):
+        assert isinstance(outcome, Refused | NotSent | Unclear)
+        assert "no good" in outcome.words
+        assert not [secret for secret in (*hidden, "canary0") if secret in outcome.words or spelt(secret) in outcome.words]
