@@ -5,12 +5,14 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from linker.mishap import Mishap, guess
 from linker.moves import TAP_OR_MEND, linking
 from linker.rows import ENDED, OVER, Attempt, Grant
 from linker.saga import NONCE_LIFE, TAP, Move, Verdict, claimed
 
 QUICK: Final = 1.0  # seconds until an attempt that found no grant looks again
 OVERLAP: Final = 60.0  # seconds a look reaches back behind the last one: commits need not appear in the order of their times
+_UNKNOWN: Final = "Ring did not let us know this account within the sign-in's 10 minutes"
 CONTESTED: Final = f"two users confirmed the same sign-in; neither was linked: {TAP}"
 
 
@@ -53,15 +55,20 @@ def overdue(attempt: Attempt, now: float) -> Attempt | None:
         words = f"another sign-in of this Ring account was under way until the 10 minutes of this one were over: {TAP}"
     elif attempt.horizon is None:
         words = f"our side was down until the sign-in's 10 minutes were over: {TAP_OR_MEND}"
+    elif attempt.reason:
+        words = f"{_UNKNOWN}: {attempt.reason}; if it was not, {TAP}"
     else:
-        words = f"Ring did not let us know this account within the sign-in's 10 minutes: {TAP_OR_MEND}"
+        words = f"{_UNKNOWN}: {TAP_OR_MEND}"
     return learned(attempt, Verdict("expired", words), now)
 
 
-def unmatched(attempt: Attempt, looked_at: float, now: float) -> Attempt:
-    """Let the attempt wait for its grant until the window ends."""
+def unmatched(attempt: Attempt, looked_at: float, now: float, mishap: Mishap | None = None) -> Attempt:
+    """Let the attempt wait for its grant until the window ends; what may have kept the grant from coming is its reason."""
     wait = QUICK + max(0.0, now - attempt.requested_at) / 20  # 1 s at first, half a minute at the end
-    return replace(attempt, horizon=looked_at, due_at=min(now + wait, attempt.until + 0.001))
+    due_at = min(now + wait, attempt.until + 0.001)
+    if attempt.grant is None:
+        attempt = replace(attempt, reason=guess(mishap) if mishap else None)
+    return replace(attempt, horizon=looked_at, due_at=due_at)
 
 
 def matched(attempt: Attempt, grant: Grant, now: float) -> tuple[Attempt, Move | None]:
@@ -69,7 +76,8 @@ def matched(attempt: Attempt, grant: Grant, now: float) -> tuple[Attempt, Move |
 
     Ring is told of a link that is complete, too: the user may have connected anew since, and the new code be lost.
     """
-    known = replace(attempt, grant=grant.code_hash)
+    guessed = attempt.grant is None  # what was said while no grant was known is not so
+    known = replace(attempt, grant=grant.code_hash, reason=None if guessed else attempt.reason)
     if grant.state == "completed" and grant.partner_user != attempt.partner_user:
         words = f"this Ring account is already linked to another user: remove the app there first, or {TAP}"
         return learned(known, Verdict("rejected", words), now), None

@@ -62,7 +62,8 @@ class Matching:
         with MATCH_SECONDS.time():
             grant = await self._find(attempt, secret.nonce)
         if grant is None:
-            return await self._settle(attempt, claims.unmatched(attempt, looked_at, self.clock()))
+            mishap = await self.store.mishap(attempt.requested_at)
+            return await self._settle(attempt, claims.unmatched(attempt, looked_at, self.clock(), mishap))
         self.notices.proven("redirect")
         for _ in range(LOOKS):
             with suppress(Moved):

@@ -9,6 +9,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from linker import refresh, removal
+from linker.mishap import FORGOTTEN
 from linker.moves import (
     KEPT,
     MENDS,
@@ -157,7 +158,7 @@ def withdrawn(grant: Grant, removed_at: float, now: float) -> Move:
 
 def unwelcome(grant: Grant, now: float) -> Move:
     """End a grant whose account was forgotten: nothing of it may be known again."""
-    return ended(grant, "rejected", "the operator had this Ring account forgotten: it is not linked again", now)
+    return ended(grant, "rejected", FORGOTTEN, now)
 
 
 def late(held: Grant, fresh: Grant, outcome: Outcome, now: float) -> Move | None:

@@ -21,11 +21,12 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from linker import claims, metrics, pool, saga, view
+from linker.mishap import BEFORE, Mishap
 from linker.moves import Move, Verdict
 from linker.pool import Page, Place
 from linker.rows import ASIDE, Account, Attempt, End, Grant, Risk, end_of
 from linker.selects import columns, grants_of, list_accounts, look_up, value_of
-from linker.tables import accounts, attempts, grants
+from linker.tables import accounts, attempts, ended_unnamed, grants
 from schemas.errors import Unavailable
 from schemas.records import App
 from workers.runtime import lease, stops
@@ -150,6 +151,12 @@ class Store:
             row = (await connection.execute(columns(Grant, grants).where(mine).order_by(grants.c.pool.desc()).limit(1))).first()
             return value_of(Grant, row) if row else None
 
+    async def mishap(self, before: float) -> Mishap | None:
+        """Return the last code before that time, no stranger's, that ended within a sign-in's reach and named no account."""
+        async with self.database.read() as connection:
+            row = (await connection.execute(_MISHAP, {"before": before, "since": before - BEFORE})).first()
+            return value_of(Mishap, row) if row else None
+
     async def grant(self, code_hash: str) -> Grant | None:
         """Return one grant."""
         async with self.database.read() as connection:
@@ -241,6 +248,8 @@ _TOO_OLD: Final = _oldest.with_for_update(skip_locked=True)
 _EXPIRING: Final = update(grants).where(grants.c.code_hash == bindparam("was"))
 _held = accounts.alias("held")
 _free_one = select(_held.c.account).where(_held.c.account == bindparam("told")).with_for_update(skip_locked=True)
+_while = grants.c.received_at.between(bindparam("since"), bindparam("before"))
+_MISHAP: Final = columns(Mishap, grants).where(ended_unnamed, _while).order_by(grants.c.received_at.desc()).limit(1)
 _ANNOUNCED: Final = (
     update(accounts)
     .where(accounts.c.account == _free_one.scalar_subquery(), accounts.c.announced < bindparam("of"))

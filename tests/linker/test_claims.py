@@ -5,6 +5,7 @@ from msgspec.structs import replace
 
 from ingress.link.words import spoken
 from linker import claims, saga, view
+from linker.mishap import Mishap
 from linker.rows import Account, Attempt, Grant, Stage
 from schemas.records import LinkState
 
@@ -84,6 +85,18 @@ def test_an_attempt_whose_grant_is_there_is_told_to_tap_alone() -> None:
     over = claims.overdue(met, AT + 700)
     assert over is not None
     assert (over.reason or "").endswith(saga.TAP)
+
+
+def test_what_was_guessed_while_no_grant_was_known_is_dropped_when_one_is_met() -> None:
+    mishap = Mishap(received_at=AT, state="lost")
+    guessed = claims.unmatched(attempt(), AT + 5, AT + 5, mishap)
+    assert (guessed.reason or "").startswith("a connection begun at")
+    assert claims.unmatched(guessed, AT + 6, AT + 6).reason is None, "its code was not lost after all"
+    met, _ = claims.matched(guessed, grant("awaiting", user="u9"), AT + 7)
+    assert (met.state, met.reason) == ("received", None)
+    own = replace(met, reason="what became of its own grant")
+    assert claims.unmatched(own, AT + 8, AT + 8, mishap).reason == own.reason
+    assert claims.matched(own, grant("awaiting", user="u9"), AT + 9)[0].reason == own.reason
 
 
 def test_an_attempt_nobody_looked_at_in_time_says_that_we_were_down() -> None:

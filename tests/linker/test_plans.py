@@ -4,10 +4,13 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 
 import pytest
-from msgspec.structs import asdict
+from msgspec.structs import asdict, replace
 from sqlalchemy import event, insert, text
 from sqlalchemy.engine import Engine
 
+from deploy import migrations
+from linker import saga
+from linker.mishap import FORGOTTEN, Mishap
 from linker.rows import ASIDE, Account, Grant
 from linker.store import Store, columns_of
 from linker.tables import accounts, grants
@@ -100,6 +103,24 @@ async def test_a_page_of_all_accounts_and_the_next_renewals_cost_no_scan(filled:
     assert first == (None, None, 1_005.0, None)
     found = await plans(filled, heard)
     assert "ix_linker_grants_queue_due_at" in found
+    assert not scans(found)
+
+
+async def test_the_code_that_a_sign_in_waits_for_in_vain_is_found_in_a_migrated_store_among_any_number(store_url: str) -> None:
+    await migrations.upgrade(store_url)
+    junk = saga.received(code_hash="", code=b"", app="first", stranger=True, at=1_000.0)
+    over = [saga.unwelcome(replace(junk, code_hash=f"junk{n}"), 1_000.0).grant for n in range(MANY)]
+    mine = replace(over[0], code_hash="mine", stranger=False)
+    async with connect(store_url) as database:
+        async with database.begin() as connection:
+            await connection.execute(insert(grants), [*rows()[0], *map(columns_of, (*over, mine))])
+        async with database.begin() as connection:
+            await connection.execute(text("analyze linker_grants"))
+        with statements() as heard:
+            assert await Store(database).mishap(1_900.0) == Mishap(received_at=1_000.0, state="rejected", reason=FORGOTTEN)
+            assert await Store(database).mishap(1_901.0) is None
+        found = await plans(database, heard)
+    assert "ix_linker_grants_received_at" in found
     assert not scans(found)
 
 
