@@ -54,15 +54,11 @@ class WrongMediaType(Rejected):
     """Only JSON is read here."""
 
 
-class TooManyTries(Rejected):
-    """Too much was guessed in a short time."""
+class TooOften(Rejected):
+    """One caller asks more than its share, or too much was guessed in a short time."""
 
-
-class TooOften(TooManyTries):
-    """One caller asks more than its share."""
-
-    def __init__(self, message: str, *, retry_after: float) -> None:
-        super().__init__(message, reason="too_often")
+    def __init__(self, message: str, *, retry_after: float, reason: str = "too_often") -> None:
+        super().__init__(message, reason=reason)
         self.retry_after = retry_after  # seconds
 
 
@@ -93,7 +89,7 @@ TABLE: Final[dict[type[BaseException], Answer]] = {
     WrongMediaType: Answer(415, "JSON only."),
     Misdirected: Answer(421, "Not served here."),
     Unprocessable: Answer(422, "Cannot be taken as it is."),
-    TooManyTries: Answer(429, "Too many tries."),
+    TooOften: Answer(429, "Too many tries."),
     Rejected: Answer(400, "Cannot be read."),
     web.RequestPayloadError: Answer(400, "The body's framing is broken.", close=True),
     TooLarge: Answer(503, "Cannot be held just now."),  # our topics are too small: ours to mend, Ring's to try again

@@ -152,7 +152,12 @@ def _finding(grant: GrantSteps) -> str | None:
 
 
 def _together(own: Sequence[Mark], grants: Sequence[Mark]) -> tuple[Mark, ...]:
-    """Return all marks in the order of their times; what the grant tells too, it tells better."""
+    """Return all marks in the order of their times; what the grant tells too, it tells better.
+
+    But for its completion: the sign-in knows its own, and the grant may have been completed by others.
+    """
+    ended = {name for name, _ in own} & {"completed"}
+    grants = [mark for mark in grants if mark[0] not in ended]
     told = {name for name, _ in grants}
     marks = [*grants, *(mark for mark in own if mark[0] not in told)]
     return tuple(sorted(marks, key=lambda mark: (mark[1], ORDER.index(mark[0]) if mark[0] in ORDER else len(ORDER))))

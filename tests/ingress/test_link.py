@@ -145,7 +145,10 @@ async def test_a_wrong_passcode_asks_again_and_guessing_has_a_bound(edge: Edge) 
     assert statuses == [403] * 10 + [429]
     response, text = await post(edge, "/ring/account-link/dev", {"passcode": "open sesame"})
     assert (response.status, "too many wrong passcodes. Wait a minute" in text) == (429, True)
-    edge.clock.now += timedelta(seconds=61)
+    edge.clock.now += timedelta(seconds=20)
+    response, _ = await post(edge, "/ring/account-link/dev", {"passcode": "open sesame"})
+    assert (response.status, response.headers["Retry-After"]) == (429, "40")
+    edge.clock.now += timedelta(seconds=40)
     assert (await post(edge, "/ring/account-link/dev", {"passcode": "open sesame"}))[0].status == 200
 
 

@@ -259,6 +259,13 @@ async def test_a_second_tap_in_mid_flow_ends_completed_too(rig: Rig) -> None:
     linker = rig.linker()
     async with linker:
         await rig.turn(linker, both)
+    first, second = await rig.explain.progress("t1"), await rig.explain.progress("t2")
+    assert first
+    assert second
+    at = [[moment for name, moment in seen.steps if name == "completed"] for seen in (first, second)]
+    assert [len(times) for times in at] == [1, 1], "each page tells one completion: that of its own sign-in"
+    assert at[0] < at[1]
+    assert second.steps[-1][0] == "completed"
 
 
 async def test_a_relink_serves_from_the_old_generation_until_the_new_one_completes(rig: Rig) -> None:

@@ -9,7 +9,7 @@ from typing import Final
 from aiohttp import web
 
 from ingress.bounds import Room
-from ingress.errors import TooManyTries
+from ingress.errors import TooOften
 from ingress.link.attempt import Seals
 from ingress.link.confirmation import confirmation
 from ingress.link.cookie import Cookie
@@ -22,6 +22,7 @@ from ingress.settings import Dev
 
 PATH: Final = "/ring/account-link/dev"
 WRONG_PER_MINUTE: Final = 10
+MINUTE: Final = timedelta(minutes=1)
 
 
 @dataclass
@@ -31,10 +32,11 @@ class Tries:
     wrong: list[datetime] = field(default_factory=list)
 
     def demand_few(self, now: datetime) -> None:
-        """Raise TooManyTries where too many were wrong lately."""
-        self.wrong = [at for at in self.wrong if now - at < timedelta(minutes=1)]
+        """Raise TooOften where too many were wrong lately."""
+        self.wrong = [at for at in self.wrong if now - at < MINUTE]
         if len(self.wrong) >= WRONG_PER_MINUTE:
-            raise TooManyTries(TOO_MANY_TRIES, reason="passcode_tries")
+            free = self.wrong[-WRONG_PER_MINUTE] + MINUTE - now
+            raise TooOften(TOO_MANY_TRIES, retry_after=free.total_seconds(), reason="passcode_tries")
 
     def note(self, now: datetime) -> None:
         """Note one that was wrong."""
@@ -59,7 +61,7 @@ class Passcode:
         return _asked("")
 
     async def check(self, request: web.Request) -> web.Response:
-        """Raise Forbidden (site, cookie), Stale, TooManyTries; a wrong passcode asks again."""
+        """Raise Forbidden (site, cookie), Stale, TooOften; a wrong passcode asks again."""
         demand_same_site(request, self.public_url)
         attempt, now = self.cookie.read(request), self.clock()
         demand_fresh(attempt.time, now)
