@@ -244,7 +244,7 @@ def add_admin(house: House, admin: Admin, callers: Gate) -> None:
     house.workers.append(Sweeping(Pruning(claims)))
     api = Api(house.internal, callers)
     add_claims(api, Handoff(claims, Seals(admin.cookies, house.namespace), admin.public_url, utc_now))
-    add_reading(api, explain, explain, claims)
+    add_reading(api, explain, explain, claims, utc_now)
     add_forgetting(api, Forgetting(house.database, house.namespace), gone_by)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Annotated, Final, Protocol, TypeVar
 
 import msgspec
@@ -15,6 +16,7 @@ from ingress.link.signin.handoff import Claimed, Handoff
 from ingress.route import Handler, guarded
 from ingress.settings import Scope
 from schemas.errors import Rejected, Unavailable
+from schemas.ring.nonce import WINDOW
 
 Answering = Callable[[web.Request], Awaitable[object]]
 T = TypeVar("T")
@@ -29,6 +31,7 @@ CODES: Final = {401: "unauthorized", 403: "forbidden", 404: "not_found", 409: "c
     503: "unavailable",
 }
 CLAIMED: Final = "claimed by your login"
+GONE: Final = "and not confirmed in time, or what became of it is not kept any more"
 AWAY: Final = "Cannot be looked up just now; try again in a moment."
 
 
@@ -109,7 +112,7 @@ def add_claims(api: Api, handoff: Handoff) -> None:
     api.add("POST", "/v1/attempts/{attempt}/claim", "claim", claim)
 
 
-def add_reading(api: Api, accounts: Accounts, attempts: Attempts, claims: Claims) -> None:
+def add_reading(api: Api, accounts: Accounts, attempts: Attempts, claims: Claims, clock: Callable[[], datetime]) -> None:
     """Add `GET /v1/accounts`, `GET /v1/accounts/{account}` and `GET /v1/attempts/{attempt}` (scope read)."""
 
     async def listing(request: web.Request) -> object:
@@ -123,7 +126,7 @@ def add_reading(api: Api, accounts: Accounts, attempts: Attempts, claims: Claims
         asked = request.match_info["attempt"]
         if progress := await attempts.progress(asked):
             return shown(progress)
-        return unconfirmed(found(await claims.claimed_at(asked)))
+        return unconfirmed(found(await claims.claimed_at(asked)), clock())
 
     api.add("GET", "/v1/accounts", "read", listing)
     api.add("GET", "/v1/accounts/{account}", "read", account)
@@ -146,9 +149,14 @@ def paged(query: Mapping[str, str]) -> Asked:
         raise Rejected(f"The query is not understood: {error}", reason="query") from error
 
 
-def unconfirmed(claimed_at: float) -> object:
+def unconfirmed(claimed_at: float, now: datetime) -> object:
     """Return the progress of a sign-in of which nothing but the login's claim is known."""
-    return {"state": "started", "steps": told_steps([(CLAIMED, claimed_at)]), "finding": f"{CLAIMED}, not confirmed yet"}
+    over = now.timestamp() > claimed_at + WINDOW.total_seconds()  # it began before the claim
+    return {
+        "state": "expired" if over else "started",
+        "steps": told_steps([(CLAIMED, claimed_at)]),
+        "finding": f"{CLAIMED}, {GONE if over else 'not confirmed yet'}",
+    }
 
 
 def timed(value: object) -> object:

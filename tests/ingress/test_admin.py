@@ -25,7 +25,7 @@ from ingress.admin.store import ClaimStore
 from ingress.link.attempt import Seals, begin
 from ingress.link.signin.handoff import Handoff
 from ingress.settings import Scope, Token
-from tests.ingress.conftest import NOW, Known
+from tests.ingress.conftest import NOW, Clock, Known
 from workers.runtime.database import connect
 from workers.runtime.listener import Listener, internal_app
 from workers.runtime.sealing import Keyring, generate_key
@@ -94,6 +94,7 @@ class Admin:
     seals: Seals
     loans: Loans
     attempts: Known
+    clock: Clock
 
 
 def bearer(*scopes: Scope) -> dict[str, str]:
@@ -108,19 +109,20 @@ def token(*scopes: Scope) -> Token:
 @pytest.fixture
 async def admin(store_url: str) -> AsyncIterator[Admin]:
     seals, attempts, application = Seals(Keyring.parse(generate_key()), "t"), Known(), internal_app()
+    clock = Clock()
     attempts.progresses["known"] = Known.Seen("awaiting", (("signed in", 0.0),), "something is missing")
     gate = Gate([token(scope) for scope in SCOPE_NAMES], {"127.0.0.1", "admin.internal"})
     async with connect(store_url) as database:
         await database.create_all()
         api = Api(application, gate)
         claims = ClaimStore(database)
-        add_claims(api, Handoff(claims, seals, "https://ring.example.com/", lambda: NOW))
-        add_reading(api, Accounts(), attempts, claims)
+        add_claims(api, Handoff(claims, seals, "https://ring.example.com/", clock))
+        add_reading(api, Accounts(), attempts, claims, clock)
         loans, wishes = Loans(), Wishes()
         add_broker(api, loans, Quota(rate=1.0, burst=20.0))
         add_forgetting(api, wishes, lambda now: now + timedelta(days=38))
         async with listening(application) as port, aiohttp.ClientSession(f"http://127.0.0.1:{port}") as client:
-            yield Admin(client, port, application, wishes, seals, loans, attempts)
+            yield Admin(client, port, application, wishes, seals, loans, attempts, clock)
 
 
 @asynccontextmanager
@@ -197,6 +199,16 @@ async def test_a_claimed_attempt_is_known_before_it_is_confirmed(admin: Admin) -
     assert (answer.status, await answer.json()) == (200, expected)
     admin.attempts.progresses[ATTEMPT.id] = Known.Seen("awaiting", (), None)
     assert (await (await admin.client.get(url, headers=bearer("read"))).json())["state"] == "awaiting"
+
+
+async def test_a_claimed_attempt_that_nobody_knows_more_of_is_over_when_its_ten_minutes_are(admin: Admin) -> None:
+    await admin.client.post(CLAIM, json=BODY, headers=bearer("claim"))
+    said = []
+    for seconds in (600, 1):
+        admin.clock.now += timedelta(seconds=seconds)
+        said.append(await (await admin.client.get(f"/v1/attempts/{ATTEMPT.id}", headers=bearer("read"))).json())
+    assert [one["state"] for one in said] == ["started", "expired"]
+    assert said[1]["finding"].startswith("claimed by your login, and not confirmed in time, or")
 
 
 async def test_a_read_while_the_store_is_away_speaks_of_a_read(admin: Admin) -> None:
