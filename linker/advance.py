@@ -14,7 +14,7 @@ from linker.budget import Budget
 from linker.matching import Matching
 from linker.ringapi import RingApi
 from linker.rows import ASIDE, Attempt, Grant
-from linker.saga import CODE_LAST
+from linker.schedule import CODE_LAST
 from linker.steps import MARGIN_OF_LEASE, Notices, Steps
 from linker.store import Due, Moved, Store
 from linker.vault import Vault

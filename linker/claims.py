@@ -6,9 +6,10 @@ from typing import Final
 from msgspec.structs import replace
 
 from linker.mishap import Mishap, guess
-from linker.moves import TAP_OR_MEND, linking
+from linker.moves import TAP_OR_MEND
 from linker.rows import ENDED, OVER, Attempt, Grant
-from linker.saga import NONCE_LIFE, TAP, Move, Verdict, claimed
+from linker.saga import TAP, Move, Verdict, claimed
+from linker.schedule import NONCE_LIFE, linking
 
 QUICK: Final = 1.0  # seconds until an attempt that found no grant looks again
 OVERLAP: Final = 60.0  # seconds a look reaches back behind the last one: commits need not appear in the order of their times

@@ -6,12 +6,12 @@ import msgspec
 from msgspec.structs import replace
 
 from linker.outcomes import Done, Outcome, Tokens
-from linker.rows import ASIDE, ENDED, Grant, Risk, Stage
+from linker.rows import ASIDE, Grant, Risk, Stage
+from linker.schedule import linking, next_try
 from schemas.records import LinkState
 
 KEPT: Final = 30 * 86_400.0  # seconds: a grant nobody claims, and the end of every retry
 SHOWN: Final = 3_600.0  # a second tap on Sign In finds a completed grant this long
-SLOWEST: Final = 300.0  # seconds between two retries
 MENDS: Final = "remove the app in the Ring app and connect it again"
 TAP: Final = "tap Sign In in the Ring app again"
 TAP_OR_MEND: Final = f"{TAP}; if that does not help, {MENDS}"  # where nothing of the account is here that a tap could find
@@ -37,24 +37,9 @@ class Move(msgspec.Struct, frozen=True):
     call: Call | None = None
 
 
-def linking(grant: Grant) -> bool:
-    """Say whether a sign-in waits for what becomes of the grant; that may be a completed one, which serves on."""
-    return grant.nonce_until is not None and grant.state not in ENDED
-
-
 def plain(stage: Stage) -> Stage:
     """Return the stage without the intent: what is sent and put off again has not moved."""
     return _PLAIN.get(stage, stage)
-
-
-def dice(grant: Grant, turn: int) -> float:
-    """Return a number in [0, 1) that is this grant's own at this turn, and the same whenever it is asked for."""
-    return (int(grant.code_hash[:8], 16) + turn * 0x9E3779B9) % 2**32 / 2**32
-
-
-def pause(grant: Grant) -> float:
-    """Return the seconds before the next try: 0.5, 1, 2 … 300, spread by half either way so that grants do not march in step."""
-    return min(SLOWEST, 0.5 * 2.0 ** min(grant.tries, 20)) * (0.5 + dice(grant, grant.tries))
 
 
 def to(grant: Grant, stage: Stage, due_at: float | None) -> Grant:
@@ -69,8 +54,8 @@ def to(grant: Grant, stage: Stage, due_at: float | None) -> Grant:
 def again(grant: Grant, outcome: Outcome, now: float) -> Move:
     """Try the same stage later: as long as Ring asked for, or longer each time."""
     words = outcome.words if not isinstance(outcome, Done) else "an answer without what was asked"
-    wait = max(pause(grant), getattr(outcome, "wait", 0.0))
-    changes = {"due_at": now + wait, "tries": grant.tries + 1, "begun": 0, "renewed": False, "reason": words}
+    due_at = next_try(grant, now, asked=getattr(outcome, "wait", 0.0))
+    changes = {"due_at": due_at, "tries": grant.tries + 1, "begun": 0, "renewed": False, "reason": words}
     return Move(replace(grant, **changes))
 
 

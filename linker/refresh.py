@@ -8,9 +8,10 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from linker.moves import KEPT, MENDS, SHOWN, Move, again, dice, ended, hold, marked, pause, to
+from linker.moves import KEPT, MENDS, SHOWN, Move, again, ended, hold, marked, to
 from linker.outcomes import Done, NotSent, Outcome, Refused, Tokens, Unauthorised, Unclear
 from linker.rows import ASIDE, Grant, GrantStanding, Risk
+from linker.schedule import dice, pause
 
 LIFE: Final = 30 * 86_400.0  # seconds; a refresh token that is not used dies then
 EVERY: Final = 86_400.0  # seconds; tokens of a grant that rests are renewed after three quarters of it to the whole
@@ -118,6 +119,6 @@ def _put_off(grant: Grant, outcome: NotSent, now: float) -> Grant:
 
 def _unanswered(grant: Grant, words: str, now: float) -> Grant:
     """Let a renewal without an answer settle before the same refresh token is sent again."""
-    settles = now + max(SETTLES, pause(grant))
+    settles = now + max(SETTLES, pause(grant, now))
     changes = {"stage": "refresh", "due_at": settles, "settles_at": settles, "tries": grant.tries + 1, "begun": 0}
     return replace(grant, **changes, reason=words, risk="unanswered")

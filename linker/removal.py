@@ -10,9 +10,10 @@ from typing import Final
 from msgspec.structs import replace
 
 from linker import refresh
-from linker.moves import KEPT, Move, again, ended, linking, plain, to
+from linker.moves import KEPT, Move, again, ended, plain, to
 from linker.outcomes import NotSent, Outcome, Unauthorised, Unclear
 from linker.rows import ASIDE, ENDED, Grant, Stage
+from linker.schedule import linking
 
 GONE: Final = "the app was removed in the Ring app: connect it there again to use it"
 LOOKS: Final = (60.0, 600.0, 3_600.0)  # seconds until it is looked at again, where Ring still takes the token

@@ -8,7 +8,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from linker import refresh, removal
+from linker import refresh, removal, schedule
 from linker.mishap import FORGOTTEN
 from linker.moves import (
     KEPT,
@@ -22,21 +22,16 @@ from linker.moves import (
     again,
     ended,
     hold,
-    linking,
     marked,
     plain,
     to,
 )
 from linker.outcomes import Done, NotSent, Outcome, Refused, Tokens, Unauthorised, Unclear
 from linker.rows import ENDED, Grant, Stage
+from linker.schedule import CODE_LAST, linking
 from schemas.records import App
 
 __all__ = ["TAP", "Call", "Move", "Verdict", "plain"]
-CODE_LIFE: Final = 60.0  # seconds; Ring forgets the code then
-CODE_LAST: Final = 55.0  # an older one is not sent: the answer would come too late
-NONCE_LIFE: Final = 600.0
-NONCE_LAST: Final = 590.0  # a POST that starts later would arrive too late
-MOST_POSTS: Final = 4  # of one nonce, each after a PATCH has shown that the last one did not arrive
 _UNSENT: Final = {
     False: "linker was down",
     True: "too many codes came by the path without a secret, which sends few a second, or linker was down",
@@ -72,7 +67,7 @@ def begin(grant: Grant, now: float) -> Move:  # noqa: PLR0911 - a table: one lin
             words = f"the linker stopped while the code was under way; a code is never sent twice: {MENDS}"
             return ended(grant, "lost", words, now)
         case "posting":
-            return Move(to(grant, "probe", now))
+            return _unheard(grant, grant.reason, now)
         case "wait" | "rest":
             return _kept(grant, now)
         case "refresh" | "refreshing":
@@ -219,8 +214,10 @@ def _call_with_token(grant: Grant, now: float) -> Move:
         words = f"30 days of tries did not succeed ({grant.reason}): {MENDS}"
         served = grant.state == "completed"
         return unclaimed(grant, Verdict("expired", words), now) if served else ended(grant, "expired", words, now)
-    if grant.stage == "post" and now > (grant.nonce_until or 0) - (NONCE_LIFE - NONCE_LAST):
-        return unclaimed(grant, Verdict("expired", f"the sign-in's 10 minutes were over before Ring could be told: {TAP}"), now)
+    if grant.stage == "post" and now > schedule.posted_until(grant):
+        why = f" ({grant.reason})" if grant.reason else ""
+        words = f"the sign-in's 10 minutes were over before Ring could be told{why}: {TAP}"
+        return unclaimed(grant, Verdict("expired", words), now)
     if refresh.stale(grant, now) and not grant.renewed:
         return Move(refresh.first(grant, grant.reason, now))
     if grant.stage == "identify":
@@ -265,7 +262,7 @@ def _posted(grant: Grant, outcome: Outcome, now: float) -> Move:  # noqa: PLR091
         case NotSent():
             return again(replace(grant, stage="post", posts=grant.posts - 1), outcome, now)
         case Unclear():
-            return Move(replace(to(grant, "probe", now), reason=outcome.words))
+            return _unheard(grant, outcome.words, now, asked=outcome.wait)
         case Refused(stale=True) if grant.posts > 1 or outcome.past:
             # Where it is past, another link of this account was quicker: its PATCH may have completed Ring's one integration.
             return Move(replace(to(grant, "verify", now), reason=outcome.words, patched=grant.patched or outcome.past))
@@ -286,11 +283,11 @@ def _patched(grant: Grant, outcome: Outcome, now: float) -> Move:  # noqa: PLR09
         case Refused() if grant.stage == "verify":
             return unclaimed(grant, Verdict("rejected", f"Ring refused the link ({grant.reason}): {TAP}"), now)
         case Refused() if grant.stage == "probe":
-            return _not_posted(grant, outcome, now)
+            return _post_again(grant, grant.reason, now)  # the PATCH only says that the POST had not arrived
         case Unclear():
             return again(replace(grant, patched=True), outcome, now)
-        case Refused(stale=True) if grant.posts < MOST_POSTS and now < (grant.nonce_until or 0):
-            return again(replace(grant, stage="post"), outcome, now)  # the user connected anew since the POST
+        case Refused(stale=True) if now <= schedule.posted_until(grant):
+            return _post_again(grant, outcome.words, now)  # the user connected anew since the POST
         case Refused():
             words = f"Ring does not complete the link ({outcome.words}); {REMOVED}"
             return again(grant, replace(outcome, words=words), now)
@@ -298,11 +295,16 @@ def _patched(grant: Grant, outcome: Outcome, now: float) -> Move:  # noqa: PLR09
             return again(grant, outcome, now)
 
 
-def _not_posted(grant: Grant, outcome: Refused, now: float) -> Move:
-    """Go on after a PATCH has shown that the POST whose answer is missing had not arrived."""
-    if grant.posts < MOST_POSTS:
-        return Move(replace(to(grant, "post", now), reason=grant.reason))
-    return unclaimed(grant, Verdict("rejected", f"Ring never answered the link clearly ({outcome.words}): {TAP}"), now)
+def _unheard(grant: Grant, words: str | None, now: float, *, asked: float = 0.0) -> Move:
+    """Ask by PATCH, at once or when Ring says, whether a POST arrived whose answer is missing; never repeat it blindly."""
+    probe = replace(to(grant, "probe", None), tries=grant.posts, reason=words)
+    return Move(replace(probe, due_at=schedule.bounded(probe, now + asked, now)))
+
+
+def _post_again(grant: Grant, words: str | None, now: float) -> Move:
+    """Post the nonce once more after a PATCH has shown that Ring does not know it, longer after each time, until it is over."""
+    post = replace(to(grant, "post", None), tries=grant.posts, reason=words)
+    return Move(replace(post, due_at=schedule.next_try(post, now)))
 
 
 def _renew(grant: Grant, outcome: Unauthorised, now: float) -> Move:

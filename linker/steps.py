@@ -9,7 +9,7 @@ import msgspec
 import structlog
 from msgspec.structs import replace
 
-from linker import saga
+from linker import saga, schedule
 from linker.budget import Budget, Turn
 from linker.metrics import MARGIN, Result, stepped
 from linker.outcomes import Done, NotSent, Outcome, Refused, Unauthorised, Unclear
@@ -232,6 +232,6 @@ def _kind(call: Call, grant: Grant) -> Kind:
 
 def _measure(call: Call, grant: Grant, now: float) -> None:
     if call == "exchange":
-        MARGIN.labels("exchange").observe(grant.received_at + saga.CODE_LIFE - now)
+        MARGIN.labels("exchange").observe(grant.received_at + schedule.CODE_LIFE - now)
     elif call == "post" and grant.nonce_until is not None:
         MARGIN.labels("post").observe(grant.nonce_until - now)

@@ -25,6 +25,7 @@ from linker.mishap import BEFORE, Mishap
 from linker.moves import Move, Verdict
 from linker.pool import Page, Place
 from linker.rows import ASIDE, Account, Attempt, End, Grant, Risk, end_of
+from linker.schedule import CODE_LAST
 from linker.selects import columns, grants_of, list_accounts, look_up, value_of
 from linker.tables import accounts, attempts, ended_unnamed, grants
 from schemas.errors import Unavailable
@@ -88,7 +89,7 @@ class Store:
     async def expire_strangers(self, now: float, limit: int) -> int:
         """End strangers' codes that became too old in their line, many in one transaction; return how many."""
         async with self.database.begin() as connection:
-            rows = await connection.execute(_TOO_OLD, {"before": now - saga.CODE_LAST, "most": limit})
+            rows = await connection.execute(_TOO_OLD, {"before": now - CODE_LAST, "most": limit})
             moves = [(grant, saga.begin(grant, now)) for grant in (value_of(Grant, row) for row in rows)]
             over = [(before, move.grant) for before, move in moves if move.call is None]
             if over:

@@ -8,14 +8,14 @@ from typing import Final, NamedTuple
 
 from msgspec.structs import replace
 
-from linker import claims, refresh, saga
+from linker import claims, refresh, saga, schedule
 from linker.outcomes import Done, NotSent, Outcome, Refused, Tokens, Unauthorised, Unclear
 from linker.rows import ENDED, Attempt, Grant
 from linker.saga import Move, Verdict
 
 PAGE: Final = Path(__file__).parents[2] / "linker" / "saga.md"
 AT: Final = 1_771_130_906.0
-LEAPS: Final = (0.0, 20.0, saga.CODE_LAST + 1, saga.NONCE_LIFE + 1, 14_500.0, refresh.EVERY, saga.KEPT + 1)
+LEAPS: Final = (0.0, 20.0, schedule.CODE_LAST + 1, schedule.NONCE_LIFE + 1, 14_500.0, refresh.EVERY, saga.KEPT + 1)
 CALLS: Final = {
     "exchange": "POST code",
     "identify": "GET users/me",
@@ -108,7 +108,7 @@ def _acts(here: At) -> Iterator[tuple[Grant, str, Move]]:
     """Let happen what a user does, or another grant of the account."""
     grant, now = here
     if grant.state == "unclaimed" and grant.pool is not None:
-        until = now + saga.NONCE_LIFE
+        until = now + schedule.NONCE_LIFE
         yield (
             grant,
             "a sign-in names this account",
@@ -163,14 +163,14 @@ def _lapsed(grant: Grant, now: float) -> str:  # noqa: PLR0911 - a table: one li
 def _key(here: At) -> tuple[object, ...]:
     """Return what decides over a grant's future, and nothing that only counts on."""
     grant, now = here
-    facts = (grant.state, grant.stage, grant.resume, grant.renewed, grant.begun > 1, grant.posts, grant.patched)
+    facts = (grant.state, grant.stage, grant.resume, grant.renewed, grant.begun > 1, min(grant.posts, 2), grant.patched)
     held = (grant.attempt, grant.account, grant.pool is None, grant.access, grant.tries > 0)
     over = (grant.nonce_until and now > grant.nonce_until - 10, grant.expires_at and now > grant.expires_at - 60)
     due = grant.due_at is not None and grant.due_at <= now
     over = (*over, grant.settles_at and now < grant.settles_at, grant.risk, now > (refresh.dies(grant) or now))
     doubt = (grant.withdrawn_at is None, grant.look_at is None, grant.look_at is not None and grant.look_at <= now, grant.looks)
     facts = (*facts, *doubt)
-    return *facts, *held, *over, due, now - grant.received_at > saga.CODE_LAST, now > grant.received_at + saga.KEPT
+    return *facts, *held, *over, due, now - grant.received_at > schedule.CODE_LAST, now > grant.received_at + saga.KEPT
 
 
 def attempts(taught: set[tuple[str, str]]) -> set[tuple[str, str, str]]:

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Final
 
-from deploy.demo.ring.faults import Fault
+from deploy.demo.ring.faults import Fault, Faults
 from deploy.demo.ring.ledger import Call
 from deploy.demo.ring.proofs import nonce as proof
 from deploy.demo.ring.ring import Partner, running
@@ -28,11 +28,31 @@ def nonce(time: str, account: str) -> str:
     return proof(KEY, time, account)
 
 
+class Outages(Faults):
+    """Faults that last for a while of the test's time."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        super().__init__()
+        self._clock = clock
+        self._down: dict[str, tuple[float, Fault]] = {}
+
+    def down(self, endpoint: str, seconds: float, fault: Fault) -> None:
+        self._down[endpoint] = (self._clock() + seconds, fault)
+
+    def take(self, *endpoints: str) -> Fault:
+        for endpoint in endpoints:
+            until, fault = self._down.get(endpoint, (0.0, Fault()))
+            if self._clock() < until:
+                return fault
+        return super().take(*endpoints)
+
+
 class Ring:
     """`spoil(call, …)`: what the next requests meet: a status (nothing is done), or "cut" (done, and no answer)."""
 
     def __init__(self, inner: Simulated, clock: Callable[[], float]) -> None:
         self.inner, self._clock = inner, clock
+        self.outages = inner.books.faults = Outages(clock)
         self.url, self.world, self.ledger = inner.url, inner.world, inner.ledger
         self.retry_after = "1"
         self.taps: list[tuple[str, str]] = []
@@ -58,6 +78,10 @@ class Ring:
     def spoil(self, call: str, *faults: int | str) -> None:
         for fault in faults:
             self.inner.faults.next(ENDPOINTS[call], self._fault(fault))
+
+    def down(self, call: str, seconds: float, fault: Fault) -> None:
+        """Let every such call meet this for a while; the others are well."""
+        self.outages.down(ENDPOINTS[call], seconds, fault)
 
     def _fault(self, fault: int | str) -> Fault:
         if fault == "cut":

@@ -8,9 +8,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from msgspec.structs import replace
 
 from linker import claims, refresh, removal, saga, view
-from linker.moves import linking
 from linker.outcomes import Done, NotSent, Outcome, Refused, Tokens, Unauthorised, Unclear
 from linker.rows import ENDED, Account, Attempt, Grant
+from linker.schedule import linking
 
 AT = 1_771_130_906.0
 TIMEOUT = 8.0  # seconds a linker waits for Ring

@@ -16,11 +16,11 @@ from deploy.demo.ring.faults import DOCUMENTED, Fault
 from deploy.demo.ring.oauth import FORM
 from deploy.demo.ring.state import Account as Home
 from deploy.demo.ring.state import Client, Code, Integration, World, doorbell
-from linker import claims, saga, view
-from linker.moves import linking
+from linker import claims, saga, schedule, view
 from linker.outcomes import Done, Outcome, Tokens, Unclear
 from linker.ringapi import Raw, _outcome
 from linker.rows import ENDED, Account, Attempt, Grant
+from linker.schedule import linking
 from schemas.errors import Rejected
 from schemas.ring import answers, api, nonce
 
@@ -38,6 +38,7 @@ CALLS: dict[str, tuple[answers.Call, str, str]] = {
     "devices": ("devices", "GET", "/v1/devices"),
 }
 LOST_ON_THE_WAY: Final = (Fault(unheard=True), Fault(drop=True))
+OUTAGES: Final = (Fault(503, headers=(("Retry-After", "2"),)), Fault(500), Fault(502, raw=b"<html>"), Fault(unheard=True))
 LIES: Final = {"Invalid Status Transition", "Invalid Nonce"}  # Ring says it where it is so, and nowhere else
 Crash = Literal["before", "after"]
 
@@ -61,6 +62,8 @@ class Links(RuleBasedStateMachine):
         self.contested: set[str] = set()  # nonces that two users confirmed before either was linked
         self.unanswered: set[str | None] = set()  # codes and refresh tokens whose answer nobody has
         self.accounts: dict[str, Account] = {}
+        self.post_down = (0.0, Fault())  # until when Ring takes no POST of a nonce, and what it says
+        self.outage: tuple[float, Fault] | None = None  # the last one: how long, and what it said
 
     # What happens at Ring and in browsers
 
@@ -108,6 +111,11 @@ class Links(RuleBasedStateMachine):
     )
     def ring_answers_another_way(self, shape: Any, errors: Any, *, again: bool, bogus: int) -> None:  # noqa: ANN401 - literals
         self.world.shape, self.world.errors, self.world.patch_again, self.world.bogus_code = shape, errors, again, bogus
+
+    @rule(seconds=st.sampled_from([1.0, 4.0, 60.0, 400.0]), fault=st.sampled_from(OUTAGES))
+    def ring_takes_no_posts_for_a_while(self, seconds: float, fault: Fault) -> None:
+        self.post_down = (self.now + seconds, fault)
+        self.outage = (seconds, fault)
 
     @rule(seconds=st.sampled_from([0.5, 2.0, 20.0, 56.0, 120.0, 700.0, 15_000.0]))
     def time_passes(self, seconds: float) -> None:
@@ -173,7 +181,7 @@ class Links(RuleBasedStateMachine):
 
     def _sign_in(self, given: str, time: str, account: str, user: str) -> None:
         hashed, name = sha256(given.encode()).hexdigest(), f"t{len(self.attempts)}"
-        if self.now > int(time) / 1000 + saga.NONCE_LIFE:
+        if self.now > int(time) / 1000 + schedule.NONCE_LIFE:
             return  # the door says so
         first = next((attempt for attempt in self.attempts.values() if attempt.nonce_hash == hashed), None)
         second = claims.requested(
@@ -202,11 +210,15 @@ class Links(RuleBasedStateMachine):
         self.grants[grant.code_hash] = move.grant
         if crash == "before":
             return
-        outcome = self._ask(move.call, move.grant, fault)
+        outcome = self._ask(move.call, move.grant, self._met(move.call, fault))
         if crash == "after" or isinstance(outcome, Unclear):
             self.unanswered.add(self.books.ledger.calls[-1].secret)
         if crash != "after":
             self._apply(move.grant, saga.end(move.grant, outcome, self.now))
+
+    def _met(self, call: str, fault: Fault) -> Fault:
+        until, outage = self.post_down
+        return outage if call == "post" and self.now < until else fault
 
     def _ask(self, call: str, grant: Grant, fault: Fault) -> Outcome:
         name, method, path = CALLS[call]
@@ -217,7 +229,7 @@ class Links(RuleBasedStateMachine):
         if fault.drop or fault.unheard:
             return Unclear(words="the connection was cut")
         body = answer.raw if answer.raw is not None else orjson.dumps(answer.body)
-        outcome = _outcome(name, Raw(answer.status, dict(answer.headers).get("Retry-After"), body))
+        outcome = _outcome(name, Raw(answer.status, dict(answer.headers).get("Retry-After"), body), ())
         return self._read(call, grant, outcome, body)
 
     def _read(self, call: str, grant: Grant, outcome: Outcome, body: bytes) -> Outcome:
@@ -290,7 +302,7 @@ class Links(RuleBasedStateMachine):
     def _completed(self, grant: Grant) -> None:
         """Ring has completed it too, unless the user began anew (confirmed, removed) after tapping Sign In."""
         integration = self.world.accounts[grant.account or ""].integration
-        tapped = (grant.nonce_until or 0.0) - saga.NONCE_LIFE
+        tapped = (grant.nonce_until or 0.0) - schedule.NONCE_LIFE
         assert self._begun_anew(grant, tapped) or (integration and integration.standing == "completed"), grant
 
     def _begun_anew(self, grant: Grant, since: float) -> bool:
@@ -352,6 +364,7 @@ class Links(RuleBasedStateMachine):
             self.a_user_confirms_the_app(name)
             self._until_nothing_is_due()
             self.a_user_taps_sign_in_and_confirms(name, OWNERS[name], owner=True, ago=0.0)
+            self._while_posts_fail()
             self._until_nothing_is_due()
             assert home.integration is not None
             assert home.integration.standing == "completed"
@@ -359,6 +372,17 @@ class Links(RuleBasedStateMachine):
             assert (account.linked, account.partner_user) == (True, OWNERS[name])
         for attempt in self.attempts.values():
             assert attempt.follows or attempt.state in ENDED | {"completed"} or attempt.due_at is not None, attempt
+
+    def _while_posts_fail(self) -> None:
+        """Let the last outage come once more, now that somebody signs in: it costs them its time and no more."""
+        if self.outage is None:
+            return
+        seconds, fault = self.outage
+        self.post_down = (self.now + seconds, fault)
+        over = self.now + seconds + 1.5 * schedule.FOR_A_USER
+        while self.now < over:
+            self._calm_step()
+            self.now += 1.0
 
     def _connects_anew_and_the_code_is_lost(self, name: str, home: Home) -> None:
         """Whoever was linked a while ago is so at Ring, too, once they tap Sign In: by the tokens that are there."""
