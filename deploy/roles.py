@@ -280,6 +280,10 @@ def _open_inside(house: House, chosen: Settings, say: Say) -> None:
 
 def _welcome(edge: Edge, internal: tuple[str, int], port: int) -> str:
     return (
-        f"ringhook is up: Ring and browsers at {edge.listen[0]}:{port} (as {edge.settings.public_url}), "
-        f"probes and /v1 at http://{internal[0]}:{internal[1]}"
+        f"ringhook is up: Ring and browsers at {_at(edge.listen[0], port)} (as {edge.settings.public_url}), "
+        f"probes and /v1 at http://{_at(*internal)}"
     )
+
+
+def _at(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

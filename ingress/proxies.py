@@ -28,7 +28,7 @@ class Proxies:
 
         What an untrusted hop claims is not looked at, so nobody can forge an address past the first stranger.
         """
-        hops = [hop.strip() for header in forwarded for hop in header[-1000:].split(",")][-MOST_HOPS:]
+        hops = [_bare(hop.strip()) for header in forwarded for hop in header[-1000:].split(",")][-MOST_HOPS:]
         nearest = peer
         while self._trusts(nearest) and hops:
             nearest = hops.pop()
@@ -37,6 +37,13 @@ class Proxies:
     def _trusts(self, text: str) -> bool:
         address = _address(text)
         return address is not None and any(address in network for network in self._networks)
+
+
+def _bare(hop: str) -> str:
+    """Return a hop without the port that some proxies add: `192.0.2.1:5678`, `[2001:db8::1]:443`."""
+    if hop.startswith("["):
+        return hop[1:].partition("]")[0]
+    return hop.partition(":")[0] if hop.count(":") == 1 else hop
 
 
 def _network(text: str) -> IPv4Network | IPv6Network:

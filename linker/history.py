@@ -54,7 +54,7 @@ class _Reading:
     def _take(self, held: Held) -> None:
         try:
             said = msgspec.json.decode(held.value, type=AccountChanged) if held.value else None
-        except ValueError:  # msgspec's own, and bytes that are no UTF-8
+        except (ValueError, RecursionError):  # msgspec's own, bytes that are no UTF-8, brackets without end
             return
         before = self.latest.get(name := held.key.decode(errors="replace"))
         if not (before and said and said.version < before.version):

@@ -51,7 +51,7 @@ class Intake:
     def _read(self, record: Held) -> Grant | Attempt | Rejected:
         try:
             return _grant(record) if record.topic == CODE_RECEIVED.name else _attempt(record, self.opener)
-        except ValueError:  # msgspec's own, and bytes that are no UTF-8
+        except (ValueError, RecursionError):  # msgspec's own, bytes that are no UTF-8, brackets without end
             return Rejected("not a record that ringhook writes to this topic", reason="malformed")
         except Rejected as error:
             return error

@@ -41,7 +41,7 @@ class Told:
     async def _take(self, record: Held, connection: AsyncConnection, now: float) -> Sequence[Record] | Rejected:
         try:
             told = msgspec.json.decode(record.value, type=AccountTold)
-        except ValueError:  # msgspec's own, and bytes that are no UTF-8
+        except (ValueError, RecursionError):  # msgspec's own, bytes that are no UTF-8, brackets without end
             return Rejected("not a record that ringhook writes to this topic", reason="malformed")
         if told.subscription and not await forgetting.forgotten(connection, self.namespace, told.account):
             await forgetting.subscribed(connection, told.account, told.subscription, told.at.timestamp())

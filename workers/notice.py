@@ -88,7 +88,7 @@ async def first_contacts(database: Database) -> Sequence[Seen]:
 def _read(held: Held) -> EdgeNoticed | Rejected:
     try:
         return _NOTICED.decode(held.value)
-    except ValueError:
+    except (ValueError, RecursionError):
         return Rejected("not a notice", reason="not_a_notice")
 
 

@@ -32,7 +32,7 @@ async def test_a_batch_wakes_advance(rig: Rig) -> None:
     assert list(rig.intake.stepped) == []
 
 
-@pytest.mark.parametrize("value", [b'{"x":', b'{"attempt":"\xff","app":"\xff"}'])
+@pytest.mark.parametrize("value", [b'{"x":', b'{"attempt":"\xff","app":"\xff"}', b'{"x":' + b"[" * 20_000])
 @pytest.mark.parametrize("topic", ["code.received", "link.requested"])
 async def test_what_is_no_record_of_ours_is_buried_and_the_rest_taken_in(rig: Rig, topic: str, value: bytes) -> None:
     bad = msgspec.structs.replace(held(topic, "k", _code(rig)), value=value)

@@ -69,7 +69,8 @@ async def test_a_batch_that_comes_again_changes_nothing(bus: memory.MemoryBus, d
     assert await told(bus, database, noticed("code", 1), noticed("code", 2)) == before
 
 
-async def test_what_is_no_notice_is_a_dead_letter(bus: memory.MemoryBus, database: Database) -> None:
-    junk = Record(topic="edge.noticed", key=b"code", value=b'{"kind": "news"}')
+@pytest.mark.parametrize("value", [b'{"kind": "news"}', b'{"x":' + b"[" * 20_000])
+async def test_what_is_no_notice_is_a_dead_letter(bus: memory.MemoryBus, database: Database, value: bytes) -> None:
+    junk = Record(topic="edge.noticed", key=b"code", value=value)
     assert [*await told(bus, database, junk, noticed("code", 1))] == [("code", True)]
     assert sum(len(log.records) for (topic, _), log in bus.memory.logs.items() if topic == "edge.noticed.dead") == 1

@@ -59,7 +59,7 @@ def webhook(held: Held) -> Webhook:
 def _change(held: Held) -> AccountChanged | Forgotten:
     try:
         return _CHANGES.decode(held.value) if held.value else Forgotten(held.key.decode())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Rejected("not an account's change", reason="not_a_change") from error
 
 

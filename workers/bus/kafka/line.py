@@ -18,6 +18,7 @@ from workers.bus.kafka.produce import produce
 from workers.bus.kafka.wire import PAUSE, Wire
 
 SEQUENCES: Final = 2**30  # a sequence number wraps at 2**31; long before that a new producer id begins at 0
+SILENCES: Final = 2  # looks in a row without an answer, after which nobody counts on the broker
 NEVER: Final = 2**31 - 1  # transaction timeout of a producer without transactions
 
 
@@ -84,6 +85,7 @@ class Line:
         self._crews: dict[int | None, Crew] = {}
         self._waiting: set[Waiter] = set()
         self._error: Exception | None = None
+        self._silences = 0
         self.bytes = 0
 
     async def open(self, topics: Sequence[str]) -> None:
@@ -106,6 +108,16 @@ class Line:
             await waiter.future
         finally:
             self._waiting.discard(waiter)
+
+    async def listen(self) -> None:
+        """Return once some broker has answered; two looks in a row without an answer break the line."""
+        try:
+            await self._wire.heard()
+            self._silences = 0
+        except Broken as error:
+            self._silences += 1
+            if self._silences == SILENCES:
+                self._break(error)
 
     def _add(self, place: Place, entry: Entry) -> None:
         crew = self._homes.get(place) or self._home(place)

@@ -21,6 +21,7 @@ from workers.bus.metrics import PUBLISH_FAILURES, PUBLISH_SECONDS, RECORDS_PUBLI
 DEADLINE: Final = 2.0  # seconds from publish to held
 BUFFER: Final = 64 * 1024 * 1024  # bytes of records that may wait
 FIRST_TRY: Final = 3.0  # seconds that `open` waits for a broker that may be starting
+LISTEN: Final = 2.0  # seconds between two looks whether a broker is there: nobody may publish for hours, and readiness must know
 
 log = structlog.get_logger()
 
@@ -37,13 +38,16 @@ class Producer:
         self._former: Line | None = None
         self._ready = asyncio.Event()
         self._wanted = asyncio.Event()
-        self._builder: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
         self._failing = ""  # why, in words
 
     async def open(self) -> None:
         """Begin; return once there is a line, or after a while without: an absent broker is waited for beside."""
         self._wanted.set()
-        self._builder = asyncio.create_task(self._build(), name="bus.producer")
+        self._tasks = [
+            asyncio.create_task(self._build(), name="bus.producer"),
+            asyncio.create_task(self._listen(), name="bus.listen"),
+        ]
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(FIRST_TRY):
                 await self._ready.wait()
@@ -80,9 +84,9 @@ class Producer:
 
     async def close(self) -> None:
         """Fail what still waits and let go of the broker, bounded."""
-        if self._builder is not None:
-            self._builder.cancel()
-            await asyncio.gather(self._builder, return_exceptions=True)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         for line in (self._line, self._former):
             if line is not None:
                 await line.close(Down())
@@ -106,6 +110,12 @@ class Producer:
                 patience.reset()
             else:
                 await asyncio.sleep(patience.next())
+
+    async def _listen(self) -> None:
+        while True:
+            await asyncio.sleep(LISTEN)
+            if (line := self._line) is not None:
+                await line.listen()
 
     async def _opened(self) -> bool:
         line = Line(Wire(self._address, patience=self._deadline), deadline=self._deadline, broken=self._broken)

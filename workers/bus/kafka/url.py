@@ -71,6 +71,10 @@ def parse(url: str) -> Address:
     credentials, _, hosts = parts.netloc.rpartition("@")
     username, _, password = credentials.partition(":")
     servers, given = _servers(hosts), _parameters(parts.query)
+    if (username or "sasl_username" in given) and not given.get("security_protocol", "").startswith("SASL"):
+        raise Misconfigured(
+            "the Kafka URL names a user, whom only security_protocol=SASL_SSL or SASL_PLAINTEXT shows to the broker"
+        )
     return Address(
         servers=servers,
         security_protocol=_one_of(given, "security_protocol", PROTOCOLS),

@@ -8,6 +8,7 @@ from typing import Any, Final
 from aiokafka.client import AIOKafkaClient, ConnectionGroup, CoordinationType
 from aiokafka.errors import IncompatibleBrokerVersion, KafkaConnectionError, KafkaError, NodeNotReadyError
 from aiokafka.protocol.coordination import FindCoordinatorRequest
+from aiokafka.protocol.metadata import MetadataRequest
 
 from schemas.errors import Misconfigured
 from workers.bus.kafka.codes import AGAIN, CONCURRENT_TRANSACTIONS, COORDINATOR_MOVED, NONE, Broken, Refused, spelt
@@ -107,6 +108,18 @@ class Wire:
     def everyone(self) -> list[int]:
         """Return the brokers that are known."""
         return sorted(broker.nodeId for broker in self.client.cluster.brokers())
+
+    async def heard(self) -> None:
+        """Return once some broker has answered, or raise Broken."""
+        error = Broken("no broker is known")
+        for node in self.everyone():
+            try:
+                await self.ask(node, MetadataRequest([]))
+            except Broken as broken:
+                error = broken
+            else:
+                return
+        raise error
 
     async def highest(self, api: int) -> int:
         """Return the highest version of an API that some broker speaks; Broken if it cannot be asked."""

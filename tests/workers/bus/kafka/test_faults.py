@@ -54,6 +54,16 @@ async def test_a_frozen_broker_fails_publishes_within_their_deadline_and_then_at
     assert (seen[b"before"], seen[b"after"], seen[b"while down"]) == (1, 1, 0)
 
 
+async def test_a_broker_that_falls_silent_is_noticed_although_nobody_publishes(fragile: Place, kafka_server: Kafka) -> None:
+    async with fragile.open() as bus:
+        assert bus.available()
+        await kafka_server.freeze()
+        await until(lambda: not bus.available())
+        await kafka_server.thaw()
+        await until(bus.available)
+        await persist(bus, [record(b"after")])
+
+
 @pytest.mark.timeout(240)
 async def test_a_broker_killed_and_restarted_under_load_loses_nothing_that_was_acknowledged(
     fragile: Place, kafka_server: Kafka

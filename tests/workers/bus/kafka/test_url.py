@@ -15,12 +15,12 @@ def test_credentials_stand_before_the_hosts_or_in_parameters() -> None:
     options = address.options()
     assert (options["sasl_plain_username"], options["sasl_plain_password"]) == ("ringhook", "p@ss")
     assert (options["security_protocol"], options["sasl_mechanism"]) == ("SASL_PLAINTEXT", "SCRAM-SHA-512")
-    assert parse("kafka://one?sasl_username=a&sasl_password=b").password == "b"
+    assert parse("kafka://one?sasl_username=a&sasl_password=b&security_protocol=SASL_SSL").password == "b"
 
 
 @pytest.mark.parametrize("show", [repr, str, "{}".format])
 def test_a_password_is_never_shown(show) -> None:  # noqa: ANN001
-    address = parse("kafka://ringhook:hunter2@one:9093")
+    address = parse("kafka://ringhook:hunter2@one:9093?security_protocol=SASL_SSL")
     assert show(address) == "kafka://ringhook:***@one:9093"
 
 
@@ -39,6 +39,8 @@ def test_a_password_is_never_shown(show) -> None:  # noqa: ANN001
         "kafka://user:hunter2@one:9092,two:0",
         "kafka://user:hunter2\u2100@one",
         "kafka://user:12?hunter2=x@one",
+        "kafka://user:hunter2@one",
+        "kafka://one?sasl_username=user&sasl_password=hunter2&security_protocol=SSL",
     ],
 )
 def test_what_cannot_work_is_named_without_the_password(url: str) -> None:
