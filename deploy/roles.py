@@ -135,7 +135,7 @@ async def built(chosen: Settings, say: Say) -> AsyncIterator[list[Worker]]:
         database = await stack.enter_async_context(engines.open_store(chosen.common))
         bus = await stack.enter_async_context(engines.open_bus(chosen.common, chosen.destinations))
         house = House(chosen.common.namespace, bus, database, stack, workers=waiting)
-        house.probes["bus"] = lambda: None if bus.available() else "the bus does not answer"
+        house.probes["bus"] = lambda: None if bus.available() else "the bus takes nothing just now: the log says why"
         await _furnish(house, chosen)
         _open_inside(house, chosen, say)
         yield house.workers

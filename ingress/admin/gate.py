@@ -71,7 +71,8 @@ def literal(name: str) -> bool:
 def name_of(host: str) -> str:
     """Return the name in a Host header: `admin.:8081` → `admin`, `[::1]:8081` → `::1`; `` for what is no host."""
     try:
-        name = urlsplit(f"//{host}").hostname or ""
+        parts = urlsplit(f"//{host}")
+        whole = parts.netloc == host and "@" not in host and parts.port != 0  # `port` raises for what is none
     except ValueError:
         return ""
-    return name.lower().removesuffix(".")  # a name that is written from the DNS's root
+    return (parts.hostname or "").lower().removesuffix(".") if whole else ""  # a name may be written from the DNS's root

@@ -329,7 +329,20 @@ async def test_without_a_known_token_it_is_401(admin: Admin, authorization: str)
     assert (await error(response), response.headers["WWW-Authenticate"]) == ((401, "unauthorized"), "Bearer")
 
 
-@pytest.mark.parametrize("host", ["evil.example.com", "127.0.0.1.evil.example.com", "", "[", "admin.internal@evil.example.com"])
+@pytest.mark.parametrize(
+    "host",
+    [
+        "evil.example.com",
+        "127.0.0.1.evil.example.com",
+        "",
+        "[",
+        "admin.internal@evil.example.com",
+        "user@localhost",
+        "localhost:99999",
+        "127.0.0.1:8081.evil.example.com",
+        "localhost/x",
+    ],
+)
 async def test_a_host_that_is_not_ours_is_421(admin: Admin, host: str) -> None:
     response = await admin.client.post(CLAIM, json=BODY, headers=bearer("claim") | {"Host": host})
     assert await error(response) == (421, "misdirected")
