@@ -9,10 +9,10 @@ import msgspec
 from linker import claims, refresh
 from linker.rows import ENDED, Account, AttemptSteps, GrantStanding, GrantSteps, Mark, Risk
 from linker.standing import Standing
+from schemas.findings.trying import TRIED_AGAIN
 from schemas.records import LinkState
 
 ORDER: Final = ("received", "exchanged", "unclaimed", "signed in", "claimed", "awaiting", "completed")  # within one moment
-AGAIN: Final = "This is tried again by itself."
 UNCLAIMED: Final = "nobody has signed in for it yet: the user taps Sign In in the Ring app; its events wait for that"
 
 
@@ -148,7 +148,7 @@ def _finding(grant: GrantSteps) -> str | None:
     if grant.state == "unclaimed" and not grant.reason:
         return UNCLAIMED
     struggles = grant.reason and grant.tries and grant.state not in ENDED
-    return f"{grant.reason}. {AGAIN}" if struggles else grant.reason
+    return f"{grant.reason}. {TRIED_AGAIN}" if struggles else grant.reason
 
 
 def _together(own: Sequence[Mark], grants: Sequence[Mark]) -> tuple[Mark, ...]:

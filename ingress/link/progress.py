@@ -11,7 +11,7 @@ from aiohttp import web
 from ingress.link.attempt import Attempt
 from ingress.link.cookie import Cookie
 from ingress.link.pages import HEADERS, page
-from ingress.link.words import LED_NOWHERE, STEPS, TRY_LATER, spoken
+from ingress.link.words import LED_NOWHERE, STEPS, TRY_LATER, plain, spoken
 from schemas.errors import Unavailable
 from schemas.ring.nonce import Freshness, check_time
 
@@ -75,7 +75,7 @@ class Follow:
 def told(attempt: Attempt, progress: Progress | None, now: datetime) -> dict[str, object]:
     """Return state, steps and finding as outsiders see them; where the linker does not know it, what the cookie knows."""
     if progress is not None:
-        return shown(progress)
+        return shown(progress) | {"finding": plain(progress.finding)}
     if attempt.partner_user is None:
         return {"state": "started", "steps": [], "finding": None}
     if check_time(attempt.time, now) is Freshness.STALE:  # its row went with its account, or with a store set back

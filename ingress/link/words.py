@@ -1,6 +1,9 @@
 """What the sign-in pages say, in plain words."""
 
+import re
 from typing import Final
+
+from schemas.findings.trying import TRIED_AGAIN
 
 AGAIN: Final = "Open the Ring app and tap Sign In there again."
 MALFORMED: Final = f"This sign-in address is not complete, or was changed on its way. {AGAIN}"
@@ -75,9 +78,21 @@ STATES: Final = {
 }
 WAITING: Final = ("One moment", TRY_LATER, False)
 FAILED: Final = frozenset({"expired", "lost", "rejected", "contested", "removed"})
+TROUBLE: Final = "Ring cannot be reached just now, or does not take this up; we go on trying by ourselves"
+_RINGS: Final = re.compile(r"\d{3}\b|no connection to Ring")  # how the words of a Ring that answered, or did not, begin
+_IN_BRACKETS: Final = re.compile(rf" \((?:{_RINGS.pattern}).*\)", re.DOTALL)
 HOME: Final = (
     "This service connects Ring to our app. To start, open the Ring app, go to the Ring Appstore, and choose our app there."
 )
+
+
+def plain(finding: str | None) -> str | None:
+    """Return a finding as a user is told it: without what Ring answered, or where it is; both are for operators."""
+    if finding is None:
+        return None
+    words = _IN_BRACKETS.sub("", finding)
+    alone = words == finding and finding.endswith(TRIED_AGAIN)  # nothing but what went wrong between Ring and us
+    return TROUBLE if alone or _RINGS.match(finding) else words
 
 
 def spoken(state: str, finding: str | None) -> tuple[str, str, str | None, bool]:

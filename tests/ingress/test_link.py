@@ -9,6 +9,7 @@ from aiohttp import ClientResponse
 
 from ingress.link.attempt import Attempt, Signed
 from ingress.link.site import same_site
+from ingress.link.words import TROUBLE, plain
 from ingress.settings import Handoff
 from linker.claims import CONTESTED
 from linker.saga import MENDS, TAP
@@ -342,6 +343,9 @@ async def test_the_live_page_needs_the_cookie_and_follows_the_link(edge: Edge) -
     }
 
 
+KEEPS = "This page keeps itself up to date."
+
+
 @pytest.mark.parametrize(
     ("state", "finding", "said"),
     [
@@ -350,22 +354,33 @@ async def test_the_live_page_needs_the_cookie_and_follows_the_link(edge: Edge) -
             CONTESTED,
             ["Two users confirmed the same sign-in; neither was linked: tap Sign In in the Ring app again."],
         ),
-        ("rejected", f"Ring refused the link (400): {TAP}", ["Ring refused the link (400): tap Sign In in the Ring app again."]),
+        ("rejected", f"Ring refused the link (400): {TAP}", ["Ring refused the link: tap Sign In in the Ring app again."]),
         ("rejected", None, ["The sign-in was not accepted. Open the Ring app and tap Sign In there again."]),
         ("lost", f"no clear answer: {MENDS}", ["No clear answer: remove the app in the Ring app and connect it again."]),
         (
             "claimed",
-            "Ring did not answer. This is tried again by itself.",
-            [
-                "Your account was found. We are telling Ring.",
-                "Ring did not answer. This is tried again by itself.",
-                "This page keeps itself up to date.",
-            ],
+            "no connection to Ring at 127.0.0.1:1: it was refused (nothing listens there). This is tried again by itself.",
+            ["Your account was found. We are telling Ring.", f"{TROUBLE}.", KEEPS],
+        ),
+        (
+            "awaiting",
+            "Ring did not answer in time. This is tried again by itself.",
+            ["Ring knows. One last step is left.", f"{TROUBLE}.", KEEPS],
+        ),
+        (
+            "claimed",
+            "503 Busy",
+            ["Your account was found. We are telling Ring.", f"{TROUBLE}.", KEEPS],
+        ),
+        (
+            "expired",
+            f"the 10 minutes were over (503 Busy (all (of) it) · later): {TAP}",
+            ["The 10 minutes were over: tap Sign In in the Ring app again."],
         ),
         ("completed", None, ["Your Ring account is connected. You can close this page."]),
     ],
 )
-async def test_the_live_page_says_each_thing_once_and_its_json_tells_the_finding_as_it_is(
+async def test_the_live_page_says_each_thing_once_and_its_json_tells_the_same_in_our_own_words(
     edge: Edge, state: str, finding: str | None, said: list[str]
 ) -> None:
     await post(edge, "/ring/account-link/confirm", await signed_in_by_passcode(edge))
@@ -374,7 +389,7 @@ async def test_the_live_page_says_each_thing_once_and_its_json_tells_the_finding
     assert re.findall(r"<p[^>]*>([^<]*)</p>", text) == said
     response, _ = await get(edge, "/ring/account-link/progress", Accept="application/json")
     steps = [{"name": "signed in", "at": NOW.isoformat()}]
-    assert await response.json() == {"state": state, "steps": steps, "finding": finding}
+    assert await response.json() == {"state": state, "steps": steps, "finding": plain(finding)}
 
 
 async def test_a_confirmed_sign_in_that_nobody_knows_of_any_more_ends_in_words_when_its_ten_minutes_are_over(edge: Edge) -> None:

@@ -2,12 +2,14 @@
 
 import logging
 from pathlib import Path
+from typing import NoReturn
 
 import prometheus_client
 import pytest
 from msgspec.structs import replace
 from structlog.testing import capture_logs
 
+from deploy.demo.ring.state import Refusal
 from linker.broker import Broker
 from schemas.errors import Rejected
 from tests.linker.rig import Rig
@@ -73,6 +75,41 @@ async def test_no_token_is_written_down_when_it_is_renewed_or_lent(
     shown += [str(lines), caplog.text, prometheus_client.generate_latest().decode(), "".join(capsys.readouterr())]
     assert rig.ring.count("refresh") >= 6
     assert _found_nowhere(rig, tmp_path, shown) > 20
+
+
+async def test_a_ring_that_repeats_what_it_was_asked_with_is_quoted_without_it(
+    rig: Rig, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    logging.getLogger("aiosqlite").setLevel(logging.INFO)  # as above
+
+    def echo(*given: object, refused: int = 400) -> NoReturn:
+        carried = [*map(str, given), *rig.ring.made, *(["canary-client-secret"] if call in {"exchange", "refresh"} else [])]
+        raise Refusal(refused, "invalid_grant", f"no good: {' '.join(reversed(carried))}")
+
+    shown: list[str] = []
+    with capture_logs() as lines:
+        for call in ("exchange", "holder", "claim", "complete", "refresh"):
+            account = f"acct-{call}"
+            code = await rig.code(account, f"canary-code-{call}")
+            await rig.sign_in(f"t-{account}", nonce(rig.time(), account), rig.time())
+            if call == "refresh":
+                await rig.state(rig.linker(), code, "completed")
+                rig.now += 86_400
+            monkeypatch.setattr(rig.ring.world, call, echo)
+            linker = rig.linker()
+            lender = Broker(rig.store, rig.vault, linker.wake, rig.clock, patience=0.2)
+            async with linker:
+                for _ in range(12):
+                    await rig.turn_once(linker)
+            monkeypatch.undo()
+            shown += [repr(await rig.explain.progress(f"t-{account}")), repr(await rig.explain.describe(account))]
+            shown += [found.reason or "" for found in await rig.grants(code)]
+            shown += [repr(await lender.lend(account, "0" * 64))]
+            rig.now += 700
+    shown += [str(lines), caplog.text]
+    assert "\n".join(shown).count("no good") >= 5
+    assert _found_nowhere(rig, tmp_path, shown) > 15
 
 
 def _found_nowhere(rig: Rig, folder: Path, shown: list[str]) -> int:
