@@ -564,6 +564,22 @@ async def test_a_refused_client_is_told_to_the_operator_and_not_to_the_user(edge
     assert "client_secret_env" in line["why"]
 
 
+async def test_what_an_issuer_repeats_in_its_error_is_told_without_our_secrets(edge: Edge, issuer: Issuer) -> None:
+    carried: list[str] = []
+
+    async def echoes(request: web.Request) -> web.StreamResponse:
+        form = await request.post()
+        carried.extend([str(form["code"]), str(form["code_verifier"]), SECRET])
+        return web.json_response({"error": f"bad {SECRET} {form['code']} {form['code_verifier']}"}, status=400)
+
+    issuer.token_answer = echoes
+    with capture_logs() as lines:
+        _, text = await signed_in(edge, issuer)
+    (line,) = [line for line in lines if line["event"] == "signin.provider_failed"]
+    assert "bad" in line["why"]
+    assert not [secret for secret in carried if secret[:8] in text + str(lines)]
+
+
 async def test_an_issuer_inside_a_network_is_not_asked_unless_it_is_allowed(issuer: Issuer) -> None:
     async with at(issuer, allow_networks=()) as edge:
         await get(edge, fresh(edge))

@@ -1,6 +1,6 @@
 """The issuer, asked: its metadata and keys, kept for a while, and one code for one ID token."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from datetime import datetime
 from ipaddress import ip_network
 from typing import Final
@@ -17,6 +17,7 @@ from ingress.link.signin.kept import Kept
 from ingress.link.words import CODE_USED
 from ingress.settings import Oidc
 from schemas.errors import Misconfigured, Unavailable
+from schemas.ring.echo import without
 from workers.runtime.sampling import Sampler
 
 log = structlog.get_logger()
@@ -66,7 +67,9 @@ class Provider:
         found = await self.metadata()
         try:
             asked = token_request(found, self._settings, code=code, redirect_uri=self._redirect_uri, verifier=verifier)
-            return given(await self._outward.post(found.token_endpoint, asked.form, asked.headers))
+            secret = self._settings.client_secret
+            carried = (code, verifier, secret.reveal() if secret else "")
+            return given(await self._outward.post(found.token_endpoint, asked.form, asked.headers), carried)
         except (Unavailable, Misconfigured) as error:
             raise self._away(error) from error
 
@@ -102,8 +105,11 @@ class Provider:
         return self._client
 
 
-def given(answer: Answered) -> str:
-    """Return the ID token of a token endpoint's answer. Raises Forbidden (the code is not good), Misconfigured, Unanswered."""
+def given(answer: Answered, carried: Collection[str] = ()) -> str:
+    """Return the ID token of a token endpoint's answer; its words are told without the secrets that the request carried.
+
+    Raises Forbidden (the code is not good), Misconfigured, Unanswered.
+    """
     try:
         said = msgspec.json.decode(answer.body, type=TokenAnswer)
     except UNREADABLE as error:
@@ -113,5 +119,5 @@ def given(answer: Answered) -> str:
     if said.error == "invalid_grant":
         raise Forbidden(CODE_USED, reason="code_refused")
     if said.error:
-        raise Misconfigured(_REFUSED.format(error=ascii(said.error[:50])))
+        raise Misconfigured(_REFUSED.format(error=ascii(without(said.error, carried)[:50])))
     raise Unanswered(f"the token endpoint answered {answer.status} without an ID token")
