@@ -68,7 +68,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Everything the public application needs to know."""
 
     public_url: str  # as Ring and browsers call it, without a path: https://ring.example.com
-    hmac_keys: Mapping[App, Secret]  # Ring's keys as the portal shows them
+    hmac_keys: Mapping[App, Secret]  # Ring's keys as the portal shows them; the plain path's codes are the first one's
     signin: SignIn
     exchange_secrets: Mapping[App, Secret] = {}
     homepage_url: str | None = None

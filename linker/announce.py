@@ -57,6 +57,7 @@ def _record(account: Account) -> Record:
         linked=account.linked,
         partner_user=account.partner_user,
         at=datetime.fromtimestamp(account.changed_at, UTC),
+        apps=account.app_ids,
         reconnect=account.risk in LOST,
     )
     return Record(topic=ACCOUNT_CHANGED.name, key=account.account.encode(), value=msgspec.json.encode(changed))

@@ -91,7 +91,7 @@ class Matching:
 
     async def _search(self, attempt: Attempt, wanted: str, since: float | None) -> Found | None:
         """Look through the pool; beyond the newest, the next page is fetched while a thread goes through this one."""
-        newest = await self.store.page(None, since, FIRST_PAGE)
+        newest = await self.store.page([*self.keys], None, since, FIRST_PAGE)
         found = await self._matched(wanted, attempt.time, newest)
         page = await self._following(newest, since) if not found else None
         while page and not found:
@@ -104,7 +104,7 @@ class Matching:
             return await asyncio.to_thread(_match, self.keys, wanted, time, page)
 
     async def _following(self, page: Page, since: float | None) -> Page | None:
-        return await self.store.page(page.end, since, PAGE) if page.end else None
+        return await self.store.page([*self.keys], page.end, since, PAGE) if page.end else None
 
 
 def _match(keys: Mapping[App, Secret], wanted: str, time: str, page: Page) -> Found | None:

@@ -41,6 +41,7 @@ class NotSent(msgspec.Struct, frozen=True, kw_only=True):
     wait: float = 0.0
     limited: bool = False  # 429: everybody waits
     sealed: bool = False  # our own key is missing: what was to be sent cannot be opened
+    stray: bool = False  # the app that the grant came by is not configured: nobody else's credentials would do
 
 
 class Unclear(msgspec.Struct, frozen=True, kw_only=True):

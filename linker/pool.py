@@ -3,17 +3,15 @@
 A page is one row, an array of accounts per app: a row for each grant, made by the driver, would cost more than its HMAC.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import Any, Final, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Executable, Text, bindparam, cast, func, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from linker.tables import grants
 from schemas.records import App
-
-_APPS: Final[tuple[App, ...]] = get_args(App)
 
 
 class Place(NamedTuple):
@@ -30,17 +28,17 @@ class Page(NamedTuple):
     end: Place | None
 
 
-async def page(connection: AsyncConnection, after: Place | None, since: float | None, size: int) -> Page:
-    """Return the grants that follow a place, newest first; `since`: only those that opened then or later."""
+async def page(connection: AsyncConnection, apps: Sequence[App], after: Place | None, since: float | None, size: int) -> Page:
+    """Return the grants of these apps that follow a place, newest first; `since`: only those that opened then or later."""
     bounds: dict[str, Any] = {"size": size, "last": size - 1}
     bounds |= after._asdict() if after else {}
     bounds |= {"since": since} if since is not None else {}
-    row = (await connection.execute(_page(connection.dialect.name, frozenset(bounds)), bounds)).one()
-    return Page(dict(zip(_APPS, row, strict=False)), Place(row.pool, row.code_hash) if row.code_hash else None)
+    row = (await connection.execute(_page(connection.dialect.name, frozenset(bounds), tuple(apps)), bounds)).one()
+    return Page(dict(zip(apps, row, strict=False)), Place(row.pool, row.code_hash) if row.code_hash else None)
 
 
 @cache
-def _page(engine: str, bounds: frozenset[str]) -> Executable:
+def _page(engine: str, bounds: frozenset[str], apps: tuple[App, ...]) -> Executable:
     """Select a page within these bounds: its accounts, and the place of its last grant where it is full."""
     inside: ColumnElement[bool] = grants.c.pool.is_not(None)
     if "pool" in bounds:
@@ -51,6 +49,6 @@ def _page(engine: str, bounds: frozenset[str]) -> Executable:
     newest = select(grants.c.account, grants.c.app).where(inside).order_by(grants.c.pool.desc(), grants.c.code_hash.desc())
     full, last = newest.limit(bindparam("size")).subquery(), newest.limit(1).offset(bindparam("last"))
     gather = func.json_agg if engine == "postgresql" else func.json_group_array
-    accounts = [cast(gather(full.c.account).filter(full.c.app == app), Text).label(app) for app in _APPS]
+    accounts = [cast(gather(full.c.account).filter(full.c.app == app), Text).label(app) for app in apps]
     end = [last.with_only_columns(column).scalar_subquery().label(column.name) for column in (grants.c.pool, grants.c.code_hash)]
     return select(*accounts, *end)

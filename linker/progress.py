@@ -10,7 +10,7 @@ from linker import claims, refresh
 from linker.rows import ENDED, Account, AttemptSteps, GrantStanding, GrantSteps, Mark, Risk
 from linker.standing import Standing
 from schemas.findings.trying import TRIED_AGAIN
-from schemas.records import LinkState
+from schemas.records import App, LinkState
 
 ORDER: Final = ("received", "exchanged", "unclaimed", "signed in", "claimed", "awaiting", "completed")  # within one moment
 UNCLAIMED: Final = "nobody has signed in for it yet: the user taps Sign In in the Ring app; its events wait for that"
@@ -74,6 +74,7 @@ class AccountListed(msgspec.Struct, frozen=True, kw_only=True):
     risk: Risk | None
     tokens_end_at: float | None
     finding: str | None
+    apps: tuple[App, ...]  # of its open grants
 
 
 class AccountPage(msgspec.Struct, frozen=True, kw_only=True):
@@ -184,4 +185,5 @@ def _listed(account: Account, grant: GrantStanding | None) -> AccountListed:
         risk=account.risk,
         tokens_end_at=refresh.dies(grant) if grant else None,
         finding=_finding(grant) if grant else None,
+        apps=account.app_ids,
     )

@@ -113,8 +113,10 @@ def _put_off(grant: Grant, outcome: NotSent, now: float) -> Grant:
     after = again(replace(grant, stage="refresh"), outcome, now).grant
     if outcome.sealed:
         return replace(after, risk="unreadable")
+    if outcome.stray:
+        return replace(after, risk="stray")
     failing = now > (grant.tokens_at or now) + OVERDUE
-    return replace(after, risk="failing") if failing and grant.risk in {None, "unreadable"} else after
+    return replace(after, risk="failing") if failing and grant.risk in {None, "unreadable", "stray"} else after
 
 
 def _unanswered(grant: Grant, words: str, now: float) -> Grant:

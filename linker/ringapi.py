@@ -24,6 +24,7 @@ from workers.runtime.secrets import Secret
 TIMEOUT: Final = 8.0  # seconds for a whole call
 CONNECT: Final = 3.0  # of which for the connection
 BODY_LIMIT: Final = 64 * 1024
+STRAY: Final = 30.0  # seconds between two looks whether an app is configured: only a restart changes that
 BUSY: Final = 1.0  # seconds to wait after a 429 that does not say how long
 
 
@@ -203,7 +204,12 @@ def _outcome(  # noqa: PLR0911 - a table: one line, one meaning
 
 
 def _unknown(app: App) -> NotSent:
-    return NotSent(words=f"no client id and secret of the {app} app are configured")
+    return NotSent(
+        words=f"it came by the app with the id {app}, whose credentials are not configured: "
+        "set them again (with _NEXT beside another app's), or let the user connect the app that is configured",
+        wait=STRAY,
+        stray=True,
+    )
 
 
 def _unavailable(call: answers.Call, status: int, words: str, wait: float) -> Outcome:

@@ -29,6 +29,7 @@ Risk = Literal[
     "failing",  # its tokens could not be renewed for days
     "unanswered",  # the answer to a renewal is missing: the next one tells
     "unreadable",  # the key that sealed its tokens is not configured
+    "stray",  # the app that it came by is not configured
     "lost_refused",  # Ring refused to renew
     "lost_unanswered",  # the new tokens were in an answer that never came, and Ring refuses the old
     "lost_expired",  # 30 days went by without a renewal
@@ -68,7 +69,7 @@ class Grant(GrantStanding, frozen=True, kw_only=True):
     """One code that Ring gave us, and everything that became of it: for the linker alone."""
 
     code_hash: str  # SHA-256 of the code in hex: the natural key
-    app: App = "first"
+    app: App
     stranger: bool = False
     received_at: float
     stage: Stage = "exchange"
@@ -133,6 +134,12 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     partner_user: str | None = None
     changed_at: float = 0.0
     risk: Risk | None = None  # announced where it is lost
+    apps: str = ""  # the ids of the apps of its open grants, sorted, with commas between
+
+    @property
+    def app_ids(self) -> tuple[App, ...]:
+        """Return them one by one."""
+        return tuple(self.apps.split(",")) if self.apps else ()
 
 
 class End(NamedTuple):

@@ -146,9 +146,12 @@ def removed(grant: Grant, words: str, now: float) -> Move:
     return ended(grant, "removed", words, now)
 
 
-def withdrawn(grant: Grant, removed_at: float, now: float) -> Move:
-    """Take in `app_integration_removed` of that time: a doubt, which Ring's own answer ends (correctness.md §7)."""
-    return removal.told(grant, removed_at, now)
+def withdrawn(grant: Grant, removed_at: float, now: float, *, app: App | None = None) -> Move:
+    """Take in `app_integration_removed` of that time: a doubt, which Ring's own answer ends (correctness.md §7).
+
+    Another app's removal says nothing of this grant.
+    """
+    return Move(grant) if app not in {None, grant.app} else removal.told(grant, removed_at, now)
 
 
 def unwelcome(grant: Grant, now: float) -> Move:

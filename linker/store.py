@@ -140,10 +140,10 @@ class Store:
             await _swap(connection, attempts, before, after)
         metrics.ended(end_of(before, after))
 
-    async def page(self, after: Place | None, since: float | None, size: int) -> Page:
-        """Return the next grants a nonce may match, newest first; `since`: only those that opened then or later."""
+    async def page(self, apps: Sequence[App], after: Place | None, since: float | None, size: int) -> Page:
+        """Return the next grants of these apps that a nonce may match, newest first; `since`: only those that opened since."""
         async with self.database.read() as connection:
-            return await pool.page(connection, after, since, size)
+            return await pool.page(connection, apps, after, since, size)
 
     async def newest(self, account: str, apps: Collection[App]) -> Grant | None:
         """Return the newest grant of the account under one of these apps that a nonce may match."""
@@ -203,13 +203,18 @@ class Store:
             await connection.execute(_ANNOUNCED, [{"told": account.account, "of": account.version} for account in told])
 
 
-async def withdraw(connection: AsyncConnection, namespace: str, account: str, removed_at: float, now: float) -> tuple[End, ...]:
-    """Doubt every grant of an account whose code came before a removal. Return what that ended; raises Moved."""
+async def withdraw(
+    connection: AsyncConnection, namespace: str, account: str, removed_at: float, now: float, *, app: App | None
+) -> tuple[End, ...]:
+    """Doubt every grant of an account by this app (None: by any) whose code came before its removal.
+
+    Return what that ended; raises Moved.
+    """
     if await look_up(connection, Account, accounts, accounts.c.account, account) is None:
         return ()
     known, ends = await _lock(connection, account), list[End]()
     for grant in await grants_of(connection, Grant, account):
-        move = saga.withdrawn(grant, removed_at, now)
+        move = saga.withdrawn(grant, removed_at, now, app=app)
         if move.grant != grant:
             ends += end_of(grant, await _swap(connection, grants, grant, move.grant, keep_lease=True))
     if ends:
@@ -217,6 +222,11 @@ async def withdraw(connection: AsyncConnection, namespace: str, account: str, re
         await heed(connection, namespace, known, now)
         ends += more
     return tuple(ends)
+
+
+async def heeds(connection: AsyncConnection, account: str, app: App | None) -> bool:
+    """Say whether what this app tells of an account counts."""
+    return app is None or view.heeds(await grants_of(connection, Grant, account), app)
 
 
 async def heed(connection: AsyncConnection, namespace: str, account: Account, now: float) -> None:

@@ -105,6 +105,7 @@ accounts: Final = Table(
     Column("partner_user", Text),
     Column("changed_at", Double, nullable=False),
     Column("risk", Text),
+    Column("apps", Text, nullable=False),
 )
 Index(None, accounts.c.account, sqlite_where=accounts.c.behind, postgresql_where=accounts.c.behind)
 _at_risk = accounts.c.risk.is_not(None)

@@ -43,9 +43,15 @@ class Told:
             told = msgspec.json.decode(record.value, type=AccountTold)
         except (ValueError, RecursionError):  # msgspec's own, bytes that are no UTF-8, brackets without end
             return Rejected("not a record that ringhook writes to this topic", reason="malformed")
-        if told.subscription and not await forgetting.forgotten(connection, self.namespace, told.account):
+        if told.subscription and await self._counts(connection, told):
             await forgetting.subscribed(connection, told.account, told.subscription, told.at.timestamp())
         if told.removed:
-            ends = await store.withdraw(connection, self.namespace, told.account, told.at.timestamp(), now)
+            ends = await store.withdraw(connection, self.namespace, told.account, told.at.timestamp(), now, app=told.app)
             metrics.ended(ends)
         return ()
+
+    async def _counts(self, connection: AsyncConnection, told: AccountTold) -> bool:
+        """Say whether a subscription is kept: not of who was forgotten, nor by the word of an app that does not serve."""
+        if await forgetting.forgotten(connection, self.namespace, told.account):
+            return False
+        return await store.heeds(connection, told.account, told.app)

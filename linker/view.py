@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from linker.rows import ENDED, Account, Grant
+from schemas.records import App
 
 
 def serving(grants: Sequence[Grant]) -> Grant | None:
@@ -36,9 +37,21 @@ def seen(account: Account, grants: Sequence[Grant], now: float) -> Account:
     linked = shown.state == "completed"
     user = shown.partner_user if linked else None
     after = replace(account, state=shown.state, generation=shown.generation, linked=linked, partner_user=user)
+    after = replace(after, apps=",".join(sorted(apps(grants))))
     told = after != account  # a risk that is no loss is the operator's to know, not the world's
     after = replace(after, risk=shown.risk)
     return replace(after, version=account.version + 1, changed_at=now) if told else after
+
+
+def apps(grants: Sequence[Grant]) -> set[App]:
+    """Return the apps by which the account's webhooks may come: the serving grant's, and those of grants on their way."""
+    return {grant.app for grant in grants if grant.state not in ENDED}
+
+
+def heeds(grants: Sequence[Grant], app: App | None) -> bool:
+    """Say whether what that app tells of the account counts: not where only others serve it, or are about to."""
+    known = apps(grants)
+    return app is None or not known or app in known
 
 
 def _order(grant: Grant) -> tuple[int, str]:

@@ -43,9 +43,9 @@ def event_type(word: str) -> str:
     return PREFIX + word
 
 
-def digest(account: str | None, kind: str, data_id: str | None) -> str:
+def digest(account: str | None, kind: str, data_id: str | None, *more: str) -> str:
     """Return what tells copies of one event from another event under the same id: 32 hex digits, the same on every machine."""
-    parts = [(part or "").encode() for part in (account, kind, data_id)]
+    parts = [(part or "").encode() for part in (account, kind, data_id, *more)]
     return sha256(b"".join(len(part).to_bytes(4, "big") + part for part in parts)).hexdigest()[:32]
 
 

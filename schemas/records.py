@@ -5,7 +5,7 @@ from typing import Literal
 
 import msgspec
 
-App = Literal["first", "next"]  # which of the two portal apps' credentials: the ones in use, or `…_NEXT`
+App = str  # the id of an app in Ring's portal, as `schemas.ring.app` makes it of its key: whatever variables hold that now
 LinkState = Literal[
     "received",
     "exchanged",
@@ -26,7 +26,7 @@ class CodeReceived(msgspec.Struct, frozen=True, kw_only=True):
 
     code: bytes
     received_at: datetime
-    app: App = "first"
+    app: App
     stranger: bool = False  # came by the plain path, which anybody can call
 
 
@@ -57,6 +57,7 @@ class AccountChanged(msgspec.Struct, frozen=True, kw_only=True):
     linked: bool
     partner_user: str | None = None
     at: datetime
+    apps: tuple[App, ...] = ()  # by which its webhooks may come: those of its open grants; none: nobody can say
     reconnect: bool = False  # its tokens are lost: the user must remove the app in the Ring app and connect it again
 
 
@@ -74,7 +75,8 @@ class AccountTold(msgspec.Struct, frozen=True, kw_only=True):
 
     account: str
     at: datetime
-    removed: bool = False  # the user removed the app: Ring is asked whether that is so
+    app: App | None = None  # whose key signed it
+    removed: bool = False  # the user removed that app: Ring is asked whether that is so
     subscription: SubscriptionTold | None = None
 
 

@@ -16,6 +16,7 @@ WORDS: Final = {
     "failing": "its tokens could not be renewed for days",
     "unanswered": "the answer to a renewal is missing",
     "unreadable": "the key that sealed its tokens is not configured",
+    "stray": "the app that it came by is not configured any more",
     "lost_refused": "Ring does not renew its tokens",
     "lost_unanswered": "its new tokens never arrived",
     "lost_expired": "its tokens were not renewed for 30 days",

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from deploy.settings.parts import APPS, Common, Edge, Vault
+from deploy.settings.parts import HMAC_KEY, NEXT, Common, Edge, Vault
 from deploy.settings.source import Reader
 from schemas.errors import Rejected
 from workers.bus.sqlite.place import parse as sqlite_place
@@ -12,6 +12,7 @@ from workers.runtime.database import address
 
 EVERYWHERE: Final = ("0.0.0.0", "::")  # noqa: S104 -- compared, not bound
 CREDENTIALS: Final = ("RINGHOOK_RING_CLIENT_ID", "RINGHOOK_RING_CLIENT_SECRET", "RINGHOOK_RING_HMAC_KEY")
+EXCHANGE_SECRET: Final = "RINGHOOK_EXCHANGE_SECRET"  # noqa: S105 - a variable's name
 MANY: Final = frozenset({"ingress", "linker", "dispatch", "deliver", "admin"})  # each a process of its own
 RING_RATE: Final = 100  # requests a second that Ring allows each client id
 ONE_OWNER: Final = (
@@ -28,9 +29,9 @@ Finding = tuple[tuple[str, ...], str]  # the names that must be sound, of which 
 
 def check(reader: Reader, role: str, common: Common, edge: Edge | None, vault: Vault | None) -> None:
     """Note every contradiction between values that are sound."""
-    findings = [*_one_file(common), *_unshared(role, common)]
+    findings = [*_one_file(common), *_unshared(role, common), *_one_app(reader)]
     if edge is not None:
-        findings += [*_one_address(common, edge), *_one_path(edge)]
+        findings += [*_one_address(common, edge), *_one_path(reader), *_no_app(reader)]
     if vault is not None:
         findings += [*_half_an_app(reader), *_too_fast(vault)]
     for names, words in findings:
@@ -64,16 +65,34 @@ def _one_address(common: Common, edge: Edge) -> Iterator[Finding]:
         yield names, f"{' and '.join(names)} are one address: the internal port needs its own"
 
 
-def _one_path(edge: Edge) -> Iterator[Finding]:
-    secrets = [secret.reveal() for secret in edge.settings.exchange_secrets.values()]
-    if len(set(secrets)) < len(secrets):
-        names = ("RINGHOOK_EXCHANGE_SECRET_NEXT", "RINGHOOK_EXCHANGE_SECRET")
+def _one_app(reader: Reader) -> Iterator[Finding]:
+    """Find one key said twice: an app is known by its key, so the second app would be the first."""
+    names = (HMAC_KEY + NEXT, HMAC_KEY)
+    if _alike(reader, names):
+        yield names, f"{' and '.join(names)} are the same: a second app has a key of its own, by which its webhooks are known"
+
+
+def _no_app(reader: Reader) -> Iterator[Finding]:
+    """Find a path for codes of an app that has no key here."""
+    name, key = EXCHANGE_SECRET + NEXT, HMAC_KEY + NEXT
+    if reader.has(name) and not (reader.has(key) or reader.hidden(key)):
+        yield (name,), f"{name} without {key}: the second app is known by its key"
+
+
+def _alike(reader: Reader, names: tuple[str, ...]) -> bool:
+    values = [value.text for name in names if reader.has(name) and (value := reader.raw(name))]
+    return len(set(values)) < len(values)
+
+
+def _one_path(reader: Reader) -> Iterator[Finding]:
+    names = (EXCHANGE_SECRET + NEXT, EXCHANGE_SECRET)
+    if _alike(reader, names):
         yield names, f"{' and '.join(names)} are the same: the path says for which app a code came"
 
 
 def _half_an_app(reader: Reader) -> Iterator[Finding]:
     """Of the second app (the first one's are required): all of its credentials or none."""
-    names = [name + APPS["next"] for name in CREDENTIALS]
+    names = [name + NEXT for name in CREDENTIALS]
     given = [name for name in names if reader.has(name)]
     for name in names if given else ():
         if not (reader.has(name) or reader.hidden(name)):

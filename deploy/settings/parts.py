@@ -12,6 +12,7 @@ from ingress.settings import Limits
 from ingress.settings import Settings as IngressSettings
 from ingress.settings import SignIn as SignInSettings
 from schemas.records import App
+from schemas.ring import app as ring_app
 from workers.bus.kafka.url import parse as kafka_address
 from workers.deliver.destinations import SESSION_S
 from workers.dispatch.parked import Bounds
@@ -20,7 +21,8 @@ from workers.runtime.secrets import Secret
 
 T = TypeVar("T")
 _NOWHERE: Final = Secret("")
-APPS: Final[Mapping[App, str]] = {"first": "", "next": "_NEXT"}  # suffix of each app's variables
+HMAC_KEY: Final = "RINGHOOK_RING_HMAC_KEY"
+NEXT: Final = "_NEXT"  # suffix of the variables of a second app, while users move over to it
 
 
 class Common(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,14 +101,18 @@ def read_public_url(reader: Reader) -> str:
 def read_hmac_keys(reader: Reader) -> Mapping[App, Secret]:
     """Read Ring's one or two HMAC keys (ingress and linker)."""
     hint = "the HMAC signing key from Ring's portal, as it stands there"
-    reader.required("RINGHOOK_RING_HMAC_KEY", secret, _NOWHERE, hint=hint)
-    return _by_app(reader, "RINGHOOK_RING_HMAC_KEY", secret)
+    reader.required(HMAC_KEY, secret, _NOWHERE, hint=hint)
+    return _by_app(reader, HMAC_KEY, secret)
 
 
 def _by_app(reader: Reader, name: str, parse: Callable[[str], T]) -> Mapping[App, T]:
-    """Return the value of each app that has one."""
-    found = {app: reader.optional(name + suffix, parse) for app, suffix in APPS.items() if reader.raw(name + suffix)}
-    return {app: value for app, value in found.items() if value is not None}
+    """Return the value of each app that has one, by the app's id: which variables hold it may change, its key does not."""
+    found = dict[App, T]()
+    for suffix in ("", NEXT):
+        value, key = reader.optional(name + suffix, parse), reader.raw(HMAC_KEY + suffix)
+        if value is not None and key is not None:
+            found[ring_app.named(key.text.encode())] = value
+    return found
 
 
 class Vault(msgspec.Struct, frozen=True, kw_only=True):

@@ -51,7 +51,8 @@ def add_ring(
     keys = {app: key.reveal().encode() for app, key in settings.hmac_keys.items()}
     secrets = {app: secret.reveal().encode() for app, secret in settings.exchange_secrets.items()}
     webhook = Webhook(publisher, keys, _counted("webhook", limits.webhooks), room, notices, clock)
-    strangers = Code(publisher, sealer, Lane(_counted("code", limits.strange_codes), None), room, notices, clock)
+    plain = Lane(_counted("code", limits.strange_codes), None, next(iter(keys)))
+    strangers = Code(publisher, sealer, plain, room, notices, clock)
     known = Code(publisher, sealer, Lane(_counted("code_secret", limits.codes), secrets), room, notices, clock)
     guard = partial(guarded, deadline_s=limits.deadline_s, proxies=Proxies(settings.trusted_proxies))
     hot = guard("webhook", webhook)

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Final
 
 import msgspec
 
@@ -11,9 +10,6 @@ from schemas.records import App
 from schemas.ring.peek import Peek
 
 Headers = tuple[tuple[str, bytes], ...]
-
-
-_APPS: Final[dict[bytes, App]] = {b"first": "first", b"next": "next"}
 
 
 class Arrival(msgspec.Struct, frozen=True):
@@ -40,8 +36,8 @@ def read(headers: Iterable[tuple[str, bytes]]) -> Arrival:
     found = dict(headers)
     try:
         received_at = datetime.fromisoformat(found["received_at"].decode())
-        app = _APPS[found["app"]]
-        request_id, kind = found["request_id"].decode(), found.get("type", b"").decode()
+        app, request_id = found["app"].decode("ascii"), found["request_id"].decode()
+        kind = found.get("type", b"").decode()
     except (KeyError, ValueError) as error:
         raise Rejected("a webhook record lacks what ingress writes beside it", reason="not_from_ingress") from error
     if received_at.tzinfo is None:

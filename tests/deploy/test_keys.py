@@ -72,7 +72,7 @@ class Installation:
         await migrations.upgrade(self.url)
         async with connect(self.url) as database, database.begin() as connection:
             for number in range(links):
-                grant = Grant(code_hash=str(number), received_at=1.0, generation=1, due_at=None, stage="rest")
+                grant = Grant(app="first", code_hash=str(number), received_at=1.0, generation=1, due_at=None, stage="rest")
                 sealed = replace(grant, access=vault._seal(grant, "access", "token"))
                 await connection.execute(grants.insert().values(**columns_of(sealed)))
 

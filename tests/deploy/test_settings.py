@@ -1,4 +1,5 @@
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -12,7 +13,7 @@ from deploy.settings.problems import Problems
 from deploy.settings.source import Reader, gather
 from deploy.settings.values import base_url, listen, secret
 from schemas.errors import Misconfigured
-from tests.deploy.judged import DESTINATION, SHARED, TOKEN, wrong
+from tests.deploy.judged import DESTINATION, PORTAL, SHARED, TOKEN, installed, wrong
 
 
 class Thing(msgspec.Struct):
@@ -159,6 +160,7 @@ def test_what_init_writes_with_a_destination_has_no_problem(tmp_path: Path) -> N
         ("RINGHOOK_EXCHANGE_SECRET_NEXT=canary-canary/canary", "a part of a URL's path"),
         ("RINGHOOK_EXCHANGE_SECRET_NEXT=canary", "at least 16"),
         ("RINGHOOK_EXCHANGE_SECRET_NEXT=" + "e" * 20, "are the same"),
+        ("RINGHOOK_EXCHANGE_SECRET_NEXT=" + "f" * 20, "without RINGHOOK_RING_HMAC_KEY_NEXT: the second app is known by its key"),
         ('OTHER= "canary', "a quote stands alone"),
         ("OTHER='canary\"", "a quote stands alone"),
         ("OTHER=canary # mine", "comment"),
@@ -210,6 +212,32 @@ def test_a_second_app_is_whole_or_not_there_but_the_edge_needs_only_its_key(tmp_
         "RINGHOOK_RING_CLIENT_ID_NEXT",
         "RINGHOOK_RING_CLIENT_SECRET_NEXT",
     ]
+
+
+def found(directory: Path, keys: Mapping[str, str]) -> Mapping[str, str]:
+    """Return the client id of each app, by the app's id; of each one the client is called as the key is."""
+    names = ("CLIENT_ID", "CLIENT_SECRET", "HMAC_KEY")
+    given = {f"RINGHOOK_RING_{name}{suffix}": key for suffix, key in keys.items() for name in names}
+    installed(directory, {**PORTAL, **given})
+    vault = settings.read("up", given, directory).vault
+    assert vault is not None
+    assert vault.hmac_keys.keys() == vault.client_ids.keys() == vault.client_secrets.keys()
+    return vault.client_ids
+
+
+def test_an_app_keeps_its_id_when_its_values_move_to_other_variables(tmp_path: Path) -> None:
+    """Ring's key stands for the app: the second one is the same app once its values stand in the first one's variables."""
+    both = found(tmp_path, {"": "old", "_NEXT": "new"})
+    alone = found(tmp_path, {"": "new"})
+    assert len(both) == 2
+    assert {app: both[app] for app in alone} == alone
+
+
+def test_one_key_for_two_apps_is_told(tmp_path: Path) -> None:
+    names = ("CLIENT_ID", "CLIENT_SECRET", "HMAC_KEY")
+    lines = (f"RINGHOOK_RING_{name}_NEXT={PORTAL['RINGHOOK_RING_HMAC_KEY']}\n" for name in names)
+    [told] = wrong(tmp_path, "".join(lines))
+    assert "RINGHOOK_RING_HMAC_KEY_NEXT and RINGHOOK_RING_HMAC_KEY are the same" in told
 
 
 ROLES = ("ingress", "linker", "dispatch", "deliver", "admin")

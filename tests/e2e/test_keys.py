@@ -41,7 +41,14 @@ def vault(folder: Path, scene: Scene) -> Vault:
 def old_link(number: int) -> Grant:
     name = sha256(b"%d" % number).hexdigest()
     return Grant(
-        code_hash=name, account=f"old-{number}", received_at=1.0, generation=1, due_at=None, state="completed", stage="rest"
+        app="first",
+        code_hash=name,
+        account=f"old-{number}",
+        received_at=1.0,
+        generation=1,
+        due_at=None,
+        state="completed",
+        stage="rest",
     )
 
 

@@ -65,6 +65,7 @@ async def test_a_completed_link_is_announced_once(rig: Rig, bus: Bus) -> None:
     assert await swept(announce) == IDLE
     [changed] = await told(bus, "account.changed", AccountChanged, 1)
     assert (changed.account, changed.linked, changed.state, changed.partner_user) == ("acct-1", True, "completed", "u1")
+    assert changed.apps == ("first",)
 
 
 async def test_versions_rise_with_every_change_and_are_told_in_order(rig: Rig, bus: Bus) -> None:

@@ -18,6 +18,7 @@ def attempt(name: str = "t1", user: str = "u1") -> Attempt:
 
 def grant(state: LinkState, at: float = AT, user: str | None = None, stage: Stage = "rest") -> Grant:
     return Grant(
+        app="first",
         code_hash=f"{int(at):064x}",
         received_at=at,
         generation=round(at * 1e6),

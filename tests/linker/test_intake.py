@@ -57,4 +57,4 @@ def _id(asked: LinkRequested) -> str:
 
 def _code(rig: Rig) -> CodeReceived:
     sealed = rig.request("x", nonce("1", "a"), rig.time(), "u1")
-    return CodeReceived(code=sealed.secret, received_at=sealed.requested_at)
+    return CodeReceived(code=sealed.secret, received_at=sealed.requested_at, app="first")

@@ -24,6 +24,7 @@ MANY = 5_000
 def rows() -> tuple[list[dict[str, object]], list[dict[str, object]]]:
     grants = [
         Grant(
+            app="first",
             code_hash=f"hash{n}",
             received_at=1.0,
             generation=n,

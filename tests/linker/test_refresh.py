@@ -18,6 +18,7 @@ def tokens(write: int = 2, now: float = AT) -> Tokens:
 def resting(**changes: object) -> Grant:
     """A completed grant whose tokens came at AT."""
     plain = Grant(
+        app="first",
         code_hash="ab" * 32,
         received_at=AT,
         generation=1,

@@ -240,6 +240,6 @@ async def test_two_linkers_in_mid_deploy_do_not_seal_against_each_other(rig: Rig
 
 
 def test_a_row_is_told_to_the_store_with_the_key_that_sealed_it() -> None:
-    grant = Grant(code_hash="0", received_at=1.0, generation=1, due_at=None)
+    grant = Grant(app="first", code_hash="0", received_at=1.0, generation=1, due_at=None)
     sealed = replace(grant, refresh=Keyring.parse(NEW).seal(b"token", ()))
     assert [columns_of(each)["sealed_with"] for each in (grant, sealed)] == [None, "k2"]

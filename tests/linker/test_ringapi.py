@@ -164,7 +164,8 @@ async def test_an_app_without_credentials_sends_nothing_and_ends_nothing() -> No
     async with connect(api_url=url, oauth_url=url, apps={"first": APPS["first"]}) as api:
         for outcome in (await api.exchange("next", "code"), await api.refresh("next", "token")):
             assert isinstance(outcome, NotSent)
-            assert "next app" in outcome.words
+            assert outcome.stray
+            assert "the app with the id next" in outcome.words
 
 
 async def test_what_ring_says_of_its_limit_is_heard_with_every_answer() -> None:

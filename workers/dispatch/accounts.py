@@ -5,7 +5,8 @@ from datetime import datetime
 
 import msgspec
 
-from schemas.records import AccountChanged
+from schemas.records import AccountChanged, App
+from schemas.ring.arrival import Arrival
 from schemas.ring.envelope import DEVICE_REMOVED, Envelope
 from workers.dispatch.normalise import NOTHING, View
 
@@ -19,6 +20,9 @@ class Version(msgspec.Struct, frozen=True):
     linked: bool
     partner_user: str | None
     partner_since: float
+    apps: str = ""
+    former_apps: str = ""
+    apps_since: float = 0.0
 
 
 class Holding(msgspec.Struct, frozen=True):
@@ -104,6 +108,11 @@ class Known:
         version = self._versions.get(account)
         return seen(version, received_at.timestamp()) if version else NOTHING
 
+    def foreign(self, account: str, arrival: Arrival) -> bool:
+        """Say whether a webhook was signed with the key of an app by which none of the account's grants came."""
+        version = self._versions.get(account)
+        return version is not None and foreign(version, arrival.app, arrival.received_at.timestamp())
+
     def linked(self, account: str) -> bool:
         """Say whether an account's link is complete."""
         version = self._versions.get(account)
@@ -120,7 +129,26 @@ def after(before: Version | None, change: AccountChanged) -> Version:
     user, since = (before.partner_user, before.partner_since) if before else (None, 0.0)
     if change.partner_user and change.partner_user != user:
         since = change.at.timestamp() if user else 0.0
-    return Version(change.account, change.version, change.state, change.linked, change.partner_user or user, since)
+    named = change.partner_user or user
+    return Version(change.account, change.version, change.state, change.linked, named, since, *_apps(before, change))
+
+
+def _apps(before: Version | None, change: AccountChanged) -> tuple[str, str, float]:
+    """Return by which apps events may come after a change, by which earlier ones might too, and which are earlier."""
+    apps = ",".join(sorted(change.apps))
+    if before is None:
+        return apps, "", 0.0
+    if apps == before.apps:
+        return apps, before.former_apps, before.apps_since
+    return apps, before.apps or before.former_apps, change.at.timestamp()
+
+
+def foreign(version: Version, app: App, received_at: float) -> bool:
+    """Say whether an event must not come by this app; one that came late is held to what was so when it was received."""
+    if not version.apps:
+        return False
+    earlier = version.former_apps if received_at < version.apps_since else ""
+    return app not in {*version.apps.split(","), *earlier.split(",")}
 
 
 def seen(version: Version, received_at: float) -> View:

@@ -7,6 +7,7 @@ from time import monotonic
 from typing import Final
 
 import msgspec
+import structlog
 
 from schemas.errors import Rejected
 from schemas.records import AccountChanged
@@ -16,18 +17,20 @@ from workers.bus.contract import Held, Record
 from workers.dispatch import claims, metrics, parked, store
 from workers.dispatch.accounts import Known
 from workers.dispatch.claims import Answer
-from workers.dispatch.parked import AT_ONCE, Bounds
+from workers.dispatch.parked import AT_ONCE, OTHER_APP, Bounds
 from workers.dispatch.reading import ACCOUNT, Forgotten, Item, Webhook, read
 from workers.dispatch.tables import STEPPED
 from workers.dispatch.told import told
 from workers.dispatch.watch import Watch, begun
 from workers.runtime import stops, waiting
 from workers.runtime.database import Database
+from workers.runtime.dead import letter
 from workers.runtime.jobs import Step
 from workers.runtime.lines import Lines
 from workers.runtime.stops import Why
 from workers.runtime.waiting import Broom
 
+log = structlog.get_logger()
 DAY: Final = 86_400
 KEPT: Final = 16  # days a claim is kept: what is older than 13 is quarantined, and topics keep 7 less than that
 LOOK: Final = 5.0  # seconds between two looks for what has waited long enough
@@ -46,6 +49,7 @@ class Batch(msgspec.Struct):
     forgotten: Collection[str] = ()  # accounts for which nothing is sent any more, whatever comes
     parked: list[str] = []
     stopped: list[str] = []
+    freed: list[str] = []
 
 
 @dataclass(frozen=True)
@@ -72,12 +76,13 @@ class Dispatch:
         await store.learn(step, state.known)
         await store.note(step, state.parked, "waiting")
         await store.note(step, state.stopped, "stopped")
+        await store.free(step, state.freed)
         letters = await parked.written(step, state.lines, self.bounds, now)
         self._note(step, state)
         return _beside(results, letters) if letters else results
 
     def _note(self, step: Step, state: Batch) -> None:
-        if state.lines.changed or state.known.forgotten:
+        if state.lines.changed or state.known.forgotten or state.freed:
             self._broom.marked(step)
         if any(state.lines[key].ready for key in state.lines.changed):
             self._hasty.add(step.index)
@@ -165,10 +170,12 @@ def decide(item: Item, batch: Batch) -> Result:
         return _quarantined(None, item)
     if item.account in batch.forgotten:
         return _stopped(item, batch)  # before anything is learnt of the account again
-    batch.known.see(item.envelope, item.arrival.received_at)
+    foreign = item.account is not None and batch.known.foreign(item.account, item.arrival)
+    if not foreign:
+        batch.known.see(item.envelope, item.arrival.received_at)
     if item.account is None:
         return _found(item, batch.known.owner(item.envelope.device))
-    return _answered(item, item.account, batch)
+    return _answered(item, item.account, batch, foreign=foreign)
 
 
 def _changed(change: AccountChanged, batch: Batch) -> Result:
@@ -186,20 +193,26 @@ def _forgotten(account: str, batch: Batch) -> Result:
     return ()
 
 
-def _answered(webhook: Webhook, account: str, batch: Batch) -> Result:
-    """Drop a copy, let an event wait, or publish it; what the linker must know goes to it at once."""
+def _answered(webhook: Webhook, account: str, batch: Batch, *, foreign: bool) -> Result:
+    """Drop a copy, let an event wait, put it aside, or publish it; what the linker must know goes to it at once."""
     answer = batch.answers[webhook.held.topic, webhook.held.offset]
     waits = answer.outcome != "duplicate" and must_wait(webhook, account, batch)
-    metrics.EVENTS.labels(type=envelope.label(webhook.envelope.type), outcome="waiting" if waits else answer.outcome).inc()
+    aside = foreign and not waits and answer.outcome != "duplicate"
+    outcome = "waiting" if waits else OTHER_APP if aside else answer.outcome
+    metrics.EVENTS.labels(type=envelope.label(webhook.envelope.type), outcome=outcome).inc()
     if answer.outcome == "duplicate":
         return ()
+    if aside:
+        batch.freed.append(answer.request_id)
+        log.warning("record.rejected", job="dispatch", reason=OTHER_APP, app=webhook.arrival.app)
+        return (letter(webhook.held, OTHER_APP, at=batch.now), *told(webhook, account, foreign=True))
     # Made even where it waits: what cannot be made must fail here, where one record can be buried.
     event = parked.event(webhook, account, batch.known.view(account, webhook.arrival.received_at), answer.request_id)
     if not waits:
         return (event, *told(webhook, account))
     parked.park(batch.lines, account, webhook.held, answer.request_id, batch.now)
     batch.parked.append(answer.request_id)
-    return told(webhook, account)  # which does not wait: it may be what ends the wait
+    return told(webhook, account, foreign=foreign)  # which does not wait: it may be what ends the wait
 
 
 def _stopped(webhook: Webhook, batch: Batch) -> Result:

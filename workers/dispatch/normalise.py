@@ -4,6 +4,7 @@ import msgspec
 
 from schemas import events
 from schemas.events import Event, EventData
+from schemas.records import App
 from schemas.ring.arrival import Arrival
 from schemas.ring.envelope import Envelope
 
@@ -43,6 +44,6 @@ def normalise(envelope: Envelope, arrival: Arrival, body: bytes, account: str, v
     )
 
 
-def digest(envelope: Envelope, account: str | None) -> str:
-    """Return the digest of a claim: account, type and data id."""
-    return events.digest(account, envelope.type, envelope.data_id)
+def digest(envelope: Envelope, account: str | None, app: App) -> str:
+    """Return the digest of a claim: account, type, data id and app, so that no app's event passes for a copy of another's."""
+    return events.digest(account, envelope.type, envelope.data_id, app)

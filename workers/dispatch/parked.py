@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import accumulate
-from typing import Final
+from typing import Final, Literal, NamedTuple
 
 import msgspec
 
@@ -22,7 +22,8 @@ from workers.runtime.lines import TOTAL, Line, Lines, Row, above, levelled
 
 AT_ONCE: Final = 100  # events that one step releases: of the largest bodies these are 25 MiB
 BURIED_AT_ONCE: Final = 1_000  # as many as a batch can add
-FULL: Final = "waiting_full"  # the reason on a dead letter
+FULL: Final = "waiting_full"  # reasons on dead letters
+OTHER_APP: Final = "other_app"
 
 
 class Bounds(msgspec.Struct, frozen=True):
@@ -43,6 +44,13 @@ class Parked(msgspec.Struct, frozen=True):
 
     held: Held
     request_id: str
+
+
+class Out(NamedTuple):
+    """What an event becomes whose wait is over, and the claim that it gives back."""
+
+    record: Record
+    freed: str | None = None
 
 
 _PARKED: Final = msgspec.msgpack.Decoder(Parked)
@@ -98,8 +106,7 @@ async def released(step: Step, limit: int, now: datetime) -> list[Record] | None
     rows = await waiting.leave(step, lines, {line.key: line.last for line in found}, limit)
     await waiting.keep(step, lines)
     known = Known(await store.versions(step.connection, [line.key for line in found]), ())
-    metrics.LEFT.labels(how="released").inc(len(rows))
-    return [_out(row, known, now) for row in rows]
+    return await _going(step, rows, known, now, how="released")
 
 
 def chosen(ready: Sequence[Line], limit: int) -> Sequence[Line]:
@@ -118,17 +125,31 @@ async def expired(step: Step, limit: int, before: datetime, now: datetime) -> li
     await waiting.keep(step, lines)
     known = Known(await store.versions(step.connection, [*plan]), ())
     going = [row for row in rows if not known.removed(row.key)]
-    metrics.LEFT.labels(how="expired").inc(len(going))
     metrics.LEFT.labels(how="cancelled").inc(len(rows) - len(going))
-    return [_out(row, None, now) for row in going]
+    return await _going(step, going, known, now, how="expired")
 
 
-def _out(row: Row, known: Known | None, now: datetime) -> Record:
-    """Return what a row becomes: its event as its account stands now; what cannot be read any more is a dead letter."""
+async def _going(
+    step: Step, rows: Sequence[Row], known: Known, now: datetime, *, how: Literal["released", "expired"]
+) -> list[Record]:
+    """Return what rows become whose wait is over; the claims of those that came by another app are given back."""
+    shown = known if how == "released" else None  # at the end of its wait, it goes as if nobody were linked
+    outs = [_out(row, known, shown, now) for row in rows]
+    freed = [out.freed for out in outs if out.freed is not None]
+    await store.free(step, freed)
+    metrics.LEFT.labels(how=OTHER_APP).inc(len(freed))
+    metrics.LEFT.labels(how=how).inc(len(rows) - len(freed))
+    return [out.record for out in outs]
+
+
+def _out(row: Row, known: Known, shown: Known | None, now: datetime) -> Out:
+    """Return what a row becomes: its event as its account is shown to stand; a dead letter where it must not be, or cannot."""
     parked = _PARKED.decode(row.record)
     try:
         said = webhook(parked.held)
     except Rejected as error:
-        return letter(parked.held, error.reason, at=now)
-    view = known.view(row.key, said.arrival.received_at) if known else NOTHING
-    return event(said, row.key, view, parked.request_id)
+        return Out(letter(parked.held, error.reason, at=now))
+    if known.foreign(row.key, said.arrival):
+        return Out(letter(parked.held, OTHER_APP, at=now), parked.request_id)
+    view = shown.view(row.key, said.arrival.received_at) if shown else NOTHING
+    return Out(event(said, row.key, view, parked.request_id))

@@ -28,7 +28,7 @@ class Webhook(msgspec.Struct, frozen=True):
     @property
     def wish(self) -> Wish:
         """The claim it needs."""
-        return Wish(self.envelope.request_id, digest(self.envelope, self.account))
+        return Wish(self.envelope.request_id, digest(self.envelope, self.account, self.arrival.app))
 
 
 class Forgotten(msgspec.Struct, frozen=True):

@@ -23,7 +23,7 @@ claims: Final = Table(
     "claim",
     metadata,
     Column("request_id", Text, primary_key=True),
-    Column("digest", Text, nullable=False),  # of account, type and data id: tells a copy from another event under the same id
+    Column("digest", Text, nullable=False),  # of account, type, data id and app: tells a copy from another event of this id
     Column("outcome", Text, nullable=False),
     Column("day", Integer, nullable=False),  # days since 1970 when it was made
     *_step(),
@@ -42,6 +42,9 @@ accounts: Final = Table(
     Column("linked", Boolean, nullable=False),
     Column("partner_user", Text),  # the last one known: a removal does not forget whose events these were
     Column("partner_since", Double, nullable=False),  # events received earlier belong to another user; 0: to nobody else
+    Column("apps", Text, nullable=False),  # by which its events may come, with commas between; empty: nobody can say
+    Column("former_apps", Text, nullable=False),  # by which those received before `apps_since` may have come too
+    Column("apps_since", Double, nullable=False),
     *(Column("grp", Text, nullable=False), Column("lane", Integer, nullable=False)),
     Column("n", BigInteger, primary_key=True, autoincrement=False),
     Column("release_n", BigInteger),

@@ -16,15 +16,18 @@ _PREFIX: Final = "subscription_"
 _STATES: Final = {"activated": "active", "deactivated": "inactive"}
 
 
-def told(webhook: Webhook, account: str) -> Sequence[Record]:
-    """Return the record of `account.told` that a webhook becomes beside its event; most become none."""
+def told(webhook: Webhook, account: str, *, foreign: bool = False) -> Sequence[Record]:
+    """Return the record of `account.told` that a webhook becomes beside its event; most become none.
+
+    A foreign one may tell of the removal of its own app, and nothing else.
+    """
     said = webhook.envelope
-    removed, subscription = said.type == envelope.REMOVED, subscribed(said)
+    removed, subscription = said.type == envelope.REMOVED, None if foreign else subscribed(said)
     if not removed and subscription is None:
         return ()
     at = said.time or webhook.arrival.received_at
-    value = msgspec.json.encode(AccountTold(account=account, at=at, removed=removed, subscription=subscription))
-    return (Record(topic=ACCOUNT_TOLD.name, key=account.encode(), value=value),)
+    said_of = AccountTold(account=account, at=at, app=webhook.arrival.app, removed=removed, subscription=subscription)
+    return (Record(topic=ACCOUNT_TOLD.name, key=account.encode(), value=msgspec.json.encode(said_of)),)
 
 
 def subscribed(said: Envelope) -> SubscriptionTold | None:

@@ -45,16 +45,31 @@ def body(
     return json.dumps({"meta": meta, "data": data}).encode()
 
 
-def received(raw: bytes, at: datetime = NOW) -> Record:
+def received(raw: bytes, at: datetime = NOW, *, app: str = "first") -> Record:
     seen = peek(raw)
-    return Record(topic="webhook.received", key=seen.key, value=raw, headers=arrival.headers(seen, at, "first"))
+    return Record(topic="webhook.received", key=seen.key, value=raw, headers=arrival.headers(seen, at, app))
 
 
 def changed(
-    account: str, version: int, *, user: str | None = "u", linked: bool = True, state: LinkState = "removed", at: datetime = NOW
+    account: str,
+    version: int,
+    *,
+    user: str | None = "u",
+    linked: bool = True,
+    state: LinkState = "removed",
+    at: datetime = NOW,
+    apps: tuple[str, ...] = (),
 ) -> Record:
-    state = "completed" if linked else state
-    change = AccountChanged(account=account, version=version, generation=1, state=state, linked=linked, partner_user=user, at=at)
+    change = AccountChanged(
+        account=account,
+        version=version,
+        generation=1,
+        state="completed" if linked else state,
+        linked=linked,
+        partner_user=user,
+        at=at,
+        apps=apps,
+    )
     return Record(topic="account.changed", key=account.encode(), value=msgspec.json.encode(change))
 
 

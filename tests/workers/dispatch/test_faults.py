@@ -43,17 +43,19 @@ class Killed(BaseException):
     """The process ends here: nothing after this line runs."""
 
 
-def webhook(request_id: str, *, account: str | None = "A", device: str = "D", kind: str = "motion_detected") -> Record:
+def webhook(
+    request_id: str, *, account: str | None = "A", device: str = "D", kind: str = "motion_detected", app: str = "first"
+) -> Record:
     meta = {"version": "1.1", "time": "2026-02-13T13:39:57Z", "request_id": request_id, "account_id": account}
     data = {"id": f"{device}-{request_id}", "type": kind, "attributes": {"source": device, "source_type": "devices"}}
     body = json.dumps({"meta": meta, "data": data}).encode()
     seen = peek(body)
-    return Record(topic="webhook.received", key=seen.key, value=body, headers=arrival.headers(seen, NOW, "first"))
+    return Record(topic="webhook.received", key=seen.key, value=body, headers=arrival.headers(seen, NOW, app))
 
 
 def linked(account: str, version: int, user: str = "u") -> Record:
     change = AccountChanged(
-        account=account, version=version, generation=1, state="completed", linked=True, partner_user=user, at=NOW
+        account=account, version=version, generation=1, state="completed", linked=True, partner_user=user, at=NOW, apps=("first",)
     )
     return Record(topic="account.changed", key=account.encode(), value=msgspec.json.encode(change))
 
@@ -64,12 +66,13 @@ def removed(account: str, version: int) -> Record:
 
 
 # Doubles near and far, an id that two events share, an orphan that finds its account, one that does not, junk. A links late,
-# B never, C is removed while it waits, of D too many wait, and G was forgotten before.
+# B never, C is removed while it waits, of D too many wait, and G was forgotten before. Two of A's come by another app.
 STORY = (
     webhook("1"),
     webhook("7", account="C"),
     webhook("1"),
     webhook("2"),
+    webhook("x1", app="next"),
     webhook("3", account="B", device="E"),
     webhook("8", account="G", device="H"),
     linked("A", 1),
@@ -79,6 +82,7 @@ STORY = (
     webhook("4", account=None),
     linked("A", 2),
     webhook("5"),
+    webhook("x2", app="next"),
     Record(topic="webhook.received", key=b"x", value=b"junk", headers=arrival.headers(peek(b"junk"), NOW, "first")),
     webhook("6", account=None, device="unknown"),
     webhook("2"),
@@ -89,7 +93,7 @@ BOUNDS = Bounds(wait=timedelta(seconds=150), per_account=3)
 TICK = timedelta(seconds=25)  # from one look at the clock to the next
 
 
-EXPECTED: Final = 12
+EXPECTED: Final = 14
 
 
 class Eager(Dispatch):
@@ -319,7 +323,7 @@ async def right(broker: Broker, database: Database) -> None:
     for account, name in published(broker):
         orders.setdefault(account, []).append(name.partition("~")[0])
     assert orders == {"A": ["1", "2", "5", "4"], "B": ["3", "2"], "D": ["d1", "d2", "d3"]}
-    assert Counter(record.topic for record in broker.out) == {"event.recorded": 9, "webhook.received.dead": 3}
+    assert Counter(record.topic for record in broker.out) == {"event.recorded": 9, "webhook.received.dead": 5}
     async with database.read() as connection:
         rows = (await connection.execute(select(claims).where(claims.c.release_n.is_(None)))).all()
         assert {row.request_id for row in rows} == {name for _, name in published(broker)} | {"7", "8"}

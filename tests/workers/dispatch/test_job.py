@@ -42,7 +42,7 @@ async def test_copies_near_and_far_come_out_once_and_in_order(house: House) -> N
 async def test_another_event_under_a_used_id_goes_out_under_an_id_of_its_own(house: House) -> None:
     mine, other = body("1"), body("1", account="B")
     events, _ = await house.tell([received(mine)], [received(other)], [received(other), received(mine)])
-    theirs = suffixed("1", digest(parse(other, NOW), "B"))
+    theirs = suffixed("1", digest(parse(other, NOW), "B", "first"))
     assert sorted((event.accountid, event.id) for event in events) == [("A", "1"), ("B", theirs)]
 
 
@@ -210,7 +210,7 @@ def naive(batches: list[list[Event3]]) -> list[tuple[str, str]]:
     owners: dict[str, str] = {}
     out: list[tuple[str, str]] = []
     for request_id, account, kind in (event for batch in batches for event in batch):
-        mine = digest(parse(body(request_id, account=account, kind=kind), NOW), account)
+        mine = digest(parse(body(request_id, account=account, kind=kind), NOW), account, "first")
         name = request_id if owners.setdefault(request_id, mine) == mine else suffixed(request_id, mine)
         if (account, name) not in out:
             out.append((account, name))

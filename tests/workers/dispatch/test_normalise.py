@@ -49,5 +49,6 @@ def test_a_claims_digest_ignores_what_a_retry_may_change() -> None:
     first = (SAMPLES / "motion_detected.json").read_bytes()
     again = first.replace(b'"version": "1.1"', b'"version": "1.2"')
     assert again != first
-    assert digest(parse(first, RECEIVED), "a") == digest(parse(again, RECEIVED), "a")
-    assert digest(parse(first, RECEIVED), "a") != digest(parse(first, RECEIVED), "b")
+    assert digest(parse(first, RECEIVED), "a", "app") == digest(parse(again, RECEIVED), "a", "app")
+    assert digest(parse(first, RECEIVED), "a", "app") != digest(parse(first, RECEIVED), "b", "app")
+    assert digest(parse(first, RECEIVED), "a", "app") != digest(parse(first, RECEIVED), "a", "another app")

@@ -34,7 +34,15 @@ def said(kind: str) -> AccountTold:
 
 
 def test_a_removal_is_told_with_rings_own_time() -> None:
-    assert said("app_integration_removed") == AccountTold(account=ACCOUNT.id, at=AT, removed=True)
+    assert said("app_integration_removed") == AccountTold(account=ACCOUNT.id, at=AT, app="first", removed=True)
+
+
+@pytest.mark.parametrize("kind", sorted(TYPES))
+def test_a_foreign_app_may_tell_of_its_own_removal_alone(kind: str) -> None:
+    found = [msgspec.json.decode(record.value, type=AccountTold) for record in told(came(kind), ACCOUNT.id, foreign=True)]
+    assert [(one.app, one.removed, one.subscription) for one in found] == (
+        [("first", True, None)] if kind == "app_integration_removed" else []
+    )
 
 
 @pytest.mark.parametrize(("kind", "state"), [("subscription_activated", "active"), ("subscription_deactivated", "inactive")])

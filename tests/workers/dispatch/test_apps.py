@@ -1,0 +1,158 @@
+"""An event counts only under the key of the app by which its account's grant came: two apps at once, on both pairs of engines."""
+
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client import REGISTRY
+from sqlalchemy import select
+
+from schemas.records import AccountChanged, AccountTold
+from tests.workers.dispatch.house import NOW, House, body, changed, everything, received
+from workers.bus.contract import Record
+from workers.dispatch.accounts import Version, after, foreign
+from workers.dispatch.parked import Bounds
+from workers.dispatch.tables import devices
+
+Changes = tuple[tuple[float, tuple[str, ...]], ...]
+BEFORE, LATER = NOW - timedelta(seconds=1), NOW + timedelta(seconds=1)
+TOMBSTONE = Record(topic="account.changed", key=b"A", value=b"")
+
+
+def change(version: int, *apps: str, at: float = 0.0) -> AccountChanged:
+    when = datetime.fromtimestamp(at, UTC)
+    return AccountChanged(account="A", version=version, generation=1, state="completed", linked=True, apps=apps, at=when)
+
+
+def following(*changes: tuple[float, tuple[str, ...]]) -> Version:
+    version = None
+    for number, (at, apps) in enumerate(changes, start=1):
+        version = after(version, change(number, *apps, at=at))
+    assert version is not None
+    return version
+
+
+@pytest.mark.parametrize(
+    ("changes", "received_at", "own"),
+    [
+        (((100, ()),), 50, "xyz"),  # nobody can say
+        (((100, ("x",)),), 50, "x"),  # first seen: what waits is held to it too
+        (((100, ()), (200, ("x",))), 150, "x"),
+        (((100, ("x",)), (200, ("y", "x"))), 150, "xy"),
+        (((100, ("x",)), (200, ("x", "y"))), 250, "xy"),
+        (((100, ("x", "y")), (200, ("y",))), 199.9, "xy"),  # it came late, and was right then
+        (((100, ("x", "y")), (200, ("y",))), 200, "y"),
+        (((100, ("x",)), (200, ()), (300, ("y",))), 250, "xy"),
+        (((100, ("x",)), (200, ()), (300, ("y",))), 300, "y"),
+        (((100, ("x", "y")), (200, ("y",)), (300, ("y",))), 199, "xy"),  # another change of the account moves nothing
+    ],
+)
+def test_which_app_may_tell_of_an_account(
+    changes: tuple[tuple[float, tuple[str, ...]], ...], received_at: float, own: str
+) -> None:
+    version = following(*changes)
+    assert [app for app in "xyz" if not foreign(version, app, received_at)] == [*own]
+
+
+@given(
+    sets=st.lists(st.frozensets(st.sampled_from("xyz"), min_size=1), min_size=1, max_size=6),
+    app=st.sampled_from("xyz"),
+    received_at=st.floats(0, 700),
+)
+def test_an_event_of_now_is_held_to_the_apps_of_now_and_a_late_one_to_no_more_than_ever_were(
+    sets: list[frozenset[str]], app: str, received_at: float
+) -> None:
+    version = following(*((100.0 * number, tuple(apps)) for number, apps in enumerate(sets, start=1)))
+    if app in sets[-1]:
+        assert not foreign(version, app, received_at)
+    if app not in frozenset().union(*sets) or (app not in sets[-1] and received_at >= 100 * len(sets)):
+        assert foreign(version, app, received_at)
+
+
+def put_aside(kind: str = "motion_detected") -> float:
+    labels = {"type": kind, "outcome": "other_app"}
+    return REGISTRY.get_sample_value("ringhook_events_total", labels) or 0.0
+
+
+@pytest.fixture
+def waiting(house: House) -> House:
+    house.bounds = Bounds()
+    return house
+
+
+async def test_only_the_app_of_the_grant_is_believed_and_its_events_are_not_the_others_copies(house: House) -> None:
+    before = put_aside()
+    theirs = received(body("1", device="E"), app="next")
+    stages = [changed("A", 1, apps=("first",))], [theirs, received(body("1", device="E")), received(body("2"))]
+    events, dead = await house.tell(*stages)
+    assert [(event.id.partition("~")[0], event.accountid) for event in events] == [("1", "A"), ("2", "A")]
+    assert (dead, put_aside() - before) == ([("1", "other_app")], 1)
+
+
+async def test_what_was_put_aside_taught_nothing_and_may_come_again_once_its_app_is_linked(house: House) -> None:
+    theirs = received(body("1", device="E"), app="next")
+    await house.tell([changed("A", 1, apps=("first",))], [theirs])
+    async with house.database.read() as connection:
+        assert not (await connection.execute(select(devices.c.device))).all()
+    events, dead = await house.tell([changed("A", 2, apps=("first", "next"))], [theirs])
+    assert [event.id for event in events] == ["1"]
+    assert len(dead) == 1
+
+
+async def test_while_two_apps_are_linked_both_are_believed_and_then_only_the_new_one(house: House) -> None:
+    events, dead = await house.tell(
+        [changed("A", 1, apps=("first",), at=BEFORE)],
+        [changed("A", 2, apps=("first", "next"), at=BEFORE)],
+        [received(body("1")), received(body("2"), app="next")],
+        [changed("A", 3, apps=("next",), at=NOW)],
+        [received(body("3"), at=BEFORE), received(body("4"), at=LATER), received(body("5"), at=LATER, app="next")],
+    )
+    assert [event.id for event in events] == ["1", "2", "3", "5"]
+    assert dead == [("4", "other_app")]
+
+
+async def test_an_event_known_by_its_device_is_held_to_it_too(house: House) -> None:
+    orphan = body("2", account=None)
+    events, dead = await house.tell(
+        [changed("A", 1, apps=("first",))],
+        [received(body("1"))],
+        [received(orphan, app="next"), received(body("3", account=None))],
+    )
+    assert [event.id for event in events] == ["1", "3"]
+    assert dead == [("2", "other_app")]
+
+
+async def test_what_waited_is_held_to_the_app_that_linked_in_order_and_once(waiting: House) -> None:
+    early = [received(body(name), app=app) for name, app in (("1", "next"), ("2", "first"), ("3", "next"), ("4", "first"))]
+    events, dead = await waiting.tell(early, [changed("A", 1, apps=("first",))], [received(body("5"))])
+    assert [event.id for event in events] == ["2", "4", "5"]
+    assert dead == [("1", "other_app"), ("3", "other_app")]
+    events, _ = await waiting.tell([changed("A", 2, apps=("next", "first"))], [early[0]])
+    assert [event.id for event in events][-1] == "1"
+
+
+async def test_a_wait_that_ends_without_a_link_is_held_to_it_too(waiting: House) -> None:
+    waiting.bounds = Bounds(wait=timedelta(milliseconds=300))
+    waiting.clock = lambda: datetime.now(UTC)
+    unclaimed = changed("A", 1, user=None, linked=False, state="unclaimed", apps=("first",))
+    now = waiting.clock()
+    async with waiting.open() as bus, waiting.running(bus):
+        await bus.publish([unclaimed, received(body("1", at=now), now, app="next"), received(body("2", at=now), now)])
+        await waiting.emptied()
+        dead = await everything(bus, "webhook.received.dead")
+        recorded = await everything(bus, "event.recorded")
+    assert [held.header("dead_reason") for held in dead] == [b"other_app"]
+    assert len(recorded) == 1
+
+
+async def test_another_apps_removal_is_told_with_its_name_and_its_subscription_is_not(house: House) -> None:
+    kinds = ("app_integration_removed", "subscription_activated")
+    foreign = [received(body(kind, kind=kind), app="next") for kind in kinds]
+    events, dead = await house.tell([changed("A", 1, apps=("first",))], foreign)
+    async with house.open() as bus:
+        told = [msgspec.json.decode(held.value, type=AccountTold) for held in await everything(bus, "account.told")]
+    assert events == []
+    assert dead == [(kind, "other_app") for kind in kinds]
+    assert [(one.account, one.app, one.removed, one.subscription) for one in told] == [("A", "next", True, None)]
