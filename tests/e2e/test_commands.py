@@ -280,7 +280,8 @@ async def test_a_role_whose_user_lacks_a_right_names_it_and_does_not_start(
     ],
 )
 async def test_a_command_whose_server_is_away_says_so(tmp_path: Path, sink: Sink, command: tuple[str, ...], words: str) -> None:
-    away = {"RINGHOOK_STORE_URL": f"postgresql://u:canary@{AWAY}/x", "RINGHOOK_BUS_URL": f"kafka://u:canary@{AWAY}"}
+    kafka = f"kafka://u:canary@{AWAY}?security_protocol=SASL_PLAINTEXT"
+    away = {"RINGHOOK_STORE_URL": f"postgresql://u:canary@{AWAY}/x", "RINGHOOK_BUS_URL": kafka}
     made = installation(tmp_path, sink, **away)
     code, said = await ringhook(*command, "-C", str(tmp_path), cwd=tmp_path, **made.environment)
     assert (code, words in said, "Traceback" in said, "canary" in said) == (2, True, False, False), said
@@ -288,7 +289,8 @@ async def test_a_command_whose_server_is_away_says_so(tmp_path: Path, sink: Sink
 
 
 async def test_a_role_whose_servers_are_away_waits_for_them(tmp_path: Path, sink: Sink) -> None:
-    away = {"RINGHOOK_STORE_URL": f"postgresql://u:canary@{AWAY}/x", "RINGHOOK_BUS_URL": f"kafka://u:canary@{AWAY}"}
+    kafka = f"kafka://u:canary@{AWAY}?security_protocol=SASL_PLAINTEXT"
+    away = {"RINGHOOK_STORE_URL": f"postgresql://u:canary@{AWAY}/x", "RINGHOOK_BUS_URL": kafka}
     made = installation(tmp_path, sink, **away)
     role = made.add("dispatch")
     role.process.launch((sys.executable, "-m", "deploy.command", "dispatch", "-C", str(tmp_path)), made.environment)
