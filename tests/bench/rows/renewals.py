@@ -13,7 +13,9 @@ from deploy.demo.ring.ring import Ring
 from linker import moves, saga, store
 from linker.rows import ASIDE, Grant
 from linker.vault import Vault
+from schemas.records import App
 from schemas.ring import api
+from schemas.ring.app import named
 from tests.bench.figures import Figure
 from tests.bench.ground import Ground
 from tests.bench.rows.links import ring_of
@@ -51,20 +53,20 @@ async def measure(on: Ground, _rounds: int) -> list[Figure]:
 async def fill(made: Installation, ring: Ring, count: int) -> None:
     """Let so many accounts be linked, with tokens of Ring's, all due."""
     vault = Vault(Keyring.parse(made.environment["RINGHOOK_VAULT_KEYS"]), made.environment["RINGHOOK_NAMESPACE"])
-    now = time.time()
+    now, app = time.time(), named(made.environment["RINGHOOK_RING_HMAC_KEY"].encode())
     async with database.connect(made.environment["RINGHOOK_STORE_URL"]) as opened:
         for begin in range(0, count, 1_000):
             async with opened.begin() as connection:
                 for number in range(begin, min(begin + 1_000, count)):
-                    await store.add_grants(connection, [linked(ring, vault, number, now)])
+                    await store.add_grants(connection, [linked(ring, vault, number, now, app)])
 
 
-def linked(ring: Ring, vault: Vault, number: int, now: float) -> Grant:
+def linked(ring: Ring, vault: Vault, number: int, now: float, app: App) -> Grant:
     """Return a completed grant whose tokens Ring knows."""
     account = ring.world.add_account()
     tokens = ring.world.exchange(ring.world.confirm(account, now), now)
     code_hash = f"{number:08x}".ljust(64, "0")
-    fresh = saga.received(code_hash=code_hash, code=b"", app="first", stranger=False, at=now - OLD + number / 1e6)
+    fresh = saga.received(code_hash=code_hash, code=b"", app=app, stranger=False, at=now - OLD + number / 1e6)
     given = api.Tokens(access_token=tokens.access_token, refresh_token=tokens.refresh_token, expires_in=tokens.expires_in)
     held = moves.hold(fresh, vault.seal(fresh, given, now - OLD), now - 2 * 86_400)
     done = replace(held, state="completed", stage="rest", account=account.id, partner_user=f"u-{number}", code=None)
