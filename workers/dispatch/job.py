@@ -154,7 +154,8 @@ async def _claimed(step: Step, webhooks: Sequence[Webhook], now: datetime) -> Ma
     wishes, day = [webhook.wish for webhook in webhooks], int(now.timestamp()) // DAY
     firsts = claims.first(wishes)
     new = await store.claim(step, firsts, day)
-    holders = firsts | await store.holders(step.connection, firsts.keys() - new)
+    taken = {name: digest for name, digest in firsts.items() if name not in new}
+    holders = firsts | await store.holders(step.connection, taken)
     new |= await store.claim(step, claims.first(claims.strangers(wishes, holders)), day)
     answers = claims.answers(wishes, holders, new)
     return {(webhook.held.topic, webhook.held.offset): answer for webhook, answer in zip(webhooks, answers, strict=True)}

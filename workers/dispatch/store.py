@@ -4,9 +4,10 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final, Literal
 
 import msgspec
-from sqlalchemy import BigInteger, Executable, Integer, bindparam, delete, literal, select, text, update
+from sqlalchemy import BigInteger, Executable, Integer, bindparam, delete, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from schemas.events import suffixed
 from workers.dispatch.accounts import Holding, Known, Version
 from workers.dispatch.tables import accounts, claims, devices
 from workers.runtime.database import StoreUnavailable
@@ -14,14 +15,17 @@ from workers.runtime.jobs import Step
 from workers.runtime.rows import among, insert_ignore, into, listed, lists, prepared
 
 FINAL: Final = ("published", "waiting", "stopped")  # outcomes whose copies are duplicates; anything else may be claimed again
+NOBODY: Final = ""  # no event has this digest
 CHUNK: Final = 5_000  # rows that one pruning statement deletes
 
 
 @prepared
 def _claiming(engine: str) -> Executable:
-    wanted = listed(engine, "request_id", "digest")
+    wanted = listed(engine, "request_id", "digest", "suffixed")
     mine = {name: bindparam(f"my_{name}", type_=claims.c[name].type) for name in ("outcome", "day", "grp", "lane", "n")}
-    rows = select(wanted.c.request_id, wanted.c.digest, *mine.values()).where(text("true"))  # SQLite: WHERE before ON CONFLICT
+    out = claims.alias("out")
+    apart = select(out.c.request_id).where(out.c.request_id == wanted.c.suffixed, out.c.outcome.in_(FINAL))
+    rows = select(wanted.c.request_id, wanted.c.digest, *mine.values()).where(~apart.exists())  # SQLite needs a WHERE here
     statement = into(engine, claims).from_select(["request_id", "digest", *mine], rows)
     taken = statement.on_conflict_do_update(
         index_elements=["request_id"],
@@ -32,11 +36,15 @@ def _claiming(engine: str) -> Executable:
 
 
 async def claim(step: Step, digests: Mapping[str, str], day: int) -> set[str]:
-    """Claim ids (id → digest) for this step; return those that were free."""
+    """Claim ids (id → digest) for this step; return those that were free.
+
+    An event that has its id with a suffix keeps to that, also where the plain one has been given back meanwhile.
+    """
     if not digests:
         return set()
     mine = {"my_outcome": "published", "my_day": day, "my_grp": step.group, "my_lane": step.index, "my_n": step.n}
-    wanted = lists(step.connection, request_id=[*digests], digest=[*digests.values()])
+    names = [suffixed(*wish) for wish in digests.items()]
+    wanted = lists(step.connection, request_id=[*digests], digest=[*digests.values()], suffixed=names)
     return {*(await step.connection.scalars(_claiming(step.connection), wanted | mine))}
 
 
@@ -45,15 +53,19 @@ def _holders(engine: str) -> Executable:
     return select(claims.c.request_id, claims.c.digest).where(among(engine, claims.c.request_id, "name"))
 
 
-async def holders(connection: AsyncConnection, ids: Collection[str]) -> dict[str, str]:
-    """Return the digest under which each of these claimed ids is held; StoreUnavailable where a claim was undone meanwhile."""
-    if not ids:
+async def holders(connection: AsyncConnection, wanted: Mapping[str, str]) -> dict[str, str]:
+    """Return the digest under which each of these ids is held, for which that of an event that wants it is given.
+
+    NOBODY: it is free, and not for that event, which has it with a suffix. StoreUnavailable: a claim was undone meanwhile.
+    """
+    if not wanted:
         return {}
-    found = await connection.execute(_holders(connection), lists(connection, name=[*ids]))
+    apart = {name: suffixed(name, digest) for name, digest in wanted.items()}
+    found = await connection.execute(_holders(connection), lists(connection, name=[*apart, *apart.values()]))
     digests = {row.request_id: row.digest for row in found}
-    if len(digests) < len(ids):
+    if any(name not in digests and own not in digests for name, own in apart.items()):
         raise StoreUnavailable("a claim was undone while it was looked at")
-    return digests
+    return {name: digests.get(name, NOBODY) for name in apart}
 
 
 @prepared

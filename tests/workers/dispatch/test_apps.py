@@ -101,6 +101,18 @@ async def test_what_was_put_aside_taught_nothing_and_may_come_again_once_its_app
     assert len(dead) == 1
 
 
+@pytest.mark.parametrize("waits", [False, True])
+async def test_a_retry_of_what_went_out_beside_anothers_copy_does_not_go_out_again(house: House, *, waits: bool) -> None:
+    """Another app's event under the same id gives it back when it is put aside: the id is free then, and not for the retry."""
+    if waits:
+        house.bounds = Bounds()
+    theirs, ours, link = received(body("1"), app="next"), received(body("1")), [changed("A", 1, apps=("first",))]
+    stages = ([theirs, ours], link) if waits else (link, [theirs, ours])
+    events, dead = await house.tell(*stages, [received(body("2"))], [ours], [received(body("3"))])
+    assert [event.id.partition("~")[0] for event in events] == ["1", "2", "3"]
+    assert dead == [("1", "other_app")]
+
+
 async def test_while_two_apps_are_linked_both_are_believed_and_then_only_the_new_one(house: House) -> None:
     events, dead = await house.tell(
         [changed("A", 1, apps=("first",), at=BEFORE)],
