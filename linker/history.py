@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import msgspec
 
+from schemas.errors import UNREADABLE
 from schemas.records import AccountChanged
 from schemas.topics import ACCOUNT_CHANGED, PARTITIONS
 from workers.bus.contract import Bus, BusUnavailable, Held, Lane, Stop
@@ -54,7 +55,7 @@ class _Reading:
     def _take(self, held: Held) -> None:
         try:
             said = msgspec.json.decode(held.value, type=AccountChanged) if held.value else None
-        except (ValueError, RecursionError):  # msgspec's own, bytes that are no UTF-8, brackets without end
+        except UNREADABLE:
             return
         before = self.latest.get(name := held.key.decode(errors="replace"))
         if not (before and said and said.version < before.version):

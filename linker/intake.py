@@ -12,7 +12,7 @@ from sqlalchemy import Table
 
 from linker import claims, metrics, saga, store
 from linker.rows import Attempt, Grant
-from schemas.errors import Rejected
+from schemas.errors import UNREADABLE, Rejected
 from schemas.records import CodeReceived, LinkRequested, LinkSecret
 from schemas.ring import nonce
 from schemas.topics import CODE_RECEIVED, LINK_REQUESTED
@@ -51,7 +51,7 @@ class Intake:
     def _read(self, record: Held) -> Grant | Attempt | Rejected:
         try:
             return _grant(record) if record.topic == CODE_RECEIVED.name else _attempt(record, self.opener)
-        except (ValueError, RecursionError):  # msgspec's own, bytes that are no UTF-8, brackets without end
+        except UNREADABLE:
             return Rejected("not a record that ringhook writes to this topic", reason="malformed")
         except Rejected as error:
             return error

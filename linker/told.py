@@ -10,7 +10,7 @@ from sqlalchemy import Table
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from linker import forgetting, metrics, store
-from schemas.errors import Rejected
+from schemas.errors import UNREADABLE, Rejected
 from schemas.records import AccountTold
 from schemas.topics import ACCOUNT_TOLD
 from workers.bus.contract import Held, Record
@@ -41,7 +41,7 @@ class Told:
     async def _take(self, record: Held, connection: AsyncConnection, now: float) -> Sequence[Record] | Rejected:
         try:
             told = msgspec.json.decode(record.value, type=AccountTold)
-        except (ValueError, RecursionError):  # msgspec's own, bytes that are no UTF-8, brackets without end
+        except UNREADABLE:
             return Rejected("not a record that ringhook writes to this topic", reason="malformed")
         if told.subscription and await self._counts(connection, told):
             await forgetting.subscribed(connection, told.account, told.subscription, told.at.timestamp())

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from schemas.errors import Rejected
+from schemas.errors import UNREADABLE, Rejected
 from schemas.events import Event, EventData
 
 SPECVERSION: Final = "1.0"
@@ -59,7 +59,7 @@ def read(headers: Iterable[tuple[str, bytes]], value: bytes) -> Event:
             recovered=_FLAGS[said.get("ce_recovered", b"false")],
             data=_DATA.decode(value),
         )
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
+    except (KeyError, TypeError, *UNREADABLE) as error:
         raise Rejected("a record that is not one of our events", reason="not_an_event") from error
 
 

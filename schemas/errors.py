@@ -1,5 +1,10 @@
 """Every error answers one question: would trying again help?"""
 
+from typing import Final
+
+# What reading others' JSON raises: msgspec's and orjson's own (both ValueErrors), bytes that are no UTF-8, brackets without end.
+UNREADABLE: Final = (ValueError, RecursionError)
+
 
 class RinghookError(Exception):
     """Something ringhook knows how to explain."""

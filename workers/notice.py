@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 from sqlalchemy import BigInteger, Boolean, Column, Double, Table, Text, bindparam, select, update
 
-from schemas.errors import Rejected
+from schemas.errors import UNREADABLE, Rejected
 from schemas.findings.contact import Contact
 from schemas.records import EdgeNoticed
 from schemas.topics import EDGE_NOTICED
@@ -88,7 +88,7 @@ async def first_contacts(database: Database) -> Sequence[Seen]:
 def _read(held: Held) -> EdgeNoticed | Rejected:
     try:
         return _NOTICED.decode(held.value)
-    except (ValueError, RecursionError):
+    except UNREADABLE:
         return Rejected("not a notice", reason="not_a_notice")
 
 

@@ -9,7 +9,7 @@ from aiohttp import web
 from ingress.body import read
 from ingress.bounds import Room
 from ingress.errors import WrongMediaType
-from schemas.errors import Rejected
+from schemas.errors import UNREADABLE, Rejected
 
 T = TypeVar("T")
 LIMIT: Final = 64 * 1024  # bytes
@@ -33,7 +33,7 @@ def decoded(body: bytes, kind: type[T]) -> T:
         return msgspec.json.decode(body, type=kind)
     except UnicodeDecodeError as error:  # which is none of msgspec's own
         raise Rejected("The body is not understood: not all of it is UTF-8.", reason="body_unreadable") from error
-    except (msgspec.MsgspecError, RecursionError) as error:
+    except UNREADABLE as error:
         raise Rejected(f"The body is not understood: {error}", reason="body_unreadable") from error
 
 

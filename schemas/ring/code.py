@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl
 import msgspec
 import orjson
 
-from schemas.errors import Rejected
+from schemas.errors import UNREADABLE, Rejected
 
 CODE_LIMIT: Final = 2 * 1024  # characters
 BODY_LIMIT: Final = 16 * 1024  # bytes; the door answers 413 beyond
@@ -85,7 +85,7 @@ def _json(text: str) -> Pairs:
     try:
         orjson.loads(text)  # refuses depth before the recursive parser sees it
         members: list[tuple[str, object]] = json.loads(text, object_pairs_hook=list)
-    except (ValueError, RecursionError):
+    except UNREADABLE:
         return []
     return [(name, _said(value)) for name, value in members]
 

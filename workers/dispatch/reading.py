@@ -4,7 +4,7 @@ from typing import Final
 
 import msgspec
 
-from schemas.errors import Rejected
+from schemas.errors import UNREADABLE, Rejected
 from schemas.records import AccountChanged
 from schemas.ring import arrival, envelope
 from schemas.ring.arrival import Arrival
@@ -59,7 +59,7 @@ def webhook(held: Held) -> Webhook:
 def _change(held: Held) -> AccountChanged | Forgotten:
     try:
         return _CHANGES.decode(held.value) if held.value else Forgotten(held.key.decode())
-    except (ValueError, RecursionError) as error:
+    except UNREADABLE as error:
         raise Rejected("not an account's change", reason="not_a_change") from error
 
 

@@ -12,10 +12,9 @@ from urllib.parse import parse_qsl, quote_plus, urlencode, urlsplit, urlunsplit
 import msgspec
 
 from ingress.settings import Oidc
-from schemas.errors import Misconfigured
+from schemas.errors import UNREADABLE, Misconfigured
 
 WELL_KNOWN: Final = "/.well-known/openid-configuration"
-UNREADABLE: Final = (msgspec.MsgspecError, ValueError, RecursionError)  # what reading another's JSON raises
 
 
 class Discovered(msgspec.Struct, frozen=True):

@@ -12,8 +12,7 @@ import msgspec
 from joserfc import jwk, jws
 from joserfc.errors import JoseError
 
-from ingress.link.signin.discovery import UNREADABLE
-from schemas.errors import Rejected
+from schemas.errors import UNREADABLE, Rejected
 
 SKEW_S: Final = 60  # how far the issuer's clock may be from ours
 # allowed signatures and the keys they need; a secret that both sides know signs nothing here, and "none" is no signature

@@ -10,13 +10,13 @@ import structlog
 from aiohttp import web
 
 from ingress.errors import Forbidden, SignInAway
-from ingress.link.signin.discovery import UNREADABLE, Discovered, discovered, token_request, well_known
+from ingress.link.signin.discovery import Discovered, discovered, token_request, well_known
 from ingress.link.signin.fetch import Answered, Outward, Unanswered, outward
 from ingress.link.signin.idtoken import Claims, Expected, Key, UnknownKey, read_keys, verify
 from ingress.link.signin.kept import Kept
 from ingress.link.words import CODE_USED
 from ingress.settings import Oidc
-from schemas.errors import Misconfigured, Unavailable
+from schemas.errors import UNREADABLE, Misconfigured, Unavailable
 from schemas.ring.echo import without
 from workers.runtime.sampling import Sampler
 
