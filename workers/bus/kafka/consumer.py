@@ -13,7 +13,7 @@ from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
 
 from schemas.errors import Misconfigured, Unavailable
-from workers.bus.kafka import group, hanging
+from workers.bus.kafka import group, hanging, standstill
 from workers.bus.kafka.codes import Broken, Refused
 from workers.bus.kafka.eos import Place
 from workers.bus.kafka.group import Membership
@@ -183,7 +183,7 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
                 raise Stalled("no assignment")
             ends = await self._ends(list(self._idle()))
             behind = still_behind(behind, self._idle(), ends, now)
-            if late := [place for place, (_, since) in behind.items() if now - since >= STALLED]:
+            if late := standstill.longer_than(STALLED, behind, now):
                 raise Stalled(f"{len(late)} partitions have records and none is handed out")
 
     async def _readable(self, seen: hanging.Since, now: float) -> hanging.Since:
@@ -191,8 +191,8 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
         if self._transactor is None:
             return {}
         with contextlib.suppress(Broken, Refused):
-            seen = hanging.since(seen, await hanging.unreadable(self._wire, self._transactor.written), now)
-            if places := hanging.hanging(seen, now):
+            seen = standstill.since(seen, await hanging.unreadable(self._wire, self._transactor.written), now)
+            if places := standstill.longer_than(hanging.HANGS, seen, now):
                 await self._end_hanging(Touched(places))
                 return {}
         return seen
@@ -240,11 +240,7 @@ def _outcome(sessions: Sessions) -> str:
 
 def still_behind(before: Behind, idle: Mapping[Place, int | None], ends: Mapping[Place, int], now: float) -> Behind:
     """Return the partitions at whose position records wait, each with since when it has been seen so at that position."""
-    behind = {place: position for place, position in idle.items() if (position or 0) < ends.get(place, 0)}
-    return {
-        place: before[place] if place in before and before[place][0] == position else (position, now)
-        for place, position in behind.items()
-    }
+    return standstill.since(before, {place: at for place, at in idle.items() if (at or 0) < ends.get(place, 0)}, now)
 
 
 def complete(assigned: Collection[Any], topics: Collection[str]) -> frozenset[int]:

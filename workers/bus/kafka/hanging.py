@@ -32,19 +32,6 @@ async def unreadable(wire: Wire, places: Collection[Place]) -> dict[Place, int]:
     return {place: offset for place, offset in stable.items() if offset < held[place]}
 
 
-def since(before: Since, now_unreadable: Mapping[Place, int], now: float) -> Since:
-    """Return since when each partition has been readable up to the same place and no further."""
-    return {
-        place: before[place] if place in before and before[place][0] == offset else (offset, now)
-        for place, offset in now_unreadable.items()
-    }
-
-
-def hanging(seen: Since, now: float) -> frozenset[Place]:
-    """Return the partitions that have stood still for longer than any transaction may live."""
-    return frozenset(place for place, (_, began) in seen.items() if now - began >= HANGS)
-
-
 async def end(wire: Wire, prefix: str, own: str, touched: Touched) -> int:
     """End what ended transactions of other ids with this prefix have left open; return how many ids were asked.
 
