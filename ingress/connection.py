@@ -1,5 +1,6 @@
 """One stranger's connection: that of every listener, with the timeout for headers that aiohttp 3 lacks."""
 
+from ingress.link.words import TOO_LONG
 from ingress.metrics import REQUESTS
 from workers.runtime.connection import QuietConnection
 
@@ -10,6 +11,8 @@ class Connection(QuietConnection):
     """Knows since when it has been waiting for the rest of a request's headers."""
 
     __slots__ = ("headers_since",)
+
+    too_long = TOO_LONG
 
     headers_since: float | None  # the loop's clock; None: nothing is half said
 

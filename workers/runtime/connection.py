@@ -24,6 +24,8 @@ class QuietConnection(web.RequestHandler):
 
     __slots__ = ()
 
+    too_long = "This address is too long."  # what is said to whoever asks with one
+
     def refused(self, status: int) -> None:
         """Take note of an answer that no route gave."""
 
@@ -43,9 +45,10 @@ class QuietConnection(web.RequestHandler):
             log.info("request.unreadable", why=type(exc).__name__, others=others, exc_info=exc if ours else None)
         if request.writer.output_size > 0:
             raise ConnectionError("the answer has begun already") from exc
-        status, words = (503, "Try again.\n") if ours else _unread(exc)
+        endless = isinstance(exc, LineTooLong) and bytes(exc.args[0]).startswith(b"/")  # an address, as no header's name can
+        status, words = (503, "Try again.") if ours else (414, self.too_long) if endless else (400, "Not HTTP as we read it.")
         self.refused(status)
-        response = web.Response(status=status, text=words)
+        response = web.Response(status=status, text=words + "\n")
         response.headers.update(RETRY_AFTER if ours else {})
         response.force_close()
         return response
@@ -66,13 +69,6 @@ class QuietConnection(web.RequestHandler):
             request._version = HttpVersion11  # noqa: SLF001 - in which it is answered
             request_handler = _unspoken
         return super()._handle_request(request, start_time, request_handler)
-
-
-def _unread(error: BaseException | None) -> tuple[int, str]:
-    """Return what bytes that are no HTTP are answered with. An address begins with "/", as no header's name can."""
-    if isinstance(error, LineTooLong) and bytes(error.args[0]).startswith(b"/"):
-        return 414, "This address is too long. If you came from the Ring app, tap Sign In there again.\n"
-    return 400, "Not HTTP as we read it.\n"
 
 
 async def _unspoken(_request: web.BaseRequest) -> web.StreamResponse:
