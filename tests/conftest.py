@@ -7,6 +7,7 @@ import asyncio
 import os
 import uuid
 from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
@@ -17,6 +18,7 @@ from deploy.local.kafka import Kafka
 from deploy.local.postgres import Postgres, create_database, drop_database
 
 Result = TypeVar("Result")
+Server = TypeVar("Server", Kafka, Postgres)
 MEMORY = "/dev/shm"  # noqa: S108 - TemporaryDirectory makes a folder of its own there
 
 
@@ -29,15 +31,26 @@ def now(work: Coroutine[Any, Any, Result]) -> Result:
         loop.close()
 
 
+@contextmanager
+def standing(server: Server) -> Iterator[Server]:
+    """Start a server for as long as the block lasts; then it is gone, with all that it held."""
+    try:
+        now(server.start())
+        yield server
+    finally:
+        now(server.stop())
+        server.remove()
+
+
+def broker(**settings: str) -> Kafka:
+    """Return a Kafka, not yet started; it lives for minutes: compiling better costs more than it brings."""
+    return Kafka(settings=settings, java=("-XX:TieredStopAtLevel=1",))
+
+
 @pytest.fixture(scope="session")
 def kafka_of_this_run() -> Iterator[Kafka]:
-    kafka = Kafka(java=("-XX:TieredStopAtLevel=1",))  # it lives for minutes: compiling better costs more than it brings
-    try:
-        now(kafka.start())
+    with standing(broker()) as kafka:
         yield kafka
-    finally:
-        now(kafka.stop())
-        kafka.remove()
 
 
 @pytest.fixture
@@ -62,13 +75,8 @@ def kafka_url(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="session")
 def postgres_of_this_run() -> Iterator[Postgres]:
     # No test takes the power away, and what a process wrote outlives its kill -9 in the system's memory.
-    postgres = Postgres(settings={"fsync": "off"})
-    try:
-        now(postgres.start())
+    with standing(Postgres(settings={"fsync": "off"})) as postgres:
         yield postgres
-    finally:
-        now(postgres.stop())
-        postgres.remove()
 
 
 @pytest.fixture

@@ -11,10 +11,10 @@ import pytest
 
 from deploy.local.kafka import Kafka
 from schemas.topics import physical
-from tests.conftest import now
+from tests.conftest import broker, standing
 from tests.workers.bus.kafka.conftest import Place, copying, everything, key, persist, playing, record, until
 from workers.bus.contract import Record
-from workers.bus.kafka import consumer, group, hanging, transaction
+from workers.bus.kafka import consumer, group, hanging, standstill, transaction
 from workers.bus.kafka.codes import Broken, Refused
 from workers.bus.kafka.eos import Place as Partition
 from workers.bus.kafka.eos import txn_offset_commit
@@ -29,13 +29,8 @@ WELL = [Record(topic="beta", key=key(1), value=b"good end")]
 
 @pytest.fixture(scope="module")
 def trusting() -> Iterator[Kafka]:
-    kafka = Kafka(settings={"transaction.partition.verification.enable": "false"}, java=("-XX:TieredStopAtLevel=1",))
-    try:
-        now(kafka.start())
+    with standing(broker(**{"transaction.partition.verification.enable": "false"})) as kafka:
         yield kafka
-    finally:
-        now(kafka.stop())
-        kafka.remove()
 
 
 @pytest.fixture
@@ -135,11 +130,11 @@ async def test_positions_that_a_dead_process_left_without_an_end_are_given_one(
 
 def test_a_partition_hangs_when_it_stands_still_for_longer_than_a_transaction_lives() -> None:
     zero, one = Partition("t", 0), Partition("t", 1)
-    seen = hanging.since({}, {zero: 5, one: 5}, 100.0)
-    seen = hanging.since(seen, {zero: 5, one: 6}, 120.0)
-    assert hanging.hanging(seen, 129.9) == frozenset()
-    assert hanging.hanging(seen, 130.0) == {zero}
-    assert hanging.since(seen, {}, 131.0) == {}
+    seen = standstill.since({}, {zero: 5, one: 5}, 100.0)
+    seen = standstill.since(seen, {zero: 5, one: 6}, 120.0)
+    assert standstill.longer_than(hanging.HANGS, seen, 129.9) == frozenset()
+    assert standstill.longer_than(hanging.HANGS, seen, 130.0) == {zero}
+    assert standstill.since(seen, {}, 131.0) == {}
 
 
 async def test_without_a_memory_the_next_commit_would_commit_it(forgetful: Place) -> None:
