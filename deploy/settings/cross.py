@@ -14,6 +14,8 @@ EVERYWHERE: Final = ("0.0.0.0", "::")  # noqa: S104 -- compared, not bound
 CREDENTIALS: Final = ("RINGHOOK_RING_CLIENT_ID", "RINGHOOK_RING_CLIENT_SECRET", "RINGHOOK_RING_HMAC_KEY")
 EXCHANGE_SECRET: Final = "RINGHOOK_EXCHANGE_SECRET"  # noqa: S105 - a variable's name
 MANY: Final = frozenset({"ingress", "linker", "dispatch", "deliver", "admin"})  # each a process of its own
+BUS_URL: Final = "RINGHOOK_BUS_URL"
+STORE_URL: Final = "RINGHOOK_STORE_URL"
 RING_RATE: Final = 100  # requests a second that Ring allows each client id
 ONE_OWNER: Final = (
     "a bus in a file belongs to one process: run `ringhook up`, "
@@ -29,7 +31,7 @@ Finding = tuple[tuple[str, ...], str]  # the names that must be sound, of which 
 
 def check(reader: Reader, role: str, common: Common, edge: Edge | None, vault: Vault | None) -> None:
     """Note every contradiction between values that are sound."""
-    findings = [*_one_file(common), *_unshared(role, common), *_one_app(reader)]
+    findings = [*_one_file(common), *_one_app(reader)]
     if edge is not None:
         findings += [*_one_address(common, edge), *_one_path(reader), *_no_app(reader)]
     if vault is not None:
@@ -39,6 +41,7 @@ def check(reader: Reader, role: str, common: Common, edge: Edge | None, vault: V
             reader.problems.add(reader.place(*names), words)
     if edge is not None and vault is not None:
         _key_pair(reader, edge, vault)
+    _unshared(reader, role)
 
 
 def _one_file(common: Common) -> Iterator[Finding]:
@@ -49,13 +52,21 @@ def _one_file(common: Common) -> Iterator[Finding]:
             yield names, f"{' and '.join(names)} name one file: each needs its own"
 
 
-def _unshared(role: str, common: Common) -> Iterator[Finding]:
-    """Find what several processes would need, and one owns."""
-    if common.bus_url.startswith("sqlite"):
-        if role in MANY:
-            yield ("RINGHOOK_BUS_URL",), f"RINGHOOK_BUS_URL: {ONE_OWNER}"
-    elif common.store_url.startswith("sqlite") and role != "topics":  # which looks at no store
-        yield ("RINGHOOK_STORE_URL", "RINGHOOK_BUS_URL"), f"RINGHOOK_STORE_URL: {NOT_BESIDE_KAFKA}"
+def _unshared(reader: Reader, role: str) -> None:
+    """Note what several processes would need, and one owns; a URL's beginning says what is meant, whatever is wrong behind it."""
+    bus, store = _scheme(reader, BUS_URL), _scheme(reader, STORE_URL)
+    if bus == "sqlite" and role in MANY:
+        reader.problems.add(reader.place(BUS_URL), f"{BUS_URL}: {ONE_OWNER}")
+    elif store == "sqlite" and role != "topics" and (bus == "kafka" or (bus and role in MANY)):  # topics looks at no store
+        reader.problems.add(reader.place(STORE_URL, BUS_URL), f"{STORE_URL}: {NOT_BESIDE_KAFKA}")
+
+
+def _scheme(reader: Reader, name: str) -> str:
+    """Return how a URL begins, by default as a file's does; nothing where the value cannot be read, which is told already."""
+    if not reader.has(name):
+        return "" if reader.hidden(name) else "sqlite"
+    value = reader.raw(name)
+    return value.text.partition(":")[0] if value else ""
 
 
 def _one_address(common: Common, edge: Edge) -> Iterator[Finding]:

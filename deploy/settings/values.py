@@ -14,6 +14,7 @@ from schemas.errors import Misconfigured
 from workers.bus.kafka.url import parse as kafka_address
 from workers.bus.sqlite.place import parse as sqlite_place
 from workers.deliver.sign import key
+from workers.runtime import postgresurl
 from workers.runtime.database import address
 from workers.runtime.secrets import Secret
 
@@ -81,8 +82,17 @@ def bus_url(text: str) -> str:
 
 
 def store_url(text: str) -> str:
-    """Return where the store is: `sqlite:///path` or `postgresql://…`."""
-    if (found := address(text)).drivername == "sqlite":
+    """Return where the store is: `sqlite:///path` or `postgresql://…`, with all that can be told before connecting."""
+    wrong = list(postgresurl.problems(text)) if text.startswith(("postgresql://", "postgres://")) else []
+    if postgresurl.UNESCAPED in wrong:
+        raise ValueError(postgresurl.UNESCAPED)
+    try:
+        found = address(text)
+    except Misconfigured as error:
+        raise ValueError("; ".join([str(error), *wrong])) from None
+    if wrong:
+        raise ValueError("; ".join(wrong))
+    if found.drivername == "sqlite":
         _file(Path(found.database or ""))
     return text
 

@@ -381,3 +381,76 @@ def test_a_delivery_that_outlives_the_session_of_this_bus_is_told(tmp_path: Path
         DESTINATION + "timeout_s = 6\n",
     )
     assert told.startswith("ringhook.toml:+5: timeout_s: must be at least 0.1 and less than 5")
+
+
+@pytest.mark.parametrize(
+    ("bus", "role", "too"),
+    [
+        ("kafka://h?bogus=1", "up", True),
+        ("kafka://h:99999", "linker", True),
+        ("rabbit://h", "ingress", True),
+        ("rabbit://h", "up", False),
+    ],
+)
+def test_a_wrong_bus_url_hides_nothing_of_what_it_asks_of_the_store(tmp_path: Path, bus: str, role: str, *, too: bool) -> None:
+    said = wrong(
+        tmp_path,
+        f"RINGHOOK_BUS_URL={bus}\nRINGHOOK_INTERNAL_LISTEN=nowhere\nRINGHOOK_STRAY=1\n",
+        "[stray]\n",
+        role=role,
+    )
+    assert [
+        any(name in line for line in said) for name in ("RINGHOOK_BUS_URL: ", "INTERNAL_LISTEN", "RINGHOOK_STRAY", "stray is")
+    ] == [True] * 4
+    assert any("RINGHOOK_STORE_URL: beside a Kafka" in line for line in said) == too
+
+
+def test_a_role_is_told_that_its_bus_is_a_file_though_the_url_is_wrong_besides(tmp_path: Path) -> None:
+    said = wrong(tmp_path, "RINGHOOK_BUS_URL=sqlite:///bus.db?bytes=many\nRINGHOOK_STORE_URL=mysql://h/x\n", role="dispatch")
+    assert [line.partition(": ")[0] for line in said] == [".env:+1", ".env:+1", ".env:+2"]
+    assert "belongs to one process" in said[0]
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("u@h/x?sslmode=oops", "sslmode in the store's URL is one of disable, allow,"),
+        ("u@h/x?connect_timeout=3", "a parameter that is not known; known are sslmode,"),
+        ("u@h/x?target_session_attrs=canary", "target_session_attrs in the store's URL is one of any,"),
+        ("u@h/x?sslmode", "has no = or comes twice"),
+        ("u@h/x?sslrootcert=canary.pem", "the file that sslrootcert in the store's URL names is not there"),
+        ("u:canary@/x", "names no host"),
+        ("u:canary@h", "names no database"),
+        ("u:can@ary@h/x", "@ is %40"),
+        ("u:can/ary@h/x", "/ is %2F"),
+        ("u:can?ary@h/x", "? is %3F"),
+        ("u:can#ary@h/x", "# is %23"),
+        ("u:can%ary@h/x", "% is %25"),
+        ("u:can[ary@h/x", "[ is %5B"),
+        ("u:can:ary@h/x", ": is %3A"),
+    ],
+)
+def test_a_mistake_in_postgresqls_url_is_told_before_anybody_connects(tmp_path: Path, url: str, words: str) -> None:
+    (told,) = wrong(tmp_path, f"RINGHOOK_BUS_URL=kafka://h\nRINGHOOK_STORE_URL=postgresql://{url}\n")
+    assert told.startswith(".env:+2: RINGHOOK_STORE_URL: ")
+    assert words in told
+
+
+def test_all_mistakes_in_postgresqls_url_are_told_at_once(tmp_path: Path) -> None:
+    url = "postgresql://u:canary@:99999?sslmode=oops&canary=1"
+    (told,) = wrong(tmp_path, f"RINGHOOK_BUS_URL=kafka://h\nRINGHOOK_STORE_URL={url}\n")
+    assert all(words in told for words in ("the port", "no host", "no database", "is not known", "sslmode"))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "u:can%40ary%25@h:5433/x?sslmode=verify-full&target_session_attrs=primary",
+        "/x?host=/run/postgresql&user=u",
+        "u@h?dbname=x&search_path=ring&role=r",
+        "u@[::1]:5432/x",
+        "?service=ring",
+    ],
+)
+def test_a_sound_url_of_postgresql_passes(tmp_path: Path, url: str) -> None:
+    assert wrong(tmp_path, f"RINGHOOK_BUS_URL=kafka://h\nRINGHOOK_STORE_URL=postgresql://{url}\n") == []

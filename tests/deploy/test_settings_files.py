@@ -156,7 +156,8 @@ def test_nothing_is_concluded_from_the_default_of_a_value_that_cannot_be_read(tm
     lines = "RINGHOOK_BUS_URL=kafka://h?session_timeout_s=90 # Kafka\nRINGHOOK_STORE_URL=sqlite:///var/bus.db\n"
     (problem,) = wrong(tmp_path, lines, DESTINATION + "timeout_s = 60\n")
     assert problem.startswith(".env:+1: RINGHOOK_BUS_URL: a comment needs")
-    (problem,) = wrong(tmp_path, "RINGHOOK_BUS_URL=kafka://h?session_timeout=90\n", DESTINATION + "timeout_s = 60\n")
+    lines = "RINGHOOK_BUS_URL=kafka://h?session_timeout=90\nRINGHOOK_STORE_URL=postgresql://h/x\n"
+    (problem,) = wrong(tmp_path, lines, DESTINATION + "timeout_s = 60\n")
     assert "parameter that is not known" in problem
 
 
