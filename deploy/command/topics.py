@@ -1,10 +1,11 @@
 """`ringhook topics apply|check|acls`: the topics as ringhook needs them. External creation is fine, `check` decides."""
 
 import asyncio
+import json
 import sys
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Final, NoReturn, Protocol
 
 import click
 
@@ -14,6 +15,8 @@ from deploy.settings import Settings
 from schemas.errors import Misconfigured, Unavailable
 from schemas.topics import Topic, declared
 from workers.bus import kafka
+
+JSON: Final = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 class Act(Protocol):
@@ -32,22 +35,28 @@ def topics() -> None:
 
 
 @topics.command()
+@JSON
 @DIRECTORY
-def apply(directory: Path) -> None:
+def apply(directory: Path, *, as_json: bool) -> None:
     """Create what is missing and set what differs; a second time does nothing. Exit code 1 if something differs still."""
     chosen = _chosen(directory)
     done = _asked(kafka.apply, chosen)
     differences = _asked(kafka.check, chosen)
+    if as_json:
+        _end({"done": [*done], "differences": [*differences]})
     still = ["What cannot be mended from here:", *differences] if differences else []
     _print([*done, *still], otherwise="Every topic is there and as it must be: nothing was done.")
     sys.exit(1 if differences else 0)
 
 
 @topics.command()
+@JSON
 @DIRECTORY
-def check(directory: Path) -> None:
+def check(directory: Path, *, as_json: bool) -> None:
     """Name everything that differs from what ringhook needs; exit code 1 if anything does."""
     differences = _asked(kafka.check, _chosen(directory))
+    if as_json:
+        _end({"differences": [*differences]})
     _print(differences, otherwise="Every topic is there and as it must be.")
     sys.exit(1 if differences else 0)
 
@@ -83,6 +92,11 @@ def _asked(act: Act, chosen: Settings) -> Sequence[str]:
 
 async def _awaited(asking: Awaitable[Sequence[str]]) -> Sequence[str]:
     return await asking
+
+
+def _end(facts: Mapping[str, list[str]]) -> NoReturn:
+    click.echo(json.dumps(facts))
+    sys.exit(1 if facts["differences"] else 0)
 
 
 def _print(lines: Sequence[str], *, otherwise: str) -> None:

@@ -1,6 +1,7 @@
 """The commands as an operator meets them: what they write, say and refuse."""
 
 import asyncio
+import json
 import os
 import socket
 import stat
@@ -336,6 +337,39 @@ async def test_a_role_on_one_machines_file_is_told_by_config_check(tmp_path: Pat
     at = {"cwd": tmp_path, **made.environment}
     code, said = await ringhook("config", "check", "dispatch", "-C", str(tmp_path), **at)  # type: ignore[arg-type]
     assert (code, "run `ringhook up`" in said) == (2, True)
+
+
+@pytest.mark.kafka
+async def test_topics_tells_programs_what_differs_and_what_was_done(
+    tmp_path: Path, sink: Sink, kafka_url: str, namespace: str
+) -> None:
+    more = {"RINGHOOK_BUS_URL": kafka_url, "RINGHOOK_NAMESPACE": namespace, "RINGHOOK_SINGLE_BROKER": "yes"}
+    at = {"cwd": tmp_path, **installation(tmp_path, sink, **more).environment}
+
+    async def said(word: str) -> tuple[int, Any]:
+        code, words = await ringhook("topics", word, "--json", **at)  # type: ignore[arg-type] # cwd is the path among them
+        return code, json.loads(words)
+
+    code, found = await said("check")
+    assert (code, f"{namespace}.event.recorded.v1" in " ".join(found["differences"])) == (1, True)
+    code, found = await said("apply")
+    assert (code, bool(found["done"]), found["differences"]) == (0, True, [])
+    assert await said("check") == (0, {"differences": []})
+
+
+async def test_config_check_tells_programs_each_problem_with_its_place(tmp_path: Path) -> None:
+    code, said = await ringhook("config", "check", "--json", cwd=tmp_path)
+    assert (code, json.loads(said)["problems"][0]["place"]) == (2, None)
+    await ringhook("init", cwd=tmp_path, **PORTAL)
+    assert await ringhook("config", "check", "--json", cwd=tmp_path) == (
+        0,
+        '{"role": "up", "complete": true, "destinations": [], "problems": []}\n',
+    )
+    (tmp_path / ".env").write_text("RINGHOOK_STRAY=1\n" + (tmp_path / ".env").read_text())
+    code, said = await ringhook("config", "check", "--json", cwd=tmp_path, RINGHOOK_RING_RATE="no")
+    found = json.loads(said)
+    assert (code, found["complete"]) == (2, False)
+    assert [(each["place"], each["line"]) for each in found["problems"]] == [(".env", 1), ("environment", None)]
 
 
 async def test_config_check_asks_of_a_roles_host_only_what_the_role_needs(tmp_path: Path) -> None:
