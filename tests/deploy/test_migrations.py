@@ -14,6 +14,7 @@ from deploy.migrations import scripts
 from deploy.migrations.tables import metadata
 from linker.rows import ASIDE
 from schemas.errors import Misconfigured
+from workers.dispatch import apps
 from workers.runtime.database import connect
 from workers.runtime.sealing import Keyring, generate_key
 
@@ -112,6 +113,33 @@ async def test_links_from_before_are_renewed_from_now_on_as_their_access_tokens_
             assert [tuple(row) for row in await connection.execute(due)] == [("1", 5_600.0, 20_000.0, ASIDE)]
 
 
+async def test_what_an_account_and_a_device_were_known_by_stays_so(store_url: str) -> None:
+    known = [("A", "x", "y,z", 200.5), ("B", "", "y", 200.5), ("C", "x", "", 0)]
+    async with connect(store_url) as database:
+        async with database.begin() as connection:
+            await connection.run_sync(lambda sync: command.upgrade(scripts.config(sync), "0008"))
+        async with database.begin() as connection:
+            for account, now, former, since in known:
+                await connection.execute(
+                    text(OLD_VIEW), {"account": account, "apps": now, "former_apps": former, "apps_since": since}
+                )
+            await connection.execute(text(OLD_DEVICE))
+        await migrations.upgrade(store_url)
+        async with database.begin() as connection:
+            assert await connection.run_sync(differences) == []
+            found = await connection.execute(text("select apps, former_apps from account_view order by account"))
+            views = [(row.apps, row.former_apps, at) for row in found for at in (200, 201)]
+            held = [[app for app in "xyz" if not apps.foreign(now, former, app, at)] for now, former, at in views]
+            assert held == [[*"xyz"], ["x"], [*"xyz"], [*"xyz"], ["x"], ["x"]]
+            device = await connection.execute(text("select device, account, app, n, held from device_view"))
+            assert [tuple(row) for row in device] == [("D", "A", "", 1, True)]
+
+
+OLD_VIEW = """
+    insert into account_view (account, version, state, linked, partner_since, apps, former_apps, apps_since, grp, lane, n)
+    values (:account, 1, 'completed', true, 0, :apps, :former_apps, :apps_since, 'dispatch', 0, 1)
+"""
+OLD_DEVICE = "insert into device_view (device, account, n, held, at, grp, lane) values ('D', 'A', 1, true, 1, 'dispatch', 0)"
 OLD_ROW = """
     insert into linker_grants (code_hash, app, stranger, received_at, generation, state, stage, renewed, queue, begun, tries,
       posts, patched, writes, marks, counter, access)

@@ -8,7 +8,10 @@ import msgspec
 from schemas.records import AccountChanged, App
 from schemas.ring.arrival import Arrival
 from schemas.ring.envelope import DEVICE_REMOVED, Envelope
+from workers.dispatch import apps
 from workers.dispatch.normalise import NOTHING, View
+
+Told = tuple[str, App]  # of which account, and by which app
 
 
 class Version(msgspec.Struct, frozen=True):
@@ -22,16 +25,16 @@ class Version(msgspec.Struct, frozen=True):
     partner_since: float
     apps: str = ""
     former_apps: str = ""
-    apps_since: float = 0.0
 
 
 class Holding(msgspec.Struct, frozen=True):
-    """That an account had (or no longer had) a device at a time, in epoch seconds; fields as in `tables.devices`."""
+    """That an account had (or no longer had) a device at a time, in epoch seconds, by an app; fields as in `tables.devices`."""
 
     device: str
     account: str
     held: bool
     at: float
+    app: App
 
 
 class Known:
@@ -40,11 +43,11 @@ class Known:
     def __init__(self, versions: Iterable[Version], holdings: Iterable[Holding]) -> None:
         """Take rows of the store, older before newer."""
         self._versions = {version.account: version for version in versions}
-        self._holdings: dict[str, dict[str, Holding]] = {}
+        self._holdings: dict[str, dict[Told, Holding]] = {}
         for holding in holdings:
-            self._holdings.setdefault(holding.device, {})[holding.account] = holding
+            self._holdings.setdefault(holding.device, {})[holding.account, holding.app] = holding
         self._new_versions: list[Version] = []
-        self._new_holdings: dict[tuple[str, str], Holding] = {}
+        self._new_holdings: dict[tuple[str, Told], Holding] = {}
         self._stood = {version.account: version.version for version in self._versions.values()}
         self._forgotten: set[str] = set()
 
@@ -55,7 +58,7 @@ class Known:
 
     @property
     def new_holdings(self) -> Sequence[Holding]:
-        """Pairs to be added: the last word on each."""
+        """Holdings to be added: each app's last word on a pair."""
         return [*self._new_holdings.values()]
 
     @property
@@ -84,24 +87,34 @@ class Known:
         self._stood.pop(account, None)
         self._new_versions = [version for version in self._new_versions if version.account != account]
         self._new_holdings = {pair: holding for pair, holding in self._new_holdings.items() if holding.account != account}
-        for pairs in self._holdings.values():
-            pairs.pop(account, None)
+        for said in self._holdings.values():
+            for told in [told for told in said if told[0] == account]:
+                del said[told]
 
-    def see(self, envelope: Envelope, received_at: datetime) -> None:
+    def see(self, envelope: Envelope, arrival: Arrival) -> None:
         """Learn from an event that names both an account and a device."""
         if not envelope.account or not envelope.device:
             return
-        pairs = self._holdings.setdefault(envelope.device, {})
-        at = (envelope.time or received_at).timestamp()
-        now = Holding(envelope.device, envelope.account, envelope.type != DEVICE_REMOVED, at)
-        if news(pairs.get(envelope.account), now):
-            pairs[envelope.account] = self._new_holdings[envelope.device, envelope.account] = now
+        said, told = self._holdings.setdefault(envelope.device, {}), (envelope.account, arrival.app)
+        at = (envelope.time or arrival.received_at).timestamp()
+        now = Holding(envelope.device, envelope.account, envelope.type != DEVICE_REMOVED, at, arrival.app)
+        if news(said.get(told), now):
+            said[told] = self._new_holdings[envelope.device, told] = now
 
     def owner(self, device: str | None) -> str | None:
         """Return the account an event without one belongs to: the only completed account that has the device, or None."""
-        holders = self._holdings.get(device or "", {}).values()
-        linked = [held.account for held in holders if held.held and self.linked(held.account)]
+        linked = [held.account for held in self._believed(device or "") if held.held and self.linked(held.account)]
         return linked[0] if len(linked) == 1 else None
+
+    def _believed(self, device: str) -> Collection[Holding]:
+        """Return each account's last word on a device, of those by its own apps."""
+        words = sorted(self._holdings.get(device, {}).values(), key=lambda held: held.at)
+        return {held.account: held for held in words if not self._foreign(held)}.values()
+
+    def _foreign(self, held: Holding) -> bool:
+        """Say whether another app taught this, maybe while nobody could say; what was learnt by earlier versions names none."""
+        version = self._versions.get(held.account)
+        return bool(held.app) and version is not None and apps.foreign(version.apps, version.former_apps, held.app, held.at)
 
     def view(self, account: str, received_at: datetime) -> View:
         """Return what an event received then may say of its account's link."""
@@ -111,7 +124,8 @@ class Known:
     def foreign(self, account: str, arrival: Arrival) -> bool:
         """Say whether a webhook was signed with the key of an app by which none of the account's grants came."""
         version = self._versions.get(account)
-        return version is not None and foreign(version, arrival.app, arrival.received_at.timestamp())
+        at = arrival.received_at.timestamp()
+        return version is not None and apps.foreign(version.apps, version.former_apps, arrival.app, at)
 
     def linked(self, account: str) -> bool:
         """Say whether an account's link is complete."""
@@ -130,25 +144,9 @@ def after(before: Version | None, change: AccountChanged) -> Version:
     if change.partner_user and change.partner_user != user:
         since = change.at.timestamp() if user else 0.0
     named = change.partner_user or user
-    return Version(change.account, change.version, change.state, change.linked, named, since, *_apps(before, change))
-
-
-def _apps(before: Version | None, change: AccountChanged) -> tuple[str, str, float]:
-    """Return by which apps events may come after a change, by which earlier ones might too, and which are earlier."""
-    apps = ",".join(sorted(change.apps))
-    if before is None:
-        return apps, "", 0.0
-    if apps == before.apps:
-        return apps, before.former_apps, before.apps_since
-    return apps, before.apps or before.former_apps, change.at.timestamp()
-
-
-def foreign(version: Version, app: App, received_at: float) -> bool:
-    """Say whether an event must not come by this app; one that came late is held to what was so when it was received."""
-    if not version.apps:
-        return False
-    earlier = version.former_apps if received_at < version.apps_since else ""
-    return app not in {*version.apps.split(","), *earlier.split(",")}
+    former = apps.after(before.apps, before.former_apps, change.apps, change.at.timestamp()) if before else ""
+    own = apps.written(change.apps)
+    return Version(change.account, change.version, change.state, change.linked, named, since, own, former)
 
 
 def seen(version: Version, received_at: float) -> View:

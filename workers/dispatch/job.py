@@ -7,7 +7,6 @@ from time import monotonic
 from typing import Final
 
 import msgspec
-import structlog
 
 from schemas.errors import Rejected
 from schemas.records import AccountChanged
@@ -24,13 +23,11 @@ from workers.dispatch.told import told
 from workers.dispatch.watch import Watch, begun
 from workers.runtime import stops, waiting
 from workers.runtime.database import Database
-from workers.runtime.dead import letter
-from workers.runtime.jobs import Step
+from workers.runtime.jobs import Aside, Step
 from workers.runtime.lines import Lines
 from workers.runtime.stops import Why
 from workers.runtime.waiting import Broom
 
-log = structlog.get_logger()
 DAY: Final = 86_400
 KEPT: Final = 16  # days a claim is kept: what is older than 13 is quarantined, and topics keep 7 less than that
 LOOK: Final = 5.0  # seconds between two looks for what has waited long enough
@@ -173,7 +170,7 @@ def decide(item: Item, batch: Batch) -> Result:
         return _stopped(item, batch)  # before anything is learnt of the account again
     foreign = item.account is not None and batch.known.foreign(item.account, item.arrival)
     if not foreign:
-        batch.known.see(item.envelope, item.arrival.received_at)
+        batch.known.see(item.envelope, item.arrival)
     if item.account is None:
         return _found(item, batch.known.owner(item.envelope.device))
     return _answered(item, item.account, batch, foreign=foreign)
@@ -205,8 +202,7 @@ def _answered(webhook: Webhook, account: str, batch: Batch, *, foreign: bool) ->
         return ()
     if aside:
         batch.freed.append(answer.request_id)
-        log.warning("record.rejected", job="dispatch", reason=OTHER_APP, app=webhook.arrival.app)
-        return (letter(webhook.held, OTHER_APP, at=batch.now), *told(webhook, account, foreign=True))
+        return Aside("its app is none of the account's", reason=OTHER_APP, beside=told(webhook, account, foreign=True))
     # Made even where it waits: what cannot be made must fail here, where one record can be buried.
     event = parked.event(webhook, account, batch.known.view(account, webhook.arrival.received_at), answer.request_id)
     if not waits:

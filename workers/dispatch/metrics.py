@@ -19,6 +19,6 @@ LEFT: Final = Counter(
     "ringhook_waiting_ended_total",
     "Events that wait no more, by what became of them: released (the link is complete), expired (published as not linked), "
     "overflowed (too many waited: a dead letter), cancelled (the user removed the app), "
-    "other_app (signed by an app that the account is not linked by: a dead letter)",
+    "other_app (signed by an app that the account is not linked by: a dead letter), unreadable (a dead letter that says why)",
     ["how"],
 )

@@ -6,6 +6,7 @@ from itertools import accumulate
 from typing import Final, Literal, NamedTuple
 
 import msgspec
+import structlog
 
 from schemas import cloudevents
 from schemas.errors import Rejected
@@ -20,10 +21,12 @@ from workers.runtime.dead import letter
 from workers.runtime.jobs import Step
 from workers.runtime.lines import TOTAL, Line, Lines, Row, above, levelled
 
+log = structlog.get_logger()
 AT_ONCE: Final = 100  # events that one step releases: of the largest bodies these are 25 MiB
 BURIED_AT_ONCE: Final = 1_000  # as many as a batch can add
 FULL: Final = "waiting_full"  # reasons on dead letters
 OTHER_APP: Final = "other_app"
+UNREADABLE: Final = "unreadable"  # how a wait ends whose record this version reads no more
 
 
 class Bounds(msgspec.Struct, frozen=True):
@@ -47,9 +50,10 @@ class Parked(msgspec.Struct, frozen=True):
 
 
 class Out(NamedTuple):
-    """What an event becomes whose wait is over, and the claim that it gives back."""
+    """What an event becomes whose wait is over; where that is a dead letter, why, and the claim that it gives back."""
 
     record: Record
+    rejected: str | None = None
     freed: str | None = None
 
 
@@ -132,14 +136,18 @@ async def expired(step: Step, limit: int, before: datetime, now: datetime) -> li
 async def _going(
     step: Step, rows: Sequence[Row], known: Known, now: datetime, *, how: Literal["released", "expired"]
 ) -> list[Record]:
-    """Return what rows become whose wait is over; the claims of those that came by another app are given back."""
+    """Return what rows become whose wait is over; those that become dead letters give their claims back."""
     shown = known if how == "released" else None  # at the end of its wait, it goes as if nobody were linked
     outs = [_out(row, known, shown, now) for row in rows]
-    freed = [out.freed for out in outs if out.freed is not None]
-    await store.free(step, freed)
-    metrics.LEFT.labels(how=OTHER_APP).inc(len(freed))
-    metrics.LEFT.labels(how=how).inc(len(rows) - len(freed))
+    await store.free(step, [out.freed for out in outs if out.freed is not None])
+    for out in outs:
+        metrics.LEFT.labels(how=_ended(out) or how).inc()
     return [out.record for out in outs]
+
+
+def _ended(out: Out) -> str | None:
+    """Return how a wait ended where it ended otherwise than its account's."""
+    return out.rejected if out.rejected in {None, OTHER_APP} else UNREADABLE
 
 
 def _out(row: Row, known: Known, shown: Known | None, now: datetime) -> Out:
@@ -148,8 +156,15 @@ def _out(row: Row, known: Known, shown: Known | None, now: datetime) -> Out:
     try:
         said = webhook(parked.held)
     except Rejected as error:
-        return Out(letter(parked.held, error.reason, at=now))
+        return _aside(parked, error.reason, now)
     if known.foreign(row.key, said.arrival):
-        return Out(letter(parked.held, OTHER_APP, at=now), parked.request_id)
+        return _aside(parked, OTHER_APP, now)
     view = shown.view(row.key, said.arrival.received_at) if shown else NOTHING
     return Out(event(said, row.key, view, parked.request_id))
+
+
+def _aside(parked: Parked, reason: str, now: datetime) -> Out:
+    """Return the dead letter of a record whose wait is over, and log it as where records are read."""
+    held = parked.held
+    log.warning("record.rejected", job="dispatch", reason=reason, lane=held.index, offset=held.offset)
+    return Out(letter(held, reason, at=now), reason, parked.request_id)

@@ -43,8 +43,7 @@ accounts: Final = Table(
     Column("partner_user", Text),  # the last one known: a removal does not forget whose events these were
     Column("partner_since", Double, nullable=False),  # events received earlier belong to another user; 0: to nobody else
     Column("apps", Text, nullable=False),  # by which its events may come, with commas between; empty: nobody can say
-    Column("former_apps", Text, nullable=False),  # by which those received before `apps_since` may have come too
-    Column("apps_since", Double, nullable=False),
+    Column("former_apps", Text, nullable=False),  # by which earlier ones may have come too, each with its end
     *(Column("grp", Text, nullable=False), Column("lane", Integer, nullable=False)),
     Column("n", BigInteger, primary_key=True, autoincrement=False),
     Column("release_n", BigInteger),
@@ -52,12 +51,13 @@ accounts: Final = Table(
     waiting.marked(),
 )
 
-# Which account had which device; the newest row of a pair stands.
+# Which account had which device, by which app's word; the newest row of the three stands.
 devices: Final = Table(
     "device_view",
     metadata,
     Column("device", Text, primary_key=True),
     Column("account", Text, primary_key=True),
+    Column("app", Text, primary_key=True),  # whose key signed the event that said so; empty: it was not kept yet
     Column("n", BigInteger, primary_key=True, autoincrement=False),
     Column("held", Boolean, nullable=False),  # False: the device was removed
     Column("at", Double, nullable=False),  # when, by Ring's time of the event that said so

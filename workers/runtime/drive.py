@@ -22,7 +22,7 @@ from workers.runtime.clock import utc_now
 from workers.runtime.database import Database, OutcomeUnknown
 from workers.runtime.dead import letter
 from workers.runtime.delay import Delay
-from workers.runtime.jobs import Job, Owing
+from workers.runtime.jobs import Aside, Job, Owing
 from workers.runtime.lane import Session, note
 from workers.runtime.poison import Suspicion
 from workers.runtime.supervise import Fatal, wait_or_stop
@@ -133,7 +133,8 @@ class _LaneDrive:
         if not isinstance(result, Rejected):
             return result
         log.warning("record.rejected", job=self._job.name, reason=result.reason, lane=held.index, offset=held.offset)
-        return (letter(held, result.reason, at=now),)
+        beside = result.beside if isinstance(result, Aside) else ()
+        return (letter(held, result.reason, at=now), *beside)
 
     async def _commit(self, position: dict[str, int], outputs: Sequence[Record]) -> None:
         """Make the step true on the bus. TooLarge: it is not, and the session goes on; anything else ends the session."""

@@ -21,6 +21,14 @@ class Step(msgspec.Struct, frozen=True):
     n: int
 
 
+class Aside(Rejected):
+    """A record that is buried, and yet tells something: what stands `beside` is published with its dead letter."""
+
+    def __init__(self, message: str, *, reason: str, beside: Sequence[Record]) -> None:
+        super().__init__(message, reason=reason)
+        self.beside = beside
+
+
 class Job(Protocol):
     """Turns records into records and rows. Knows no offsets, retries, commits or metrics of the bus."""
 

@@ -3,6 +3,7 @@ from datetime import UTC, datetime
 import pytest
 
 from schemas.records import AccountChanged
+from schemas.ring.arrival import Arrival
 from schemas.ring.envelope import Envelope
 from workers.dispatch.accounts import Holding, Known, Version, after, news, seen
 from workers.dispatch.claims import Answer, Wish, answers, first, strangers
@@ -10,6 +11,7 @@ from workers.dispatch.normalise import NOTHING, View
 
 NOW = datetime(2026, 2, 13, tzinfo=UTC)
 AT = NOW.timestamp()
+CAME = Arrival(request_id="1", type=None, received_at=NOW, app="first")
 
 
 def change(version: int, user: str | None = "u", *, linked: bool = True) -> AccountChanged:
@@ -68,17 +70,17 @@ def test_within_a_batch_too_only_higher_versions_count() -> None:
     ],
 )
 def test_what_an_event_tells_of_a_device(before: bool | None, held: bool, at: float, expected: bool) -> None:  # noqa: FBT001 - a table
-    past = None if before is None else Holding("D", "A", before, 5.0)
-    assert news(past, Holding("D", "A", held, at)) is expected
+    past = None if before is None else Holding("D", "A", before, 5.0, "first")
+    assert news(past, Holding("D", "A", held, at, "first")) is expected
 
 
 def test_a_device_seen_earlier_in_the_batch_is_known_and_written_once() -> None:
     known = Known([version()], [])
     for kind in ("motion_detected", "button_press"):
-        known.see(Envelope(request_id="1", type=kind, recognised=True, account="A", device="D", time=NOW), NOW)
+        known.see(Envelope(request_id="1", type=kind, recognised=True, account="A", device="D", time=NOW), CAME)
     assert known.owner("D") == "A"
     assert known.owner(None) is None
-    assert known.new_holdings == [Holding("D", "A", held=True, at=AT)]
+    assert known.new_holdings == [Holding("D", "A", held=True, at=AT, app="first")]
 
 
 def test_ids_are_answered_in_order_and_asked_for_in_the_order_of_names() -> None:

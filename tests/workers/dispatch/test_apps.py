@@ -8,11 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import REGISTRY
 from sqlalchemy import select
+from structlog.testing import capture_logs
 
 from schemas.records import AccountChanged, AccountTold
 from tests.workers.dispatch.house import NOW, House, body, changed, everything, received
 from workers.bus.contract import Record
-from workers.dispatch.accounts import Version, after, foreign
+from workers.dispatch import apps
+from workers.dispatch.accounts import Version, after
 from workers.dispatch.parked import Bounds
 from workers.dispatch.tables import devices
 
@@ -26,10 +28,14 @@ def change(version: int, *apps: str, at: float = 0.0) -> AccountChanged:
     return AccountChanged(account="A", version=version, generation=1, state="completed", linked=True, apps=apps, at=when)
 
 
+def believed(version: Version, app: str, received_at: float) -> bool:
+    return not apps.foreign(version.apps, version.former_apps, app, received_at)
+
+
 def following(*changes: tuple[float, tuple[str, ...]]) -> Version:
     version = None
-    for number, (at, apps) in enumerate(changes, start=1):
-        version = after(version, change(number, *apps, at=at))
+    for number, (at, names) in enumerate(changes, start=1):
+        version = after(version, change(number, *names, at=at))
     assert version is not None
     return version
 
@@ -47,13 +53,16 @@ def following(*changes: tuple[float, tuple[str, ...]]) -> Version:
         (((100, ("x",)), (200, ()), (300, ("y",))), 250, "xy"),
         (((100, ("x",)), (200, ()), (300, ("y",))), 300, "y"),
         (((100, ("x", "y")), (200, ("y",)), (300, ("y",))), 199, "xy"),  # another change of the account moves nothing
+        (((100, ("x",)), (200, ("x", "y")), (300, ("y",)), (400, ("y", "z"))), 250, "xyz"),  # as late over two changes
+        (((100, ("x",)), (200, ("x", "y")), (300, ("y",)), (400, ("y", "z"))), 300, "yz"),
+        (((100, ("x", "y")), (200, ("y",)), (300, ("x", "y")), (400, ("y",))), 350, "xy"),  # it left twice
     ],
 )
 def test_which_app_may_tell_of_an_account(
     changes: tuple[tuple[float, tuple[str, ...]], ...], received_at: float, own: str
 ) -> None:
     version = following(*changes)
-    assert [app for app in "xyz" if not foreign(version, app, received_at)] == [*own]
+    assert [app for app in "xyz" if believed(version, app, received_at)] == [*own]
 
 
 @given(
@@ -61,14 +70,18 @@ def test_which_app_may_tell_of_an_account(
     app=st.sampled_from("xyz"),
     received_at=st.floats(0, 700),
 )
-def test_an_event_of_now_is_held_to_the_apps_of_now_and_a_late_one_to_no_more_than_ever_were(
+def test_an_app_is_believed_until_the_accounts_grants_left_it_for_good(
     sets: list[frozenset[str]], app: str, received_at: float
 ) -> None:
-    version = following(*((100.0 * number, tuple(apps)) for number, apps in enumerate(sets, start=1)))
-    if app in sets[-1]:
-        assert not foreign(version, app, received_at)
-    if app not in frozenset().union(*sets) or (app not in sets[-1] and received_at >= 100 * len(sets)):
-        assert foreign(version, app, received_at)
+    version = following(*((100.0 * number, tuple(names)) for number, names in enumerate(sets, start=1)))
+    then = sets[: int(received_at // 100)] or sets[:1]
+    was_there = app in sets[-1] or any(app in names for names in sets[len(then) - 1 :])
+    assert believed(version, app, received_at) is was_there
+
+
+def test_a_row_keeps_no_more_former_apps_than_eight() -> None:
+    version = following(*((100.0 * number, (f"app{number}",)) for number in range(1, 12)))
+    assert [believed(version, f"app{number}", 50.0) for number in range(1, 12)] == [False] * 2 + [True] * 9
 
 
 def put_aside(kind: str = "motion_detected") -> float:
@@ -125,6 +138,17 @@ async def test_while_two_apps_are_linked_both_are_believed_and_then_only_the_new
     assert dead == [("4", "other_app")]
 
 
+async def test_an_event_that_was_right_when_it_came_passes_however_late(house: House) -> None:
+    def at(seconds: int) -> datetime:
+        return NOW + timedelta(seconds=seconds)
+
+    sets = ("first",), ("first", "next"), ("next",), ("next", "third")
+    moves = [[changed("A", number, apps=names, at=at(10 * number))] for number, names in enumerate(sets, start=1)]
+    events, dead = await house.tell(*moves, [received(body("1"), at(25)), received(body("2"), at(30))])
+    assert [event.id for event in events] == ["1"]
+    assert dead == [("2", "other_app")]
+
+
 async def test_an_event_known_by_its_device_is_held_to_it_too(house: House) -> None:
     orphan = body("2", account=None)
     events, dead = await house.tell(
@@ -143,6 +167,46 @@ async def test_what_waited_is_held_to_the_app_that_linked_in_order_and_once(wait
     assert dead == [("1", "other_app"), ("3", "other_app")]
     events, _ = await waiting.tell([changed("A", 2, apps=("next", "first"))], [early[0]])
     assert [event.id for event in events][-1] == "1"
+
+
+async def test_what_waited_and_is_put_aside_has_taught_nothing_that_its_app_is_not_linked_for(waiting: House) -> None:
+    orphans = [received(body(name, account=None, device="E"), app="first") for name in "345"]
+    theirs = received(body("1", device="E"), app="next")
+    _, dead = await waiting.tell([theirs], [changed("A", 1, apps=("first",))], [received(body("2"))], orphans[:1])
+    assert sorted(dead) == [("1", "other_app"), ("3", "account_unknown")]
+    events, dead = await waiting.tell([changed("A", 2, apps=("first", "next"))], orphans[1:2])
+    assert [(event.id, event.accountid) for event in events][-1] == ("4", "A")
+    moved = changed("A", 3, apps=("first",), at=LATER)
+    events, _ = await waiting.tell([moved], orphans[2:])  # it had told of the device while it was the account's
+    assert [event.id for event in events][-1] == "5"
+
+
+async def test_each_app_teaches_of_a_device_beside_the_other(waiting: House) -> None:
+    early = [received(body(name, device="E"), app=app) for name, app in (("1", "next"), ("2", "first"))]
+    orphan = received(body("3", account=None, device="E"))
+    events, _ = await waiting.tell(early, [changed("A", 1, apps=("first",))], [orphan])
+    assert [event.id for event in events] == ["2", "3"]
+
+
+async def test_what_is_put_aside_counts_as_rejected_and_is_logged_at_the_end_of_a_wait_too(waiting: House) -> None:
+    def rejected() -> float:
+        return REGISTRY.get_sample_value("ringhook_job_records_total", {"job": "dispatch", "outcome": "rejected"}) or 0.0
+
+    before, (early, late) = rejected(), (received(body(name), app="next") for name in "12")
+    with capture_logs() as logged:
+        _, dead = await waiting.tell([early], [changed("A", 1, apps=("first",))], [late])
+    assert dead == [("1", "other_app"), ("2", "other_app")]
+    assert [line["reason"] for line in logged if line["event"] == "record.rejected"] == ["other_app"] * 2
+    assert rejected() - before == 1  # what waited was done, and its wait ended so
+
+
+async def test_a_dead_letter_put_back_as_it_stands_goes_out_once_its_app_is_linked(house: House) -> None:
+    await house.tell([changed("A", 1, apps=("first",))], [received(body("1"), app="next")], [changed("A", 2, apps=("next",))])
+    async with house.open() as bus:
+        (letter,) = await everything(bus, "webhook.received.dead")
+    again = Record(topic="webhook.received", key=letter.key, value=letter.value, headers=letter.headers)
+    events, _ = await house.tell([again], [again])
+    assert [event.id for event in events] == ["1"]
 
 
 async def test_a_wait_that_ends_without_a_link_is_held_to_it_too(waiting: House) -> None:
