@@ -87,7 +87,15 @@ class Matching:
         if found := await self._search(attempt, wanted, since):
             return await self.store.newest(*found)
         grant = await self.store.grant(attempt.grant) if attempt.grant else None
-        return grant if grant and grant.pool is not None else None
+        return grant if grant and grant.pool is not None else await self._own(attempt, wanted)
+
+    async def _own(self, attempt: Attempt, wanted: str) -> Grant | None:
+        """Return the link of this user that the nonce names, however long it stands: the user may have connected anew."""
+        for grant in await self.store.own(attempt.partner_user):
+            key = self.keys.get(grant.app)
+            if key and grant.account and nonce.match(key.reveal().encode(), wanted, attempt.time, [grant.account]):
+                return grant
+        return None
 
     async def _search(self, attempt: Attempt, wanted: str, since: float | None) -> Found | None:
         """Look through the pool; beyond the newest, the next page is fetched while a thread goes through this one."""

@@ -5,13 +5,17 @@ A page is one row, an array of accounts per app: a row for each grant, made by t
 
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import ColumnElement, Executable, Text, bindparam, cast, func, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from linker.rows import Grant
+from linker.selects import columns, value_of
 from linker.tables import grants
 from schemas.records import App
+
+OWN: Final = 64  # Ring accounts of one user that a nonce is tried on
 
 
 class Place(NamedTuple):
@@ -37,6 +41,11 @@ async def page(connection: AsyncConnection, apps: Sequence[App], after: Place | 
     return Page(dict(zip(apps, row, strict=False)), Place(row.pool, row.code_hash) if row.code_hash else None)
 
 
+async def own(connection: AsyncConnection, partner_user: str) -> Sequence[Grant]:
+    """Return the newest links that stand for a user, whether or not they left the pool."""
+    return [value_of(Grant, row) for row in await connection.execute(_OWN, {"user": partner_user, "most": OWN})]
+
+
 @cache
 def _page(engine: str, bounds: frozenset[str], apps: tuple[App, ...]) -> Executable:
     """Select a page within these bounds: its accounts, and the place of its last grant where it is full."""
@@ -52,3 +61,11 @@ def _page(engine: str, bounds: frozenset[str], apps: tuple[App, ...]) -> Executa
     accounts = [cast(gather(full.c.account).filter(full.c.app == app), Text).label(app) for app in apps]
     end = [last.with_only_columns(column).scalar_subquery().label(column.name) for column in (grants.c.pool, grants.c.code_hash)]
     return select(*accounts, *end)
+
+
+_OWN: Final = (
+    columns(Grant, grants)
+    .where(grants.c.partner_user == bindparam("user"), grants.c.state == "completed")
+    .order_by(grants.c.generation.desc())
+    .limit(bindparam("most"))
+)

@@ -152,6 +152,11 @@ class Store:
             row = (await connection.execute(columns(Grant, grants).where(mine).order_by(grants.c.pool.desc()).limit(1))).first()
             return value_of(Grant, row) if row else None
 
+    async def own(self, partner_user: str) -> Sequence[Grant]:
+        """Return the newest links that stand for a user, whether or not they left the pool."""
+        async with self.database.read() as connection:
+            return await pool.own(connection, partner_user)
+
     async def mishap(self, before: float) -> Mishap | None:
         """Return the last code before that time, no stranger's, that ended within a sign-in's reach and named no account."""
         async with self.database.read() as connection:

@@ -56,6 +56,8 @@ grants: Final = Table(
 # Codes on the secret path that ended before Ring said whose they were: few among all, also where strangers sent many.
 ended_unnamed: Final = grants.c.account.is_(None) & grants.c.due_at.is_(None) & ~grants.c.stranger
 Index(None, grants.c.received_at, sqlite_where=ended_unnamed, postgresql_where=ended_unnamed)
+_whose = grants.c.partner_user.is_not(None)
+Index(None, grants.c.partner_user, grants.c.generation, sqlite_where=_whose, postgresql_where=_whose)
 _held = grants.c.sealed_with.is_not(None)
 Index(None, grants.c.sealed_with, grants.c.code_hash, sqlite_where=_held, postgresql_where=_held)
 

@@ -152,7 +152,7 @@ def _lapsed(grant: Grant, now: float) -> str:  # noqa: PLR0911 - a table: one li
     if grant.stage == "exchange":
         return "the code is older than 55 s"
     if grant.stage == "rest":
-        return "an hour later a second tap finds it no more"
+        return "an hour later only a tap by its own user finds it"
     if now > grant.received_at + saga.KEPT:
         return "30 days are over"
     if grant.stage == "post" and grant.nonce_until and now > grant.nonce_until - 10:

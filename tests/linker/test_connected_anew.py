@@ -1,6 +1,7 @@
 """A user who connects the app anew while a link of theirs stands or is on its way: Ring waits again, and is told."""
 
 from linker.advance import Advance
+from linker.moves import SHOWN
 from tests.linker.rig import Rig
 from tests.linker.ring import nonce
 
@@ -42,6 +43,22 @@ async def test_where_the_new_code_is_lost_ring_is_told_by_the_tokens_that_are_th
     assert before is not None
     assert after is not None
     assert (after.linked, after.version) == (True, before.version)
+
+
+async def test_where_the_new_code_is_lost_long_after_the_link_was_completed_its_user_is_told_for_too(rig: Rig) -> None:
+    code = await linked(rig)
+    rig.now += SHOWN
+    [rests] = await rig.settle(rig.linker(), code)
+    assert rests.pool is None, "no nonce is tried on every link that stands"
+    rig.ring.allow("a code that never comes", "acct-1")
+    await rig.sign_in("other", nonce(rig.time(), "acct-1"), rig.time(), user="u2")
+    await ended(rig, "other", "received")
+    rig.now += 1
+    await rig.sign_in("t2", nonce(rig.time(), "acct-1"), rig.time())
+    await ended(rig, "t2", "completed")
+    assert rig.ring.standing("acct-1") == "completed"
+    [grant] = await rig.grants(code)
+    assert (grant.state, grant.stage, grant.attempt) == ("completed", "rest", "t2")
 
 
 async def test_while_ring_is_told_again_the_link_serves_on(rig: Rig) -> None:

@@ -125,6 +125,20 @@ async def test_the_code_that_a_sign_in_waits_for_in_vain_is_found_in_a_migrated_
     assert not scans(found)
 
 
+async def test_the_links_of_a_user_are_found_in_a_migrated_store_among_any_number(store_url: str) -> None:
+    await migrations.upgrade(store_url)
+    async with connect(store_url) as database:
+        async with database.begin() as connection:
+            await connection.execute(insert(grants), [row | {"partner_user": row["account"]} for row in rows()[0]])
+        async with database.begin() as connection:
+            await connection.execute(text("analyze linker_grants"))
+        with statements() as heard:
+            assert [grant.account for grant in await Store(database).own("acct7")] == ["acct7"]
+        found = await plans(database, heard)
+    assert "ix_linker_grants_partner_user_generation" in found
+    assert not scans(found)
+
+
 def scans(found: str) -> list[str]:
     """Return the steps that read a whole table, or an index of all its rows."""
     steps = [line for line in found.splitlines() if "Seq Scan on linker" in line or line.startswith("SCAN linker")]
