@@ -91,6 +91,7 @@ class House:
     bus: Bus
     database: Database
     stack: AsyncExitStack
+    leaving: asyncio.Event
     began: datetime = field(default_factory=utc_now)  # before anything came in
     internal: web.Application = field(default_factory=internal_app)
     workers: list[Worker] = field(default_factory=list)
@@ -109,13 +110,13 @@ def configured(role: str, directory: Path) -> Settings:
 
 
 async def run(role: str, directory: Path, say: Say) -> None:
-    """Run a role until SIGTERM or SIGINT. Misconfigured: it cannot start as it is told."""
+    """Run a role until SIGTERM or SIGINT, the public door's drain included. Misconfigured: it cannot start as it is told."""
     chosen = configured(role, directory)
     logs.configure(level=chosen.common.log_level)
-    with on_signals() as stop:
-        async with built(chosen, say) as workers:
+    with on_signals(drain_s=chosen.drain_s) as ending:
+        async with built(chosen, say, ending.leaving) as workers:
             _calm_collector()
-            await supervise(workers, stop)
+            await supervise(workers, ending.stop)
 
 
 def _calm_collector() -> None:
@@ -126,15 +127,15 @@ def _calm_collector() -> None:
 
 
 @asynccontextmanager
-async def built(chosen: Settings, say: Say) -> AsyncIterator[list[Worker]]:
-    """Open bus and store, and give the workers of the role."""
+async def built(chosen: Settings, say: Say, leaving: asyncio.Event) -> AsyncIterator[list[Worker]]:
+    """Open bus and store, and give the workers of the role; once it is `leaving`, the public door looks for no new callers."""
     async with AsyncExitStack() as stack:
         if engines.unshared(chosen.common):
             stack.enter_context(engines.own_store(chosen.common))
         waiting = await _prepared(chosen)
         database = await stack.enter_async_context(engines.open_store(chosen.common))
         bus = await stack.enter_async_context(engines.open_bus(chosen.common, chosen.destinations))
-        house = House(chosen.common.namespace, bus, database, stack, workers=waiting)
+        house = House(chosen.common.namespace, bus, database, stack, leaving, workers=waiting)
         house.probes["bus"] = lambda: None if bus.available() else "the bus takes nothing just now: the log says why"
         await _furnish(house, chosen)
         _open_inside(house, chosen, say)
@@ -180,7 +181,7 @@ def add_ingress(house: House, edge: Edge) -> None:
     notices = Notices(house.bus)
     explain = Explain(Standing(house.database))
     application = public_app(edge.settings, house.bus, edge.sealer, notices, cookies=edge.cookies, attempts=explain)
-    server = Server(application, *edge.listen, edge.settings.limits, listening=house.listening)
+    server = Server(application, *edge.listen, edge.settings.limits, listening=house.listening, leaving=house.leaving)
     house.workers += [server, notices]
     house.probes["public"] = server.ready
 

@@ -1,4 +1,7 @@
-"""The public listener as a worker: bounded connections, headers in time, and an end that finishes what is in flight."""
+"""The public listener as a worker: bounded connections, headers in time, and an end that finishes what is in flight.
+
+A process that is leaving serves on and says with each answer that its connection closes: who asks again, asks another copy.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
@@ -13,6 +16,7 @@ from ingress.app import HOT
 from ingress.connection import Connection
 from ingress.descriptors import room_for
 from ingress.metrics import CONNECTIONS, CONNECTIONS_CUT, REQUESTS
+from ingress.ring.held import last
 from ingress.route import Handler
 from ingress.settings import Limits
 from schemas.errors import Misconfigured
@@ -38,10 +42,13 @@ class Server:
     limits: Limits = field(default_factory=Limits)
     name: str = "public"
     listening: asyncio.Future[int] | None = None  # resolves to the port, which 0 leaves to the system
+    leaving: asyncio.Event = field(default_factory=asyncio.Event)
     _open: bool = False
 
     def ready(self) -> str | None:
         """Return why no traffic should come (a readiness probe), or None."""
+        if self.leaving.is_set():
+            return "the process was told to end"
         return None if self._open else f"the {self.name} listener is not open"
 
     async def run(self, stop: Stop) -> None:
@@ -60,13 +67,12 @@ class Server:
         log.info("server.stopped", server=self.name)
 
     async def _serve(self, server: web.Server, stop: Stop) -> None:
-        server.request_handler = dispatch(server.request_handler, self.application.get(HOT, {}))  # type: ignore[assignment]
+        answers = dispatch(server.request_handler, self.application.get(HOT, {}))
+        server.request_handler = closing(answers, self.leaving)  # type: ignore[assignment]
         CONNECTIONS.labels(server=self.name).set_function(lambda: len(server.connections))
         listener = await self._listen(server)
         try:
             await self._watch(server, stop)
-            self._open = False
-            await asyncio.sleep(self.limits.drain_s)
         finally:
             self._open = False
             listener.close()
@@ -144,6 +150,19 @@ def overdue(server: web.Server, before: float) -> list[Connection]:
 def connections(server: web.Server) -> list[Connection]:
     """Return the open connections."""
     return [connection for connection in server.connections if isinstance(connection, Connection)]
+
+
+def closing(answers: Handler, leaving: asyncio.Event) -> Handler:
+    """Return a handler whose answers close their connection once the process is leaving."""
+
+    async def closed(request: web.Request) -> web.StreamResponse:
+        try:
+            return last(await answers(request))
+        except web.HTTPException as error:
+            error.force_close()
+            raise
+
+    return lambda request: closed(request) if leaving.is_set() else answers(request)
 
 
 def dispatch(application: Callable[[web.Request], Awaitable[web.StreamResponse]], hot: Mapping[str, Handler]) -> Handler:

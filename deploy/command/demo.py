@@ -35,10 +35,10 @@ def demo(*, keep: bool) -> None:
 
 async def _run(directory: Path, console: Console, *, keep: bool) -> bool:
     console.print("Starting a simulated Ring, a sample partner, and `ringhook up` between them …")
-    with on_signals() as stop:
+    with on_signals() as ending:
         async with opened(directory) as scene:
             try:
-                return await _played(scene, console, stop, keep=keep)
+                return await _played(scene, console, ending.stop, keep=keep)
             except DemoFailed as failed:
                 log = scene.made.roles["up"].process.tail()
                 raise DemoFailed(f"{failed}\nThe end of ringhook's log:\n{log}") from failed

@@ -65,6 +65,7 @@ class Installation:
         self.environment = {
             "RINGHOOK_PUBLIC_LISTEN": f"127.0.0.1:{port}",
             "RINGHOOK_PUBLIC_URL": self.public,
+            "RINGHOOK_INGRESS_DRAIN_S": "0",  # no load balancer stands before it
             "RINGHOOK_BUS_URL": f"sqlite:///{directory}/bus.db",
             "RINGHOOK_STORE_URL": f"sqlite:///{directory}/store.db",
             **environment,

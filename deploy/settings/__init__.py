@@ -52,6 +52,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     admin: Admin | None = None
     tokens: tuple[Token, ...] = ()  # who may call `/v1`: admin's, and the linker's broker
 
+    @property
+    def drain_s(self) -> float:
+        """Seconds for which a process that was told to end serves on: the public door's alone."""
+        return self.edge.settings.limits.drain_s if self.edge is not None else 0.0
+
 
 def read(role: str, environment: Mapping[str, str], directory: Path) -> Settings:
     """Return what the role (or a command, which runs no part) needs; Misconfigured holds every problem with its place."""
@@ -87,7 +92,7 @@ def _read(role: str, reader: Reader, document: Document) -> Settings:
         role=role,
         common=common,
         destinations=tuple(destination.name for destination, _ in destinations),
-        edge=parts.read_edge(reader, signin.read_signin(reader, document)) if "edge" in wanted else None,
+        edge=parts.read_edge(reader, signin.read_signin(reader, document), alone=role == "up") if "edge" in wanted else None,
         vault=parts.read_vault(reader) if "vault" in wanted else None,
         waiting=parts.read_waiting(reader) if "dispatch" in wanted else None,
         services=lists.read_services(reader, document, session_s) if "services" in wanted else None,

@@ -22,6 +22,7 @@ from workers.runtime.secrets import Secret
 T = TypeVar("T")
 _NOWHERE: Final = Secret("")
 HMAC_KEY: Final = "RINGHOOK_RING_HMAC_KEY"
+DRAIN_S: Final = 5.0  # seconds in which a load balancer notices that a process is not ready
 NEXT: Final = "_NEXT"  # suffix of the variables of a second app, while users move over to it
 
 
@@ -68,8 +69,8 @@ class Edge(msgspec.Struct, frozen=True, kw_only=True):
     cookies: Keyring
 
 
-def read_edge(reader: Reader, signin: SignInSettings) -> Edge:
-    """Read what the ingress role needs, beside how users prove who they are."""
+def read_edge(reader: Reader, signin: SignInSettings, *, alone: bool) -> Edge:
+    """Read what the ingress role needs, beside how users prove who they are; `alone`: there is no other copy to look to."""
     return Edge(
         listen=reader.default("RINGHOOK_PUBLIC_LISTEN", listen, ("0.0.0.0", 8080)),  # noqa: S104 -- it is the public door
         settings=IngressSettings(
@@ -80,7 +81,10 @@ def read_edge(reader: Reader, signin: SignInSettings) -> Edge:
             homepage_url=reader.optional("RINGHOOK_HOMEPAGE_URL", values.web_address),
             trusted_proxies=reader.default("RINGHOOK_TRUSTED_PROXIES", values.networks, ()),
             namespace=reader.default("RINGHOOK_NAMESPACE", values.namespace, "ringhook"),
-            limits=Limits(deadline_s=reader.default("RINGHOOK_INGRESS_DEADLINE_S", values.deadline, Limits().deadline_s)),
+            limits=Limits(
+                deadline_s=reader.default("RINGHOOK_INGRESS_DEADLINE_S", values.deadline, Limits().deadline_s),
+                drain_s=reader.default("RINGHOOK_INGRESS_DRAIN_S", values.drain, 0.0 if alone else DRAIN_S),
+            ),
         ),
         sealer=_needed(reader, "RINGHOOK_CODE_PUBLIC_KEY", CodeSealer),
         cookies=read_cookies(reader),

@@ -19,6 +19,7 @@ from workers.runtime.database import address
 from workers.runtime.secrets import Secret
 
 DAY: Final = 86_400
+LONGEST_DRAIN_S: Final = 600
 LEAST_BUS: Final = 64 * 2**20  # bytes; a smaller bus refuses what comes in minutes
 _NAME: Final = re.compile(r"[a-z0-9_]([a-z0-9_.-]{0,251}[a-z0-9_])?")
 _HOST: Final = re.compile(r"[^\s*/\\<>\"'`|^{}]+")
@@ -210,6 +211,13 @@ def deadline(text: str) -> float:
     if number(text) < 0.1:  # noqa: PLR2004 -- nothing is held sooner than that, and all would be refused
         raise ValueError("must be at least 0.1 seconds")
     return Limits(deadline_s=number(text)).deadline_s
+
+
+def drain(text: str) -> float:
+    """Return for how many seconds a process that is leaving serves on."""
+    if not 0 <= (seconds := number(text)) <= LONGEST_DRAIN_S:
+        raise ValueError(f"must be between 0 (the port closes at once) and {LONGEST_DRAIN_S} seconds")
+    return seconds
 
 
 def wait(text: str) -> timedelta:

@@ -47,3 +47,10 @@ _HELD: Final = _Held()
 def held(request: web.Request) -> web.StreamResponse:
     """Return the 200 for a request."""
     return _HELD if request.version == HttpVersion11 and request.keep_alive else web.Response()
+
+
+def last(answer: web.StreamResponse) -> web.StreamResponse:
+    """Return an answer that is the last one on its connection."""
+    own = web.Response() if answer is _HELD else answer
+    own.force_close()
+    return own

@@ -300,17 +300,21 @@ async def test_the_stop_closes_connections_that_ask_for_nothing(edge: Edge) -> N
             assert await reader.read() == b""
 
 
-async def test_the_drain_serves_on_while_readiness_already_says_no(serve: Start) -> None:
-    async with serve(limits=Limits(drain_s=2.0)) as edge:
-        edge.stop.set()
-
-        async def unready() -> bool:
-            return edge.server.ready() is not None
-
-        await until(unready)
-        async with edge.client.post("/ring/webhook", data=BODY, headers=SIGNED) as response:
-            assert response.status == 200
-        assert not edge.running.done()
+@pytest.mark.parametrize(("path", "expected"), [("/ring/webhook", 200), ("/nothing", 404)])
+async def test_who_is_leaving_serves_on_and_closes_each_connection_while_readiness_says_no(
+    edge: Edge, path: str, expected: int
+) -> None:
+    async with connected(edge) as (reader, writer):
+        writer.write(request())
+        assert b"Connection: close" not in await head(reader)
+        edge.server.leaving.set()
+        assert edge.server.ready() == "the process was told to end"
+        writer.write(request(path=path))
+        answer = await head(reader)
+        assert status(answer) == expected
+        assert b"connection: close" in answer.lower()
+        async with asyncio.timeout(30):
+            assert await reader.read() in (b"", b"404: Not Found")
 
 
 async def test_a_server_that_ended_can_be_started_again(edge: Edge) -> None:

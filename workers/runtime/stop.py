@@ -1,27 +1,49 @@
-"""Signals set an event; whoever waits for it ends between two records, never in mid-write."""
+"""Signals set events: first that the process is leaving, then that it stops.
+
+While it is leaving it works on, and says so to whoever asks, so that a load balancer can look away. Whoever waits for the stop
+ends between two records, never in mid-write.
+"""
 
 import asyncio
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Final
+
+WANTED: Final = (signal.SIGTERM, signal.SIGINT)
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How far a process is on its way out."""
+
+    leaving: asyncio.Event = field(default_factory=asyncio.Event)
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 @contextmanager
-def on_signals(*signals: signal.Signals) -> Iterator[asyncio.Event]:
-    """Give an event that SIGTERM and SIGINT (or `signals`) set; a second signal ends the process at once."""
+def on_signals(*, drain_s: float = 0.0) -> Iterator[Ending]:
+    """Give what SIGTERM and SIGINT set: `leaving` at once; `stop` too, or `drain_s` seconds after a SIGTERM.
+
+    A second signal of a kind ends the process at once; SIGINT cuts the drain short, since a person waits.
+    """
     loop = asyncio.get_running_loop()
-    stop = asyncio.Event()
-    wanted = signals or (signal.SIGTERM, signal.SIGINT)
+    ending = Ending()
 
     def first(number: signal.Signals) -> None:
-        stop.set()
+        ending.leaving.set()
+        if number == signal.SIGTERM and drain_s:
+            loop.call_later(drain_s, ending.stop.set)
+        else:
+            ending.stop.set()
         loop.remove_signal_handler(number)
         signal.signal(number, signal.SIG_DFL)
 
-    for number in wanted:
+    for number in WANTED:
         loop.add_signal_handler(number, first, number)
     try:
-        yield stop
+        yield ending
     finally:
-        for number in wanted:
+        for number in WANTED:
             loop.remove_signal_handler(number)
