@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Collection, Iterator
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.errors import GroupAuthorizationFailedError, TopicAuthorizationFailedError
-from aiokafka.protocol.admin import CreateAclsRequest_v1
+from aiokafka.protocol.admin import CreateAclsRequest_v1, DescribeAclsRequest_v1
 
 from deploy.command.topics import Act
 from deploy.local.kafka import Kafka
@@ -46,7 +46,8 @@ SETTINGS = {
 OPERATIONS = {"Read": 3, "Write": 4, "Describe": 8, "DescribeConfigs": 10}
 KINDS = {"topic": 2, "group": 3, "transactional_id": 5}
 PATTERNS = {"literal": 3, "prefixed": 4}
-ALLOW = 3
+ANY, ALLOW = 1, 3
+Row = tuple[int, str, int, str, str, int, int]
 
 
 @pytest.fixture(scope="module")
@@ -78,15 +79,23 @@ async def grant(broker: Kafka, commands: Collection[str]) -> None:
     wire = Wire(parse(url(broker, "root")), patience=10)
     try:
         await wire.open()
-        asked = Ask(CreateAclsRequest_v1([row for command in commands for row in rows(command)]))
-        answer = await wire.ask(wire.anyone(), asked)
+        wanted = [row for command in commands for row in rows(command)]
+        answer = await wire.ask(wire.anyone(), Ask(CreateAclsRequest_v1(wanted)))
         assert {code for code, _ in answer.creation_responses} == {0}
-        await asyncio.sleep(0.2)  # the controller has it; the broker follows
+        async with asyncio.timeout(10):
+            while not await granted(wire) >= {*wanted}:  # noqa: ASYNC110 - the controller has them; the broker follows
+                await asyncio.sleep(0.05)
     finally:
         await wire.close()
 
 
-def rows(command: str) -> Iterator[tuple[int, str, int, str, str, int, int]]:
+async def granted(wire: Wire) -> set[Row]:
+    everything = DescribeAclsRequest_v1(ANY, None, ANY, None, None, ANY, ANY)
+    answer = await wire.ask(wire.anyone(), Ask(everything))
+    return {(*resource, *rule) for *resource, rules in answer.resources for rule in rules}
+
+
+def rows(command: str) -> Iterator[Row]:
     parser = ArgumentParser(exit_on_error=False)
     parser.add_argument("--add", action="store_true", required=True)
     parser.add_argument("--operation", action="append", choices=OPERATIONS, required=True)
