@@ -5,7 +5,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from linker.mishap import Mishap, guess
+from linker.mishap import FORGOTTEN, Mishap, guess
 from linker.moves import TAP_OR_MEND
 from linker.rows import ENDED, OVER, Attempt, Grant
 from linker.saga import TAP, Move, Verdict, claimed
@@ -13,6 +13,7 @@ from linker.schedule import NONCE_LIFE, linking
 
 QUICK: Final = 1.0  # seconds until an attempt that found no grant looks again
 OVERLAP: Final = 60.0  # seconds a look reaches back behind the last one: commits need not appear in the order of their times
+NOBODY: Final = ""  # who signed in where that was forgotten
 _UNKNOWN: Final = "Ring did not let us know this account within the sign-in's 10 minutes"
 CONTESTED: Final = f"two users confirmed the same sign-in; neither was linked: {TAP}"
 
@@ -86,6 +87,12 @@ def matched(attempt: Attempt, grant: Grant, now: float) -> tuple[Attempt, Move |
         move = claimed(grant, attempt=attempt.attempt, partner_user=attempt.partner_user, nonce_until=attempt.until, now=now)
         return learned(known, Verdict("claimed"), now), move
     return unmatched(known, now, now), None  # another sign-in's: wait how that ends
+
+
+def swept(attempt: Attempt, now: float) -> Attempt:
+    """Return a sign-in whose account was forgotten meanwhile: how it ended, and nothing of whose it was."""
+    nameless = replace(attempt, partner_user=NOBODY, nonce_hash=None, grant=None, follows=None, counter=attempt.counter + 1)
+    return learned(nameless, Verdict("rejected", FORGOTTEN), now)
 
 
 def learned(attempt: Attempt, verdict: Verdict, now: float) -> Attempt:

@@ -24,9 +24,8 @@ class Forget:
 
     async def __call__(self, now: datetime) -> timedelta:
         """Delete what is stored, then publish tombstones. Raises Unavailable, and Revoked where another linker took over."""
-        del now
         for account in await self.forgetting.wished(BATCH, swept=False):
-            await self.forgetting.sweep(account)
+            await self.forgetting.sweep(account, now.timestamp())
         if not (swept := await self.forgetting.wished(BATCH, swept=True)):
             return IDLE
         try:

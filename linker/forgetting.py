@@ -8,10 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 from msgspec.structs import asdict
 from sqlalchemy import delete, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from linker import claims, metrics
+from linker.rows import OVER, Attempt, end_of
+from linker.selects import columns, value_of
 from linker.store import hold
 from linker.tables import accounts, attempts, forgets, grants, subscriptions
 from schemas.records import SubscriptionTold
@@ -44,26 +48,44 @@ class Forgetting:
         async with self.database.read() as connection:
             return [*await connection.scalars(wanted)]
 
-    async def sweep(self, account: str) -> None:
-        """Delete all that the linker keeps of an account; its row is held, so that no link of it is amid."""
+    async def sweep(self, account: str, now: float) -> None:
+        """Delete all that the linker keeps of an account; its row is held, so that no link of it is amid.
+
+        Of a sign-in under way it stays how it ended, for whoever still looks at its page, and nothing of whose it was.
+        """
         async with self.database.begin() as connection:
             await hold(connection, account)
-            mine = grants.c.account == account
-            signed_in = select(grants.c.attempt).where(mine, grants.c.attempt.is_not(None))
-            matched = attempts.c.grant.in_(select(grants.c.code_hash).where(mine))
-            of_it = or_(matched, attempts.c.attempt.in_(signed_in))
-            followed = select(attempts.c.attempt).where(of_it).scalar_subquery()
-            await connection.execute(delete(attempts).where(attempts.c.follows.in_(followed)))
-            await connection.execute(delete(attempts).where(of_it))
-            await connection.execute(delete(grants).where(mine))
+            over = [(one, claims.swept(one, now)) for one in await _cleared(connection, account) if one.state not in OVER]
+            for _, after in over:
+                await insert_once(connection, attempts, _row(after))
+            await connection.execute(delete(grants).where(grants.c.account == account))
             await connection.execute(delete(subscriptions).where(subscriptions.c.account == account))
             await connection.execute(delete(accounts).where(accounts.c.account == account))
             await connection.execute(update(forgets).where(forgets.c.account == account).values(swept=True))
+        metrics.ended(end for before, after in over for end in end_of(before, after))
 
     async def done(self, told: Sequence[str]) -> None:
         """Forget the wishes too: the topic holds their tombstones."""
         async with self.database.begin() as connection:
             await connection.execute(delete(forgets).where(forgets.c.account.in_(told), forgets.c.swept))
+
+
+async def _cleared(connection: AsyncConnection, account: str) -> Sequence[Attempt]:
+    """Delete an account's sign-ins, those first that follow another; return them."""
+    mine = grants.c.account == account
+    signed_in = select(grants.c.attempt).where(mine, grants.c.attempt.is_not(None))
+    matched = attempts.c.grant.in_(select(grants.c.code_hash).where(mine))
+    of_it = or_(matched, attempts.c.attempt.in_(signed_in))
+    followed = select(attempts.c.attempt).where(of_it).scalar_subquery()
+    gone = list[Attempt]()
+    for one in (attempts.c.follows.in_(followed), of_it):
+        gone += [value_of(Attempt, row) for row in await connection.execute(columns(Attempt, attempts).where(one))]
+        await connection.execute(delete(attempts).where(one))
+    return gone
+
+
+def _row(attempt: Attempt) -> dict[str, Any]:
+    return asdict(attempt) | {"marks": msgspec.json.encode(attempt.marks).decode()}
 
 
 async def forgotten(connection: AsyncConnection, namespace: str, account: str) -> bool:

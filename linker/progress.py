@@ -104,7 +104,8 @@ class Explain:
         found = await self.standing.attempt(attempt)
         if found is None or partner_user in {None, found.partner_user}:
             return found
-        return await self.standing.attempt(claims.apart(attempt, partner_user))
+        own = await self.standing.attempt(claims.apart(attempt, partner_user))
+        return own or (found if found.partner_user == claims.NOBODY else None)
 
     async def describe(self, account: str) -> AccountSeen | None:
         """Return how an account stands, None where nothing is known of it."""

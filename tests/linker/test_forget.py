@@ -1,6 +1,7 @@
 """An account is forgotten: nothing of it is stored, nothing is sent, the topic is told, and no code brings it back."""
 
 import asyncio
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
@@ -10,11 +11,12 @@ from sqlalchemy import select
 from linker.announce import Announce
 from linker.forget import Forget
 from linker.forgetting import Forgetting
+from linker.mishap import FORGOTTEN
 from linker.tables import accounts, attempts, forgets, grants, subscriptions
 from schemas import topics
 from schemas.records import SubscriptionTold
 from schemas.topics import ACCOUNT_CHANGED
-from tests.linker.rig import Rig
+from tests.linker.rig import Rig, held
 from tests.linker.ring import nonce
 from tests.linker.test_killed import Fuse, Fused, is_kill
 from tests.linker.test_removal import linked, stopped, told
@@ -92,6 +94,31 @@ async def test_a_forget_amid_a_link_leaves_nothing_of_it(rig: Rig) -> None:
             await Forget(forgetting, bus)(NOW)
     assert "acct-1" not in await stored(rig)
     assert [grant for grant in await rig.grants(code) if grant.account or grant.access] == []
+
+
+async def test_a_sign_in_amid_which_its_account_is_forgotten_ends_at_once_with_the_reason_and_names_nobody(rig: Rig) -> None:
+    code = await rig.code("acct-1")
+    await rig.state(rig.linker(), code, "unclaimed")
+    rig.ring.spoil("post", *[503] * 99)
+    await rig.sign_in("t1", nonce(rig.time(), "acct-1"), rig.time(), user="user-1")
+    await rig.sign_in("t2", nonce(rig.time(), "acct-1"), rig.time(), user="user-1")
+    await rig.state(rig.linker(), code, "claimed")
+    forgetting = Forgetting(rig.database, rig.store.namespace)
+    async with memory.connect("memory:", namespace="t", topics=[ACCOUNT_CHANGED]) as bus:
+        await forgetting.ask("acct-1", rig.now)
+        await Forget(forgetting, bus)(NOW)
+    for attempt, user in (("t1", "user-1"), ("t1", None), ("t2", "user-1"), ("t1", "another who confirmed it there")):
+        told = await rig.explain.progress(attempt, user)
+        assert told is not None
+        assert (told.state, told.finding) == ("rejected", FORGOTTEN)
+    assert not {"acct-1", "user-1", code} & {*await stored_words(rig)}
+    again = rig.request("t1", nonce(rig.time(), "acct-1"), rig.time(), "user-1")
+    await rig.feed(held("link.requested", "t1", again))
+    assert (await rig.explain.progress("t1")) == told, "a record read twice begins nothing anew"
+
+
+async def stored_words(rig: Rig) -> list[str]:
+    return re.findall(r"[\w-]+", await stored(rig))
 
 
 @pytest.mark.parametrize("place", ["before sweep", "after sweep", "before exclusive", "before done", "after done"])
