@@ -224,6 +224,7 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
 
     async def _leave(self) -> None:
         """Go politely if that is quick: aiokafka's `stop` may hang, or raise a CancelledError that nobody asked for."""
+        hear(self._consumer)
         stopping = asyncio.ensure_future(self._consumer.stop())
         try:
             await asyncio.wait([stopping], timeout=LEAVING)
@@ -283,9 +284,14 @@ def _succeeded(task: asyncio.Task[None]) -> bool:
     return task.done() and not task.cancelled() and task.exception() is None
 
 
-async def _abandon(consumer: Any, stopping: asyncio.Task[None]) -> None:  # noqa: ANN401 (aiokafka ships no types)
-    """End what `stop` could not: its tasks first, then its connections."""
-    coordinator, fetcher, client = consumer._coordinator, consumer._fetcher, consumer._client  # noqa: SLF001 (stop hangs)
+def hear(consumer: Any) -> None:  # noqa: ANN401 (aiokafka ships no types)
+    """Take what its tasks raise: `stop` never asks one that has ended, and asyncio would tell of it without a place."""
+    for task in _tasks(consumer):
+        task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+
+
+def _tasks(consumer: Any) -> list[asyncio.Task[None]]:  # noqa: ANN401 (aiokafka ships no types)
+    coordinator, fetcher = consumer._coordinator, consumer._fetcher  # noqa: SLF001 (it gives no other way)
     owned = [
         getattr(coordinator, "_coordination_task", None),
         getattr(coordinator, "_heartbeat_task", None),
@@ -293,7 +299,13 @@ async def _abandon(consumer: Any, stopping: asyncio.Task[None]) -> None:  # noqa
         getattr(fetcher, "_fetch_task", None),
         *getattr(fetcher, "_pending_tasks", ()),
     ]
-    tasks = [stopping, *(task for task in owned if task is not None)]
+    return [task for task in owned if task is not None]
+
+
+async def _abandon(consumer: Any, stopping: asyncio.Task[None]) -> None:  # noqa: ANN401 (aiokafka ships no types)
+    """End what `stop` could not: its tasks first, then its connections."""
+    client = consumer._client  # noqa: SLF001 (stop hangs)
+    tasks = [stopping, *_tasks(consumer)]
     for task in tasks:
         task.cancel()
     done, _ = await asyncio.wait(tasks, timeout=1)

@@ -1,7 +1,7 @@
 """One transactional producer: outputs and fenced offsets become visible together or neither does.
 
-The requests of KIP-98 and KIP-447 in our own order: partitions are added, then batches and offsets go side by side, then
-the end. Any failure leaves the producer unfit: only a new epoch tells what has become of the transaction.
+The requests of KIP-98 and KIP-447 in our own order: partitions are added and written, offsets are added and carried side by
+side with that, then the end. Any failure leaves the producer unfit: only a new epoch tells what has become of the transaction.
 
 A broker may forget the end that it has decided on: one that was killed and comes back writes no marker to a partition that has no
 leader at that moment (KAFKA-20734). What the transaction had written would then count to the next one, and be committed with
@@ -129,12 +129,15 @@ class Transactor:
         self.fit = max(self._sequences.values(), default=0) < SEQUENCES
 
     async def _work(self, outputs: Outputs, carried: Carried | None) -> None:
-        if outputs:
-            await self._add(list(outputs))
-        done = await asyncio.gather(self._produce(outputs), self._carry(carried), return_exceptions=True)
+        done = await asyncio.gather(self._write(outputs), self._carry(carried), return_exceptions=True)
         for result in done:
             if isinstance(result, BaseException):
                 raise result
+
+    async def _write(self, outputs: Outputs) -> None:
+        if outputs:
+            await self._add(list(outputs))
+            await self._produce(outputs)
 
     async def _add(self, places: Sequence[Place]) -> None:
         topics: dict[str, list[int]] = {}

@@ -1,6 +1,8 @@
 """A session of one who is no member any more reads nothing; a plain group's doubtful commit costs its member the membership."""
 
 import asyncio
+import gc
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -8,6 +10,7 @@ import pytest
 from tests.workers.bus.kafka.conftest import Place, playing
 from workers.bus.contract import Lane, Revoked, Stop
 from workers.bus.kafka.codes import Broken
+from workers.bus.kafka.consumer import hear
 from workers.bus.kafka.group import Membership
 
 pytestmark = pytest.mark.kafka
@@ -95,3 +98,20 @@ async def test_a_plain_commit_that_may_come_late_ends_the_membership_whatever_en
     async with place.open() as bus:
         await playing(bus, work, stop, atomic=False)
     assert members[0] != members[1]
+
+
+@pytest.mark.parametrize("heard", [True, False])
+async def test_a_task_of_the_client_that_died_long_ago_tells_nobody_without_a_place(heard: bool) -> None:  # noqa: FBT001
+    async def dying() -> None:
+        raise AssertionError("Did we not perform bootstrap?")
+
+    told = list[str]()
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context["message"]))
+    coordinator = SimpleNamespace(_coordination_task=asyncio.create_task(dying()), _heartbeat_task=None)
+    await asyncio.wait([coordinator._coordination_task])
+    if heard:
+        hear(SimpleNamespace(_coordinator=coordinator, _fetcher=SimpleNamespace(_pending_tasks=())))
+        await asyncio.sleep(0)
+    del coordinator
+    gc.collect()
+    assert told == ([] if heard else ["Task exception was never retrieved"])
