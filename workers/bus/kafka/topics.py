@@ -12,9 +12,10 @@ from aiokafka.protocol.metadata import MetadataRequest
 
 from schemas.errors import Misconfigured
 from schemas.topics import DAY, FORGETTING, Topic, physical
+from workers.bus.kafka import group
 from workers.bus.kafka.batch import BATCH_LIMIT
 from workers.bus.kafka.codes import DENIED, NONE, TOPIC_DENIED, TOPIC_EXISTS, Refused
-from workers.bus.kafka.eos import alter_configs
+from workers.bus.kafka.eos import Place, alter_configs
 from workers.bus.kafka.url import parse
 from workers.bus.kafka.wire import PAUSE, Wire
 
@@ -57,6 +58,7 @@ async def apply(url: str, *, namespace: str, topics: Collection[Topic], single_b
         changes = {name: mended(names[name], has, single_broker=single_broker) for name, has in found.items()}
         done += await _alter(wire, {name: change for name, change in changes.items() if change})
         await _settled(wire, namespace, topics, single_broker=single_broker)
+        await _led(wire, {physical(namespace, topic.name): topic.partitions for topic in missing})
         return done
 
 
@@ -211,6 +213,13 @@ async def _settled(wire: Wire, namespace: str, topics: Collection[Topic], *, sin
             found = await _find(wire, namespace, left)
             left = [topic for topic in left if _unsettled(topic, found.get(physical(namespace, topic.name)), single_broker)]
             await asyncio.sleep(PAUSE if left else 0)
+
+
+async def _led(wire: Wire, made: Mapping[str, int]) -> None:
+    """Return once the new partitions' leaders serve them: the controller answers before, and nothing could be published yet."""
+    if made:
+        await wire.know(made)
+        await group.offsets(wire, [Place(name, index) for name, count in made.items() for index in range(count)], group.LATEST)
 
 
 def _unsettled(topic: Topic, found: Found | None, single_broker: bool) -> bool:  # noqa: FBT001 (passed on)

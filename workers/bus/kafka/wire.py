@@ -44,8 +44,13 @@ class Wire:
                 await whole(self.client.bootstrap(), self._patience)
             except KafkaConnectionError as error:
                 raise Broken(f"no broker in RINGHOOK_BUS_URL answers: {await self._obstacles()}") from error
-            if topics:
-                await self.client.set_topics(topics)
+        if topics:
+            await self.know(topics)
+
+    async def know(self, topics: Collection[str]) -> None:
+        """Learn who leads these topics' partitions, instead of all others'."""
+        async with self._patient(lambda: "who leads what"):
+            await self.client.set_topics(topics)
 
     async def ask(self, node: int, request: object, *, coordination: bool = False) -> Answer:
         """Return a broker's answer, or raise Broken within the patience."""
