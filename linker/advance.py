@@ -11,12 +11,13 @@ from typing import Final, Self
 import structlog
 
 from linker.budget import Budget
+from linker.ledger import Moved
 from linker.matching import Matching
 from linker.ringapi import RingApi
 from linker.rows import ASIDE, Attempt, Grant
 from linker.schedule import CODE_LAST
 from linker.steps import MARGIN_OF_LEASE, Notices, Steps
-from linker.store import Due, Moved, Store
+from linker.store import Due, Store
 from linker.vault import Vault
 from schemas.errors import Unavailable
 from schemas.records import App

@@ -13,10 +13,11 @@ from typing import Final, NamedTuple
 import msgspec
 
 from linker import refresh, view
+from linker.ledger import Moved
 from linker.metrics import LENT
 from linker.moves import Move
 from linker.rows import Account, Grant
-from linker.store import Moved, Store
+from linker.store import Store
 from linker.vault import Vault
 from schemas.errors import Rejected
 from workers.runtime.lease import steady

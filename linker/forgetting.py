@@ -8,15 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
 from msgspec.structs import asdict
 from sqlalchemy import delete, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from linker import claims, metrics
+from linker.held import Names, columns_of, hold
 from linker.rows import OVER, Attempt, end_of
 from linker.selects import columns, value_of
-from linker.store import hold
 from linker.tables import accounts, attempts, forgets, grants, subscriptions
 from schemas.records import SubscriptionTold
 from workers.runtime import stops
@@ -54,10 +53,10 @@ class Forgetting:
         Of a sign-in under way it stays how it ended, for whoever still looks at its page, and nothing of whose it was.
         """
         async with self.database.begin() as connection:
-            await hold(connection, account)
+            await hold(connection, Names(accounts={account}))
             over = [(one, claims.swept(one, now)) for one in await _cleared(connection, account) if one.state not in OVER]
             for _, after in over:
-                await insert_once(connection, attempts, _row(after))
+                await insert_once(connection, attempts, columns_of(after))
             await connection.execute(delete(grants).where(grants.c.account == account))
             await connection.execute(delete(subscriptions).where(subscriptions.c.account == account))
             await connection.execute(delete(accounts).where(accounts.c.account == account))
@@ -82,10 +81,6 @@ async def _cleared(connection: AsyncConnection, account: str) -> Sequence[Attemp
         gone += [value_of(Attempt, row) for row in await connection.execute(columns(Attempt, attempts).where(one))]
         await connection.execute(delete(attempts).where(one))
     return gone
-
-
-def _row(attempt: Attempt) -> dict[str, Any]:
-    return asdict(attempt) | {"marks": msgspec.json.encode(attempt.marks).decode()}
 
 
 async def forgotten(connection: AsyncConnection, namespace: str, account: str) -> bool:

@@ -9,12 +9,13 @@ from typing import Final
 import msgspec
 
 from linker import claims
+from linker.ledger import Moved
 from linker.metrics import MATCH_SECONDS, Result, stepped
 from linker.pool import Page
 from linker.rows import Attempt, Grant
 from linker.saga import Verdict
 from linker.steps import Notices
-from linker.store import Moved, Store
+from linker.store import Store
 from schemas.errors import Rejected
 from schemas.records import App, LinkSecret, LinkState
 from schemas.ring import nonce

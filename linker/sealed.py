@@ -7,8 +7,9 @@ from typing import Final
 import msgspec
 from sqlalchemy import bindparam, case, func, or_, select, update
 
+from linker.held import columns_of
 from linker.rows import Grant
-from linker.store import columns_of, grant_of
+from linker.store import grant_of
 from linker.tables import grants, keys
 from workers.runtime.database import Database
 from workers.runtime.lease import store_time

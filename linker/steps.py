@@ -11,13 +11,14 @@ from msgspec.structs import replace
 
 from linker import saga, schedule
 from linker.budget import Budget, Turn
+from linker.ledger import Moved
 from linker.metrics import MARGIN, Result, stepped
 from linker.outcomes import Done, NotSent, Outcome, Refused, Unauthorised, Unclear
 from linker.places import Kind
 from linker.ringapi import RingApi
 from linker.rows import Grant
 from linker.saga import Call, Move
-from linker.store import Moved, Store
+from linker.store import Store
 from linker.vault import Vault
 from schemas.errors import Rejected, Unavailable
 from schemas.records import LinkSecret, Notice

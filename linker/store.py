@@ -1,45 +1,39 @@
 """The linker's SQL. Every transition is a compare-and-swap on the row's counter; locks are taken account → grant → attempt."""
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from functools import reduce
+from operator import or_ as both
 from typing import Any, Final, NamedTuple, TypeVar
 
-import msgspec
-from msgspec.structs import asdict, replace
-from sqlalchemy import (
-    ColumnElement,
-    Row,
-    ScalarSelect,
-    Table,
-    bindparam,
-    delete,
-    func,
-    or_,
-    select,
-    update,
-)
+from msgspec.structs import replace
+from sqlalchemy import ColumnElement, Row, ScalarSelect, Table, bindparam, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from linker import claims, metrics, pool, saga, view
+from linker.group import Group
+from linker.held import NONE, Names, columns_of, forgotten, heed, hold, write
+from linker.ledger import Ledger, made
 from linker.mishap import BEFORE, Mishap
-from linker.moves import Move, Verdict
+from linker.moves import Move
 from linker.pool import Page, Place
 from linker.rows import ASIDE, Account, Attempt, End, Grant, Risk, end_of
 from linker.schedule import CODE_LAST
 from linker.selects import columns, grants_of, list_accounts, look_up, value_of
 from linker.tables import accounts, attempts, ended_unnamed, grants
-from schemas.errors import Unavailable
 from schemas.records import App
-from workers.runtime import lease, stops
+from workers.runtime import lease
 from workers.runtime.database import Database
-from workers.runtime.rows import compare_and_swap, insert_ignore, insert_once
-from workers.runtime.sealing import key_of
+from workers.runtime.rows import insert_ignore, insert_once
 
-Counted = TypeVar("Counted", Grant, Attempt)
+Result = TypeVar("Result")
 
 
-class Moved(Unavailable):
-    """Another linker moved this row in the meantime: look again."""
+class Transition(NamedTuple):
+    """What is to be written: `make` does it in memory, to rows that are held."""
+
+    names: Names
+    make: Callable[[Ledger], Any]
 
 
 class Due(NamedTuple):
@@ -61,6 +55,10 @@ class Store:
 
     database: Database
     namespace: str = "ringhook"
+    _group: Group[Transition, Any] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_group", Group[Transition, Any](self._written))
 
     async def take_grants(self, *, owner: str, now: float, length: float, limit: int, queue: int) -> list[Grant]:
         """Lease due grants of one queue, the longest due first, and count that they were taken up."""
@@ -93,52 +91,52 @@ class Store:
             moves = [(grant, saga.begin(grant, now)) for grant in (value_of(Grant, row) for row in rows)]
             over = [(before, move.grant) for before, move in moves if move.call is None]
             if over:
-                values = [_columns(replace(after, counter=after.counter + 1)) | {"was": after.code_hash} for _, after in over]
+                values = [columns_of(replace(after, counter=after.counter + 1)) | {"was": after.code_hash} for _, after in over]
                 await connection.execute(_EXPIRING, values)
         metrics.ended(end for before, after in over for end in end_of(before, after))
         return len(over)
 
     async def intend(self, before: Grant, after: Grant) -> Grant:
         """Write down, durably, that a request is about to be made; the lease stays. Raises Moved."""
-        async with self.database.once() as connection:
-            return await _swap(connection, grants, before, after, keep_lease=True)
+        return await self._write(_names(before, after), lambda ledger: ledger.swap(before, after, keep_lease=True))
 
     async def apply(self, before: Grant, move: Move, now: float, *, keep_lease: bool = False) -> Grant | None:
         """Write a transition, what its attempt learns and what its account becomes, and give the lease back. Raises Moved.
 
         `keep_lease` keeps it, and returns the row, unless the account's other grants ended this one in the same moment.
         """
-        async with self.database.once() if _is_alone(before, move) else self.database.begin() as connection:
-            account = await _lock(connection, move.grant.account) if move.grant.account else None
-            if account and before.account is None and await self._turned_away(connection, account):
-                account, move = None, saga.unwelcome(before, now)
-            keeps = keep_lease and move.grant.due_at is not None
-            after, account, ends = await _apply(connection, before, move, now, account, keep_lease=keeps)
-            if account and move.grant.state != before.state:
-                await heed(connection, self.namespace, account, now)
-        metrics.ended(ends)
-        return after
-
-    async def _turned_away(self, connection: AsyncConnection, account: Account) -> bool:
-        """Turn away an account that was forgotten; its row is held, so that a forget comes before or after and not amid."""
-        if await stops.why(connection, stops.fingerprint(self.namespace, account.account)) != "forgotten":
-            return False
-        await connection.execute(delete(accounts).where(accounts.c.account == account.account))
-        return True
+        names = _names(before, move.grant)
+        return await self._write(names, lambda ledger: ledger.arrive(before, move, now, keep_lease=keep_lease))
 
     async def claim(self, before: Attempt, after: Attempt, grant: Grant, move: Move, now: float) -> None:
         """Give a grant to an attempt: both change or neither. Raises Moved."""
-        async with self.database.begin() as connection:
-            account = await _lock(connection, grant.account) if grant.account else None
-            _, _, ends = await _apply(connection, grant, replace(move, verdict=None), now, account)
-            await _swap(connection, attempts, before, after)
-        metrics.ended((*ends, *end_of(before, after)))
+
+        def made(ledger: Ledger) -> None:
+            ledger.apply(grant, replace(move, verdict=None), now)
+            ledger.swap(before, after)
+
+        await self._write(_names(grant, move.grant) | Names(attempts={before.attempt}), made)
 
     async def settle(self, before: Attempt, after: Attempt) -> None:
         """Write an attempt's own transition. Raises Moved."""
-        async with self.database.once() as connection:
-            await _swap(connection, attempts, before, after)
-        metrics.ended(end_of(before, after))
+        await self._write(Names(attempts={before.attempt}), lambda ledger: ledger.swap(before, after))
+
+    async def _write(self, names: Names, make: Callable[[Ledger], Result]) -> Result:
+        """Return what `make` does once that is committed, together with what others write at this time; raises as it does."""
+        written: Result = await self._group(Transition(names, make))
+        return written
+
+    async def _written(self, group: Sequence[Transition]) -> Sequence[Any]:
+        """Make each transition, or what it raises, in one transaction."""
+        async with self.database.begin() as connection:
+            names = reduce(both, (one.names for one in group))
+            before = await hold(connection, names)
+            before.forgotten = await forgotten(connection, self.namespace, names.fresh)
+            after, results = made(before, [one.make for one in group])
+            await write(connection, before, after)
+            await heed(connection, self.namespace, after)
+        metrics.ended(after.ends)
+        return results
 
     async def page(self, apps: Sequence[App], after: Place | None, since: float | None, size: int) -> Page:
         """Return the next grants of these apps that a nonce may match, newest first; `since`: only those that opened since."""
@@ -217,16 +215,12 @@ async def withdraw(
     """
     if await look_up(connection, Account, accounts, accounts.c.account, account) is None:
         return ()
-    known, ends = await _lock(connection, account), list[End]()
-    for grant in await grants_of(connection, Grant, account):
-        move = saga.withdrawn(grant, removed_at, now, app=app)
-        if move.grant != grant:
-            ends += end_of(grant, await _swap(connection, grants, grant, move.grant, keep_lease=True))
-    if ends:
-        known, _, more = await _see(connection, known, await grants_of(connection, Grant, account), now)
-        await heed(connection, namespace, known, now)
-        ends += more
-    return tuple(ends)
+    before = await hold(connection, Names(accounts={account}))
+    after = before.copy()
+    after.withdraw(account, removed_at, now, app)
+    await write(connection, before, after)
+    await heed(connection, namespace, after)
+    return tuple(after.ends)
 
 
 async def heeds(connection: AsyncConnection, account: str, app: App | None) -> bool:
@@ -234,13 +228,10 @@ async def heeds(connection: AsyncConnection, account: str, app: App | None) -> b
     return app is None or view.heeds(await grants_of(connection, Grant, account), app)
 
 
-async def heed(connection: AsyncConnection, namespace: str, account: Account, now: float) -> None:
-    """Stop or free what is sent for an account, which is held, as it stands now, in the transaction that made it so."""
-    name = stops.fingerprint(namespace, account.account)
-    if account.linked:
-        await stops.free(connection, name)
-    elif account.state == "removed":
-        await stops.stop(connection, name, "removed", now)
+def _names(before: Grant, after: Grant) -> Names:
+    """Return what a transition of a grant needs to hold."""
+    account = {after.account} if after.account else NONE
+    return Names(account, NONE if before.account else account, {before.code_hash}, {before.attempt} if before.attempt else NONE)
 
 
 def _free(table: Table) -> ColumnElement[bool]:
@@ -275,7 +266,7 @@ _ANNOUNCED: Final = (
 
 async def add_grants(connection: AsyncConnection, came: Sequence[Grant]) -> None:
     """Insert each code's row once; a repeated record changes nothing."""
-    await insert_ignore(connection, grants, [_columns(grant) for grant in came])
+    await insert_ignore(connection, grants, [columns_of(grant) for grant in came])
 
 
 async def add_attempt(connection: AsyncConnection, attempt: Attempt, now: float) -> tuple[End, ...]:
@@ -283,7 +274,7 @@ async def add_attempt(connection: AsyncConnection, attempt: Attempt, now: float)
 
     A second user of one attempt contests it under an id of their own. Raises Moved, upon which the same batch comes again.
     """
-    if await insert_once(connection, attempts, _columns(attempt)):
+    if await insert_once(connection, attempts, columns_of(attempt)):
         return ()
     known = await look_up(connection, Attempt, attempts, attempts.c.attempt, attempt.attempt)
     if known and known.partner_user != attempt.partner_user:
@@ -297,126 +288,15 @@ async def add_attempt(connection: AsyncConnection, attempt: Attempt, now: float)
 
 async def _collide(connection: AsyncConnection, first: Attempt, second: Attempt, now: float) -> tuple[End, ...]:
     grant = await look_up(connection, Grant, grants, grants.c.code_hash, first.grant) if first.grant else None
-    account: Account | None = None
-    if grant and grant.account:  # the order of locks: account, grant, attempt
-        account = await _lock(connection, grant.account)
-        grant = await look_up(connection, Grant, grants, grants.c.code_hash, grant.code_hash, lock=True)
-    known, first = (
-        first.grant,
-        await look_up(connection, Attempt, attempts, attempts.c.attempt, first.attempt, lock=True) or first,
-    )
-    if first.grant != known:
-        raise Moved  # it was matched since we looked, and the grant that must be opened again is not in our hands
-    one, two = claims.collided(first, second, now)
-    if one.state == "contested" and grant and grant.attempt == first.attempt:
-        move = saga.unclaimed(grant, Verdict("contested", claims.CONTESTED), now)
-        await _apply(connection, grant, replace(move, verdict=None), now, account)
-    if one is not first:
-        await _swap(connection, attempts, first, one)
-    await insert_once(connection, attempts, _columns(two))
-    return (*end_of(first, one), *end_of(second, two))
-
-
-def _is_alone(before: Grant, move: Move) -> bool:
-    """Say whether a transition changes its own row and no other."""
-    return move.grant.account is None and (move.verdict is None or before.attempt is None)
-
-
-async def _apply(
-    connection: AsyncConnection, before: Grant, move: Move, now: float, account: Account | None, *, keep_lease: bool = False
-) -> tuple[Grant | None, Account | None, list[End]]:
-    """Write a transition of a grant, whose account is held, and all that follows from it.
-
-    Return the row where its lease is kept, the account as it is now, and what ended.
-    """
-    in_flight = before.stage == move.grant.stage == "refreshing"  # whoever awaits Ring's answer keeps the row
-    after = await _swap(connection, grants, before, move.grant, keep_lease=keep_lease or in_flight)
-    ends = [*end_of(before, after), *await _teach(connection, before.attempt, move.verdict, now)]
-    shows = (before.state, before.account, before.risk) != (after.state, after.account, after.risk)
-    completes = after.completed_at != before.completed_at
-    replaced = list[Grant]()
-    if account and (shows or completes):
-        owned = await grants_of(connection, Grant, account.account)
-        if shows:
-            account, replaced, more = await _see(connection, account, owned, now)
-            ends += more
-        if completes:
-            for other in view.overtaken([grant for grant in owned if grant not in replaced]):
-                await _swap(connection, grants, other, replace(other, patched=True))
-    return after if keep_lease and after not in replaced else None, account, ends
-
-
-async def _see(
-    connection: AsyncConnection, account: Account, owned: Sequence[Grant], now: float
-) -> tuple[Account, list[Grant], list[End]]:
-    """Let the account follow its grants; what a newer completed grant replaced is removed. Return it, those, and what ended."""
-    ends = list[End]()
-    replaced = view.replaced(owned)
-    for old in replaced:
-        move = saga.removed(old, "a newer link of this Ring account replaced it", now)
-        await _swap(connection, grants, old, move.grant)
-        ends += (*end_of(old, move.grant), *await _teach(connection, old.attempt, move.verdict, now))
-    after = view.seen(account, await grants_of(connection, Grant, account.account) if replaced else owned, now)
-    if after != account:
-        values = asdict(after) | {"behind": after.version > after.announced}
-        await compare_and_swap(connection, accounts, {"account": account.account}, values)
-    return after, replaced, ends
-
-
-async def _teach(connection: AsyncConnection, attempt: str | None, verdict: Verdict | None, now: float) -> tuple[End, ...]:
-    if attempt is None or verdict is None:
-        return ()
-    before = await look_up(connection, Attempt, attempts, attempts.c.attempt, attempt, lock=True)
-    return end_of(before, await _swap(connection, attempts, before, claims.learned(before, verdict, now))) if before else ()
-
-
-async def hold(connection: AsyncConnection, account: str) -> None:
-    """Hold the account's row until the transaction ends, one that is not there too."""
-    await _lock(connection, account)
-
-
-async def _lock(connection: AsyncConnection, account: str) -> Account:
-    """Hold the account's row: whoever changes one of its grants does so alone."""
-    if found := await look_up(connection, Account, accounts, accounts.c.account, account, lock=True):
-        return found
-    fresh = Account(account=account)
-    if await insert_once(connection, accounts, asdict(fresh) | {"behind": False}):
-        return fresh  # whoever inserts a row holds it
-    return await look_up(connection, Account, accounts, accounts.c.account, account, lock=True) or fresh
-
-
-async def _swap(
-    connection: AsyncConnection, table: Table, before: Counted, after: Counted, *, keep_lease: bool = False
-) -> Counted:
-    """Write `after` where the row still has `before`'s counter, and return it with its own; else raise Moved."""
-    key = table.primary_key.columns.keys()[0]
-    counter = before.counter
-    raised = replace(after, counter=counter + 1)
-    changes = _changes(before, raised) if keep_lease else _changes(before, raised) | {"lease_owner": None, "lease_until": None}
-    if not await compare_and_swap(connection, table, {key: getattr(before, key), "counter": counter}, changes):
-        raise Moved
-    return raised
-
-
-def _changes(before: Counted, after: Counted) -> dict[str, Any]:
-    """Return the columns that a transition changes, and how often a stage was taken up: a lease raises that, and no counter."""
-    held = _columns(before)
-    return {name: value for name, value in _columns(after).items() if value != held[name] or name == "begun"}
-
-
-def columns_of(grant: Grant) -> dict[str, Any]:
-    """Return a grant as the row that holds it."""
-    return _columns(grant)
+    names = Names(attempts={first.attempt}) | (_names(grant, grant) if grant else Names())
+    before = await hold(connection, names)
+    after = before.copy()
+    two = after.collide(first, second, now)
+    await write(connection, before, after)
+    await insert_once(connection, attempts, columns_of(two))
+    return (*after.ends, *end_of(second, two))
 
 
 def grant_of(row: Row[Any]) -> Grant:
     """Return the row as the grant it holds."""
     return value_of(Grant, row)
-
-
-def _columns(value: Grant | Attempt) -> dict[str, Any]:
-    columns = asdict(value) | {"marks": msgspec.json.encode(value.marks).decode()}
-    if isinstance(value, Attempt):
-        return columns
-    sealed = value.access or value.refresh
-    return columns | {"sealed_with": key_of(sealed) if sealed else None}

@@ -10,6 +10,7 @@ from sqlalchemy import Table
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from linker import forgetting, metrics, store
+from linker.held import hold_accounts
 from schemas.errors import UNREADABLE, Rejected
 from schemas.records import AccountTold
 from schemas.topics import ACCOUNT_TOLD
@@ -29,7 +30,10 @@ class Told:
 
     async def __call__(self, batch: Sequence[Held], step: Step, now: datetime) -> Sequence[Sequence[Record] | Rejected]:
         """Return no records for each record taken in, or why it is buried."""
-        results = [await self._take(record, step.connection, now.timestamp()) for record in batch]
+        told = [_read(record) for record in batch]
+        removed = {one.account for one in told if isinstance(one, AccountTold) and one.removed}
+        await hold_accounts(step.connection, removed)  # all at once, in the order in which links' steps hold them
+        results = [one if isinstance(one, Rejected) else await self._take(one, step.connection, now.timestamp()) for one in told]
         self.wake.set()
         return results
 
@@ -38,11 +42,7 @@ class Told:
         del step, limit, now
         return ()
 
-    async def _take(self, record: Held, connection: AsyncConnection, now: float) -> Sequence[Record] | Rejected:
-        try:
-            told = msgspec.json.decode(record.value, type=AccountTold)
-        except UNREADABLE:
-            return Rejected("not a record that ringhook writes to this topic", reason="malformed")
+    async def _take(self, told: AccountTold, connection: AsyncConnection, now: float) -> Sequence[Record]:
         if told.subscription and await self._counts(connection, told):
             await forgetting.subscribed(connection, told.account, told.subscription, told.at.timestamp())
         if told.removed:
@@ -55,3 +55,10 @@ class Told:
         if await forgetting.forgotten(connection, self.namespace, told.account):
             return False
         return await store.heeds(connection, told.account, told.app)
+
+
+def _read(record: Held) -> AccountTold | Rejected:
+    try:
+        return msgspec.json.decode(record.value, type=AccountTold)
+    except UNREADABLE:
+        return Rejected("not a record that ringhook writes to this topic", reason="malformed")

@@ -6,10 +6,11 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from linker.ledger import Moved
 from linker.moves import Move
 from linker.rows import Grant
 from linker.sealed import Sealed
-from linker.store import Moved, Store
+from linker.store import Store
 from linker.vault import Vault
 
 PAGE: Final = 200

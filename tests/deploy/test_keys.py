@@ -14,9 +14,9 @@ from msgspec.structs import replace
 from deploy import migrations
 from deploy.command import ringhook
 from deploy.settings import rewrite
+from linker.held import columns_of
 from linker.rows import Grant
 from linker.sealed import Sealed
-from linker.store import columns_of
 from linker.tables import grants
 from linker.vault import Vault
 from schemas.errors import Misconfigured

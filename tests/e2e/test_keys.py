@@ -14,9 +14,10 @@ from deploy.demo.browser import Browser
 from deploy.demo.installation import Role
 from deploy.demo.ring.state import Account, doorbell
 from deploy.demo.scene import USER, Scene, opened
+from linker.held import columns_of
 from linker.rows import Grant
 from linker.sealed import Sealed
-from linker.store import Store, columns_of
+from linker.store import Store
 from linker.tables import grants
 from linker.vault import Vault
 from tests.chaos.world import until

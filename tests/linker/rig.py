@@ -187,12 +187,15 @@ class Rig:
         return await self.grants(*hashes)
 
     async def state(self, linker: Advance, code_hash: str, state: str) -> Grant:
+        return (await self.states(linker, state, code_hash))[0]
+
+    async def states(self, linker: Advance, state: str, *hashes: str) -> list[Grant]:
         async def there() -> bool:
-            return (await self.grants(code_hash))[0].state == state
+            return {grant.state for grant in await self.grants(*hashes)} == {state}
 
         async with linker:
             await self.turn(linker, there)
-        return (await self.grants(code_hash))[0]
+        return await self.grants(*hashes)
 
     async def grants(self, *hashes: str) -> list[Grant]:
         store = Store(self.database)

@@ -5,9 +5,10 @@ from msgspec.structs import replace
 from sqlalchemy import insert
 
 from linker import saga
+from linker.held import columns_of
 from linker.matching import FIRST_PAGE, PAGE
 from linker.rows import Attempt
-from linker.store import add_grants, columns_of
+from linker.store import add_grants
 from linker.tables import grants
 from schemas.records import App
 from schemas.ring import nonce as made

@@ -10,8 +10,9 @@ from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
 from linker.claims import CONTESTED
+from linker.ledger import Moved
 from linker.metrics import Result, Step
-from linker.store import Moved, Store
+from linker.store import Store
 from tests.linker.rig import Rig
 from tests.linker.ring import nonce
 

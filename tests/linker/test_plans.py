@@ -10,9 +10,10 @@ from sqlalchemy.engine import Engine
 
 from deploy import migrations
 from linker import saga
+from linker.held import columns_of
 from linker.mishap import FORGOTTEN, Mishap
 from linker.rows import ASIDE, Account, Grant
-from linker.store import Store, columns_of
+from linker.store import Store
 from linker.tables import accounts, grants
 from tests.linker.rig import Rig
 from tests.linker.ring import nonce
@@ -155,4 +156,18 @@ async def test_a_link_costs_no_more_statements_than_it_did(rig: Rig) -> None:
     words = [statement for statement, _ in heard if "lease_until <" not in statement]  # looks for what is due come as they may
     writes = [statement[:40] for statement in words if statement.startswith(("INSERT", "UPDATE", "DELETE"))]
     looks = [statement for statement in words if statement.startswith("SELECT") and "FROM linker_accounts" in statement]
-    assert (len(writes), len(looks)) == (18, 4), writes
+    assert (len(writes), len(looks)) == (18, 5), writes
+
+
+async def test_links_that_are_completed_at_one_time_share_their_statements(rig: Rig) -> None:
+    async def linked(*names: str) -> int:
+        with statements() as heard:
+            codes = [await rig.code(name) for name in names]
+            await rig.states(rig.linker(), "unclaimed", *codes)
+            for name in names:
+                await rig.sign_in(f"t-{name}", nonce(rig.time(), name), rig.time())
+            await rig.states(rig.linker(), "completed", *codes)
+        return len([statement for statement, _ in heard if statement.startswith(("INSERT", "UPDATE", "DELETE"))])
+
+    one = await linked("acct-0")
+    assert await linked(*(f"acct-{number}" for number in range(1, 21))) < 20 * one / 3

@@ -10,10 +10,10 @@ from prometheus_client import REGISTRY
 from sqlalchemy import update
 from structlog.testing import capture_logs
 
+from linker.held import columns_of
 from linker.reseal import PAUSE, REST, Reseal, check, yields
 from linker.rows import Grant
 from linker.sealed import Key, Sealed
-from linker.store import columns_of
 from linker.tables import grants, keys
 from linker.vault import Vault
 from schemas.errors import Misconfigured

@@ -7,8 +7,10 @@ import pytest
 from msgspec.structs import asdict, replace
 
 from linker import claims, saga
+from linker.held import Names, hold
+from linker.ledger import Moved
 from linker.rows import Account
-from linker.store import Moved, Store, _collide, add_grants, hold
+from linker.store import Store, _collide, add_grants
 from linker.tables import accounts
 from schemas.errors import Unavailable
 from tests.linker.rig import Rig
@@ -194,7 +196,7 @@ async def test_what_was_announced_is_noted_beside_an_account_whose_link_moves(po
             await insert_ignore(connection, accounts, rows)
         told = await store.behind(10)
         async with database.begin() as connection:
-            await hold(connection, "acct-1")
+            await hold(connection, Names(accounts={"acct-1"}))
             async with asyncio.timeout(3):
                 await store.announced(told)
         assert [account.account for account in await store.behind(10)] == ["acct-1"]

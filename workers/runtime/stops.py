@@ -50,9 +50,10 @@ async def stop(connection: AsyncConnection, account_hash: str, why: Why, now: fl
         await insert_once(connection, stops, row)
 
 
-async def free(connection: AsyncConnection, account_hash: str) -> None:
-    """Undo a removal, and nothing else."""
-    await connection.execute(_FREED, {"name": account_hash})
+async def free(connection: AsyncConnection, account_hashes: Collection[str]) -> None:
+    """Undo removals, and nothing else."""
+    if account_hashes:
+        await connection.execute(_FREED, [{"name": one} for one in account_hashes])
 
 
 async def why(connection: AsyncConnection, account_hash: str) -> Why | None:

@@ -38,7 +38,7 @@ async def put(database: Database, account: str, why: Why, namespace: str = "test
 
 async def freed(database: Database, account: str) -> None:
     async with database.begin() as connection:
-        await stops.free(connection, fingerprint("test", account))
+        await stops.free(connection, [fingerprint("test", account)])
 
 
 async def test_a_removal_is_seen_within_five_seconds_and_a_relink_at_once(database: Database) -> None:

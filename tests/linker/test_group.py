@@ -1,0 +1,176 @@
+"""Those who write at one time share a transaction; what is wrong with one of them is told to that one alone."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import pytest
+from msgspec.structs import replace
+from sqlalchemy import text
+
+from linker import saga
+from linker.group import LARGEST, Group
+from linker.held import Names, hold
+from linker.ledger import Moved
+from linker.moves import Move
+from linker.told import Told
+from schemas.errors import Unavailable
+from schemas.records import AccountTold
+from tests.linker.rig import AT, Rig, held
+from tests.linker.ring import nonce
+from workers.runtime.database import Database, connect
+from workers.runtime.jobs import Step
+from workers.runtime.storefault import OutcomeUnknown
+
+
+class Writes:
+    """Doubles numbers as slowly as it is let; negative ones are refused by themselves, and 13 breaks whatever it is in."""
+
+    def __init__(self) -> None:
+        self.groups: list[list[int]] = []
+        self.turns = asyncio.Semaphore(0)
+        self.away = False
+
+    def let(self, *, all_of: int = 1) -> None:
+        """Let so many writes go on."""
+        for _ in range(all_of + 1):
+            self.turns.release()
+
+    async def __call__(self, group: Sequence[int]) -> Sequence[int | BaseException]:
+        self.groups.append([*group])
+        await self.turns.acquire()
+        if self.away:
+            raise Unavailable("away")
+        if 13 in group:
+            raise ValueError("13")
+        return [one * 2 if one >= 0 else Moved() for one in group]
+
+
+async def asked(writes: Writes, *numbers: int) -> list[int | BaseException]:
+    """Ask for all at once, the first alone in its group, and let them be written."""
+    group = Group[int, int](writes)
+    tasks = [asyncio.create_task(group(number)) for number in numbers]
+    await asyncio.sleep(0)
+    writes.let(all_of=len(numbers))
+    return await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_all_who_wait_write_together_and_each_has_its_own_answer() -> None:
+    writes = Writes()
+    assert await asked(writes, 1, 2, 3, 4) == [2, 4, 6, 8]
+    assert writes.groups == [[1], [2, 3, 4]]
+
+
+async def test_a_group_is_bounded() -> None:
+    writes, numbers = Writes(), range(14, 14 + 3 * LARGEST)
+    assert await asked(writes, *numbers) == [one * 2 for one in numbers]
+    assert max(len(group) for group in writes.groups) == LARGEST
+
+
+async def test_what_is_refused_to_one_is_refused_to_no_other() -> None:
+    found = await asked(Writes(), 1, -2, 3)
+    assert (found[0], type(found[1]), found[2]) == (2, Moved, 6)
+
+
+async def test_what_nobody_knows_the_fault_of_is_written_one_by_one() -> None:
+    found = await asked(Writes(), 1, 2, 13, 4)
+    assert (found[0], found[1], type(found[2]), found[3]) == (2, 4, ValueError, 8)
+
+
+async def test_a_store_that_is_away_is_away_for_all() -> None:
+    writes = Writes()
+    writes.away = True
+    assert [type(one) for one in await asked(writes, 1, 2, 3)] == [Unavailable] * 3
+    assert sum(map(len, writes.groups)) == 3, "nobody hurries a store that is away"
+
+
+async def test_who_was_ended_before_the_turn_came_writes_nothing() -> None:
+    writes = Writes()
+    group = Group[int, int](writes)
+    leads, ended, waits = (asyncio.create_task(group(number)) for number in (1, 2, 3))
+    await asyncio.sleep(0)
+    ended.cancel()
+    await asyncio.sleep(0)
+    writes.let()
+    assert (await leads, await waits) == (2, 6)
+    assert writes.groups == [[1], [3]]
+
+
+async def test_those_whose_leader_dies_in_the_write_do_not_know_what_stands() -> None:
+    writes = Writes()
+    group = Group[int, int](writes)
+    first, leads, follows = (asyncio.create_task(group(number)) for number in (1, 2, 3))
+    await asyncio.sleep(0)
+    writes.turns.release()
+    await first
+    while len(writes.groups) < 2:  # noqa: ASYNC110 - until it leads
+        await asyncio.sleep(0)
+    leads.cancel()
+    with pytest.raises(OutcomeUnknown):
+        await follows
+    assert writes.groups == [[1], [2, 3]]
+
+
+async def test_a_stale_write_beside_a_good_one_leaves_only_the_good_one(rig: Rig) -> None:
+    codes = [await rig.code(f"acct-{number}") for number in range(3)]
+    first, stale, other = await rig.grants(*codes)
+    await rig.store.intend(stale, replace(stale, stage="exchanging"))
+    moves = [(grant, saga.begin(grant, rig.now)) for grant in (first, stale, other)]
+    results = await asyncio.gather(*(rig.store.intend(one, move.grant) for one, move in moves), return_exceptions=True)
+    assert [type(result) is Moved for result in results] == [False, True, False]
+    assert [grant.counter for grant in await rig.grants(*codes)] == [1, 1, 1]
+
+
+async def test_two_grants_of_one_account_that_complete_in_one_transaction_leave_the_newer_one(rig: Rig) -> None:
+    codes = [await rig.code("acct-1", f"canary-code-{number}", at=rig.now + number) for number in range(2)]
+    grants = [await rig.state(rig.linker(), code, "unclaimed") for code in codes]
+    moves = [Move(replace(grant, state="completed", stage="rest", completed_at=rig.now)) for grant in grants]
+    applied = (rig.store.apply(one, move, rig.now) for one, move in zip(grants, moves, strict=True))
+    await asyncio.gather(*applied, return_exceptions=True)
+    assert [grant.state for grant in await rig.grants(*codes)] == ["removed", "completed"]
+    found = await rig.store.account("acct-1")
+    assert found
+    assert (found[0].linked, found[0].generation) == (True, grants[1].generation)
+
+
+async def test_a_claim_whose_sign_in_moved_leaves_its_grant_as_it_was(rig: Rig) -> None:
+    grant = await rig.state(rig.linker(), await rig.code("acct-1"), "unclaimed")
+    await rig.sign_in("t1", nonce(rig.time(), "acct-1"), rig.time())
+    stale = await rig.store.attempt("t1")
+    assert stale
+    await rig.store.settle(stale, replace(stale, horizon=rig.now))
+    move = saga.claimed(grant, attempt="t1", partner_user="u1", nonce_until=rig.now + 600, now=rig.now)
+    with pytest.raises(Moved):
+        await rig.store.claim(stale, replace(stale, state="claimed"), grant, move, rig.now)
+    assert await rig.grants(grant.code_hash) == [grant]
+
+
+@pytest.mark.postgres
+async def test_removals_and_steps_hold_accounts_in_one_order(postgres_url: str) -> None:
+    """Were they held as the records come, each would wait for the other's account, until PostgreSQL ends one of them."""
+    async with connect(postgres_url) as database:
+        await database.create_all()
+        both, told = Names(accounts=frozenset({"acct-1", "acct-2"})), Told("test")
+        async with database.begin() as connection:
+            await hold(connection, both)
+        at = datetime.fromtimestamp(AT, UTC)
+        came = [held("account.told", name, AccountTold(account=name, at=at, removed=True)) for name in ("acct-2", "acct-1")]
+
+        async def removed() -> None:
+            async with database.begin() as connection:
+                await told(came, Step(connection=connection, group="linker.told", index=0, n=1), at)
+
+        async with database.begin() as connection:
+            await hold(connection, Names(accounts=frozenset({"acct-1"})))
+            removing = asyncio.create_task(removed())
+            await one_waits_for_a_lock(database)
+            await hold(connection, both)
+        await removing
+
+
+async def one_waits_for_a_lock(database: Database) -> None:
+    """Return once a session of this database waits for a row."""
+    waits = text("select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'")
+    async with asyncio.timeout(5), database.read() as connection:
+        while not await connection.scalar(waits):  # noqa: ASYNC110 - another session's wait has no event
+            await asyncio.sleep(0.01)
