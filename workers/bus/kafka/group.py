@@ -67,12 +67,14 @@ async def committed(wire: Wire, group: str, places: Collection[Place]) -> dict[P
         await asyncio.sleep(PAUSE / 2)
 
 
-async def offsets(wire: Wire, places: Collection[Place], when: int, isolation: int = READ_COMMITTED) -> dict[Place, int]:
+async def offsets(
+    wire: Wire, places: Collection[Place], when: int, isolation: int = READ_COMMITTED, *, patience: float = ANSWER
+) -> dict[Place, int]:
     """Return the offset of each place at EARLIEST, LATEST (last stable) or from a time in epoch milliseconds (or NOWHERE).
 
     With READ_UNCOMMITTED, LATEST is the end of what is held, readable or not.
     """
-    deadline = _until(ANSWER)
+    deadline = _until(patience)
     while True:
         try:
             return await _listed(wire, places, when, isolation)

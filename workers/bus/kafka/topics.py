@@ -20,6 +20,7 @@ from workers.bus.kafka.url import parse
 from workers.bus.kafka.wire import PAUSE, Wire
 
 ANSWER: Final = 15.0  # seconds for the controller
+SERVED: Final = 60.0  # seconds for the leaders of new partitions: a busy broker makes a few hundred files a second
 TOPIC: Final = 2  # Kafka's number for that kind of resource
 LOWEST: Final = (26, 5)  # EndTxn, in the version that came with brokers 4.0
 REPLICAS: Final = 3
@@ -219,7 +220,8 @@ async def _led(wire: Wire, made: Mapping[str, int]) -> None:
     """Return once the new partitions' leaders serve them: the controller answers before, and nothing could be published yet."""
     if made:
         await wire.know(made)
-        await group.offsets(wire, [Place(name, index) for name, count in made.items() for index in range(count)], group.LATEST)
+        places = [Place(name, index) for name, count in made.items() for index in range(count)]
+        await group.offsets(wire, places, group.LATEST, patience=SERVED)
 
 
 def _unsettled(topic: Topic, found: Found | None, single_broker: bool) -> bool:  # noqa: FBT001 (passed on)
