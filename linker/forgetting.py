@@ -83,11 +83,6 @@ async def _cleared(connection: AsyncConnection, account: str) -> Sequence[Attemp
     return gone
 
 
-async def forgotten(connection: AsyncConnection, namespace: str, account: str) -> bool:
-    """Say whether the operator had an account forgotten."""
-    return await stops.why(connection, stops.fingerprint(namespace, account)) == "forgotten"
-
-
 async def subscribed(connection: AsyncConnection, account: str, said: SubscriptionTold, told_at: float) -> None:
     """Keep Ring's last word on an account's subscription; an older word changes nothing."""
     row: dict[str, Any] = asdict(said) | {"account": account, "told_at": told_at}

@@ -85,12 +85,6 @@ async def write(connection: AsyncConnection, before: Ledger, after: Ledger) -> N
         await connection.execute(delete(accounts).where(accounts.c.account.in_(after.unwelcome)))
 
 
-async def forgotten(connection: AsyncConnection, namespace: str, names: AbstractSet[str]) -> AbstractSet[str]:
-    """Return those of these accounts that were forgotten; they are held, so that a forget comes before or after, not amid."""
-    found = await stops.stopped(connection, namespace, names)
-    return {account for account, why in found.items() if why == "forgotten"}
-
-
 async def heed(connection: AsyncConnection, namespace: str, ledger: Ledger) -> None:
     """Stop or free what is sent for accounts, as they stand now, in the transaction that made it so."""
     told = {stops.fingerprint(namespace, name): (ledger.accounts[name], now) for name, now in ledger.heard.items()}

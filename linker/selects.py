@@ -30,24 +30,17 @@ def value_of(kind: type[Value], row: Row[Any]) -> Value:
 
 
 async def look_up(
-    connection: AsyncConnection,
-    kind: type[Value],
-    table: Table,
-    column: ColumnElement[Any],
-    value: object,
-    *,
-    lock: bool = False,
+    connection: AsyncConnection, kind: type[Value], table: Table, column: ColumnElement[Any], value: object
 ) -> Value | None:
-    """Return the one row whose column has this value, held until the transaction ends where it is to be locked."""
-    row = (await connection.execute(_one(kind, table, column, lock=lock), {"wanted": value})).first()
+    """Return the one row whose column has this value; held.py looks rows up to change them."""
+    row = (await connection.execute(_one(kind, table, column), {"wanted": value})).first()
     return value_of(kind, row) if row else None
 
 
 @cache
-def _one(kind: type[msgspec.Struct], table: Table, column: ColumnElement[Any], *, lock: bool) -> Select[Any]:
+def _one(kind: type[msgspec.Struct], table: Table, column: ColumnElement[Any]) -> Select[Any]:
     """Return a look-up's statement, made once: making it costs more than running it."""
-    wanted = columns(kind, table).where(column == bindparam("wanted"))
-    return wanted.with_for_update() if lock else wanted
+    return columns(kind, table).where(column == bindparam("wanted"))
 
 
 async def grants_of(connection: AsyncConnection, kind: type[Standing], account: str) -> list[Standing]:

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from linker import claims, metrics, pool, saga, view
 from linker.group import Group
-from linker.held import NONE, Names, columns_of, forgotten, heed, hold, write
+from linker.held import NONE, Names, columns_of, heed, hold, write
 from linker.ledger import Ledger, made
 from linker.mishap import BEFORE, Mishap
 from linker.moves import Move
@@ -22,7 +22,7 @@ from linker.schedule import CODE_LAST
 from linker.selects import columns, grants_of, list_accounts, look_up, value_of
 from linker.tables import accounts, attempts, ended_unnamed, grants
 from schemas.records import App
-from workers.runtime import lease
+from workers.runtime import lease, stops
 from workers.runtime.database import Database
 from workers.runtime.rows import insert_ignore, insert_once
 
@@ -131,7 +131,7 @@ class Store:
         async with self.database.begin() as connection:
             names = reduce(both, (one.names for one in group))
             before = await hold(connection, names)
-            before.forgotten = await forgotten(connection, self.namespace, names.fresh)
+            before.forgotten = await stops.forgotten(connection, self.namespace, names.fresh)  # held: a forget is not amid
             after, results = made(before, [one.make for one in group])
             await write(connection, before, after)
             await heed(connection, self.namespace, after)

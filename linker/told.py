@@ -15,6 +15,7 @@ from schemas.errors import UNREADABLE, Rejected
 from schemas.records import AccountTold
 from schemas.topics import ACCOUNT_TOLD
 from workers.bus.contract import Held, Record
+from workers.runtime import stops
 from workers.runtime.jobs import Step
 
 
@@ -52,7 +53,7 @@ class Told:
 
     async def _counts(self, connection: AsyncConnection, told: AccountTold) -> bool:
         """Say whether a subscription is kept: not of who was forgotten, nor by the word of an app that does not serve."""
-        if await forgetting.forgotten(connection, self.namespace, told.account):
+        if await stops.forgotten(connection, self.namespace, [told.account]):
             return False
         return await store.heeds(connection, told.account, told.app)
 

@@ -16,7 +16,6 @@ from tests.linker.test_killed import Fuse, Fused, Point, is_kill
 from tests.linker.test_refresh import AT, resting, tokens
 from workers.runtime import stops
 from workers.runtime.jobs import Step
-from workers.runtime.stops import fingerprint
 
 
 def doubted(**changes: object) -> Grant:
@@ -106,7 +105,7 @@ async def known(rig: Rig, account: str = "acct-1") -> Account:
 
 async def stopped(rig: Rig, account: str = "acct-1") -> str | None:
     async with rig.database.read() as connection:
-        return await stops.why(connection, fingerprint(rig.store.namespace, account))
+        return (await stops.stopped(connection, rig.store.namespace, [account])).get(account)
 
 
 async def test_a_removal_drops_both_tokens_stops_deliveries_and_is_announced(rig: Rig) -> None:

@@ -25,7 +25,6 @@ from workers.runtime import stops, waiting
 from workers.runtime.database import Database
 from workers.runtime.jobs import Aside, Step
 from workers.runtime.lines import Lines
-from workers.runtime.stops import Why
 from workers.runtime.waiting import Broom
 
 DAY: Final = 86_400
@@ -121,8 +120,8 @@ async def _state(step: Step, items: Sequence[Item], job: Dispatch, now: datetime
     names = {item.account for item in items if not isinstance(item, Rejected) and item.account}
     known = await _known(step, webhooks, names)
     answers = await _claimed(step, [webhook for webhook in webhooks if webhook.account], now)
-    stopped = await stops.stopped(step.connection, job.namespace, asked(items, known))
-    return Batch(known, Lines(await waiting.read(step, names)), answers, job.bounds.wait, now, forgotten(stopped))
+    forgotten = await stops.forgotten(step.connection, job.namespace, asked(items, known))
+    return Batch(known, Lines(await waiting.read(step, names)), answers, job.bounds.wait, now, forgotten)
 
 
 def asked(items: Sequence[Item], known: Known) -> Collection[str]:
@@ -130,11 +129,6 @@ def asked(items: Sequence[Item], known: Known) -> Collection[str]:
     ending = {item.account for item in items if isinstance(item, Forgotten)}
     named = {item.account for item in items if isinstance(item, Webhook) and item.account}
     return {account for account in named if account in ending or not known.linked(account)}
-
-
-def forgotten(stopped: Mapping[str, Why]) -> Collection[str]:
-    """Return whose events go nowhere: who was forgotten, for ever; one who removed the app may have connected again by now."""
-    return {account for account, why in stopped.items() if why == "forgotten"}
 
 
 async def _known(step: Step, webhooks: Sequence[Webhook], names: Collection[str]) -> Known:

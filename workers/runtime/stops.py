@@ -31,9 +31,7 @@ stops: Final = Table(
 )
 
 
-_mine: Final = stops.c.account_hash == bindparam("name")
-_WHY: Final = select(stops.c.why).where(_mine)
-_FREED: Final = delete(stops).where(_mine, stops.c.why == "removed")
+_FREED: Final = delete(stops).where(stops.c.account_hash == bindparam("name"), stops.c.why == "removed")
 
 
 def fingerprint(namespace: str, account: str) -> str:
@@ -56,12 +54,6 @@ async def free(connection: AsyncConnection, account_hashes: Collection[str]) -> 
         await connection.execute(_FREED, [{"name": one} for one in account_hashes])
 
 
-async def why(connection: AsyncConnection, account_hash: str) -> Why | None:
-    """Return why nothing is sent for this account; None: it is free."""
-    found: Why | None = await connection.scalar(_WHY, {"name": account_hash})
-    return found
-
-
 @prepared
 def _among(engine: str) -> Executable:
     return select(stops.c.account_hash, stops.c.why).where(among(engine, stops.c.account_hash, "name"))
@@ -74,6 +66,11 @@ async def stopped(connection: AsyncConnection, namespace: str, accounts: Collect
     hashes = {fingerprint(namespace, account): account for account in accounts}
     rows = await connection.execute(_among(connection), lists(connection, name=[*hashes]))
     return {hashes[row.account_hash]: row.why for row in rows}
+
+
+async def forgotten(connection: AsyncConnection, namespace: str, accounts: Collection[str]) -> Collection[str]:
+    """Return those of these accounts that the operator had forgotten, for ever; whoever removed the app may connect it again."""
+    return {account for account, why in (await stopped(connection, namespace, accounts)).items() if why == "forgotten"}
 
 
 @dataclass(frozen=True)
