@@ -113,7 +113,7 @@ async def run(role: str, directory: Path, say: Say) -> None:
     """Run a role until SIGTERM or SIGINT, the public door's drain included. Misconfigured: it cannot start as it is told."""
     chosen = configured(role, directory)
     logs.configure(level=chosen.common.log_level)
-    with on_signals(drain_s=chosen.drain_s) as ending:
+    with on_signals(drain_s=chosen.edge.drain_s if chosen.edge else 0.0) as ending:
         async with built(chosen, say, ending.leaving) as workers:
             _calm_collector()
             await supervise(workers, ending.stop)

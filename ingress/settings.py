@@ -20,7 +20,6 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     headers_s: float = 5.0
     keep_alive_s: float = 75.0
     linger_s: float = 1.0  # how long a refused body is read on, so that its sender sees the answer
-    drain_s: float = 0.0  # after SIGTERM, served on while readiness says no, so that a load balancer can look away
     grace_s: float = 10.0  # at the stop, for what is in flight
     connections: int = 10_000
     webhooks: int = 4_000  # signed ones that are being published

@@ -52,11 +52,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     admin: Admin | None = None
     tokens: tuple[Token, ...] = ()  # who may call `/v1`: admin's, and the linker's broker
 
-    @property
-    def drain_s(self) -> float:
-        """Seconds for which a process that was told to end serves on: the public door's alone."""
-        return self.edge.settings.limits.drain_s if self.edge is not None else 0.0
-
 
 def read(role: str, environment: Mapping[str, str], directory: Path) -> Settings:
     """Return what the role (or a command, which runs no part) needs; Misconfigured holds every problem with its place."""

@@ -67,6 +67,7 @@ class Edge(msgspec.Struct, frozen=True, kw_only=True):
     settings: IngressSettings
     sealer: CodeSealer
     cookies: Keyring
+    drain_s: float  # after SIGTERM, served on while readiness says no, so that a load balancer can look away
 
 
 def read_edge(reader: Reader, signin: SignInSettings, *, alone: bool) -> Edge:
@@ -81,13 +82,11 @@ def read_edge(reader: Reader, signin: SignInSettings, *, alone: bool) -> Edge:
             homepage_url=reader.optional("RINGHOOK_HOMEPAGE_URL", values.web_address),
             trusted_proxies=reader.default("RINGHOOK_TRUSTED_PROXIES", values.networks, ()),
             namespace=reader.default("RINGHOOK_NAMESPACE", values.namespace, "ringhook"),
-            limits=Limits(
-                deadline_s=reader.default("RINGHOOK_INGRESS_DEADLINE_S", values.deadline, Limits().deadline_s),
-                drain_s=reader.default("RINGHOOK_INGRESS_DRAIN_S", values.drain, 0.0 if alone else DRAIN_S),
-            ),
+            limits=Limits(deadline_s=reader.default("RINGHOOK_INGRESS_DEADLINE_S", values.deadline, Limits().deadline_s)),
         ),
         sealer=_needed(reader, "RINGHOOK_CODE_PUBLIC_KEY", CodeSealer),
         cookies=read_cookies(reader),
+        drain_s=reader.default("RINGHOOK_INGRESS_DRAIN_S", values.drain, 0.0 if alone else DRAIN_S),
     )
 
 
