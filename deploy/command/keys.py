@@ -12,6 +12,7 @@ import click
 
 from deploy import engines, roles
 from deploy.command.directory import DIRECTORY
+from deploy.command.facts import JSON
 from deploy.settings import keyring, rewrite
 from deploy.settings.keyring import Ring
 from deploy.settings.parts import Common
@@ -25,7 +26,6 @@ DOTENV: Final = ".env"
 PLACES: Final = {"environment": "the environment"}
 RESTART: Final = "Restart what seals with it: `ringhook up`, or every `ringhook linker`."
 STATUS: Final = "`ringhook keys status` says how far it is."
-JSON: Final = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 ID: Final = click.argument("name", metavar="ID")
 NEW_ID: Final = click.argument("name", metavar="[ID]", required=False)
 

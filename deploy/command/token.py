@@ -7,6 +7,7 @@ from typing import Final, get_args
 
 import click
 
+from deploy.command.facts import JSON
 from ingress.settings import Scope
 
 BLOCK: Final = """\
@@ -21,7 +22,7 @@ scopes = {scopes}"""
 @click.option(
     "--scope", "scopes", multiple=True, required=True, type=click.Choice(get_args(Scope)), help="What it may do; may be repeated."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@JSON
 def token(name: str, scopes: tuple[str, ...], *, as_json: bool) -> None:
     """Make a token by which the service NAME calls /v1. It is shown this once and written nowhere."""
     if not name.strip():

@@ -5,18 +5,17 @@ import json
 import sys
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Final, NoReturn, Protocol
+from typing import NoReturn, Protocol
 
 import click
 
 from deploy import roles
 from deploy.command.directory import DIRECTORY
+from deploy.command.facts import JSON
 from deploy.settings import Settings
 from schemas.errors import Misconfigured, Unavailable
 from schemas.topics import Topic, declared
 from workers.bus import kafka
-
-JSON: Final = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 class Act(Protocol):

@@ -59,6 +59,13 @@ async def sink() -> Sink:
     return made
 
 
+@pytest.fixture
+def at_kafka(tmp_path: Path, sink: Sink, kafka_url: str, namespace: str) -> dict[str, Any]:
+    """Where a command runs, and its environment: a broker that has none of its topics yet."""
+    more = {"RINGHOOK_BUS_URL": kafka_url, "RINGHOOK_NAMESPACE": namespace, "RINGHOOK_SINGLE_BROKER": "yes"}
+    return {"cwd": tmp_path, **installation(tmp_path, sink, **more).environment}
+
+
 async def test_what_init_writes_is_complete_but_for_the_portals_values(tmp_path: Path) -> None:
     code, said = await ringhook("init", str(tmp_path / "ring"), cwd=tmp_path, **PORTAL)
     assert code == 0
@@ -189,15 +196,13 @@ async def test_a_role_names_the_command_that_mends_what_it_misses(
 
 @pytest.mark.kafka
 async def test_apply_says_what_it_cannot_mend_and_never_that_all_is_well_then(
-    tmp_path: Path, sink: Sink, kafka_url: str, namespace: str
+    at_kafka: dict[str, Any], kafka_url: str, namespace: str
 ) -> None:
-    more = {"RINGHOOK_BUS_URL": kafka_url, "RINGHOOK_NAMESPACE": namespace, "RINGHOOK_SINGLE_BROKER": "yes"}
-    at = {"cwd": tmp_path, **installation(tmp_path, sink, **more).environment}
     narrow = msgspec.structs.replace(EVENT_RECORDED, partitions=3)
     await kafka.apply(kafka_url, namespace=namespace, topics=[narrow], single_broker=True)
     name = f"{namespace}.event.recorded.v1"
     for created in (True, False):
-        code, said = await ringhook("topics", "apply", "-C", str(tmp_path), **at)  # type: ignore[arg-type] # cwd is the path
+        code, said = await ringhook("topics", "apply", **at_kafka)
         *done, head, left = said.splitlines()
         assert (code, bool(done), head) == (1, created, "What cannot be mended from here:")
         assert left.startswith(f"{name}: has 3 partitions, 12 are needed: `topics apply` cannot change that")
@@ -205,7 +210,7 @@ async def test_apply_says_what_it_cannot_mend_and_never_that_all_is_well_then(
     await admin.start()
     await admin.delete_topics([name])
     await admin.close()
-    code, said = await ringhook("topics", "apply", "-C", str(tmp_path), **at)  # type: ignore[arg-type] # cwd is the path
+    code, said = await ringhook("topics", "apply", **at_kafka)
     assert (code, said) == (0, f"{name}: created with 12 partitions\n")
 
 
@@ -340,14 +345,9 @@ async def test_a_role_on_one_machines_file_is_told_by_config_check(tmp_path: Pat
 
 
 @pytest.mark.kafka
-async def test_topics_tells_programs_what_differs_and_what_was_done(
-    tmp_path: Path, sink: Sink, kafka_url: str, namespace: str
-) -> None:
-    more = {"RINGHOOK_BUS_URL": kafka_url, "RINGHOOK_NAMESPACE": namespace, "RINGHOOK_SINGLE_BROKER": "yes"}
-    at = {"cwd": tmp_path, **installation(tmp_path, sink, **more).environment}
-
+async def test_topics_tells_programs_what_differs_and_what_was_done(at_kafka: dict[str, Any], namespace: str) -> None:
     async def said(word: str) -> tuple[int, Any]:
-        code, words = await ringhook("topics", word, "--json", **at)  # type: ignore[arg-type] # cwd is the path among them
+        code, words = await ringhook("topics", word, "--json", **at_kafka)
         return code, json.loads(words)
 
     code, found = await said("check")
