@@ -5,6 +5,7 @@ from ingress.metrics import REQUESTS
 from workers.runtime.connection import QuietConnection
 
 _ROUTE = "none"  # the request never reached one
+LATE_S = 1.0  # seconds in which the headers of a request come that was on its way at the stop
 
 
 class Connection(QuietConnection):
@@ -31,12 +32,14 @@ class Connection(QuietConnection):
             self.headers_since = self._loop.time()
 
     def finish(self) -> bool:
-        """Close once nothing is asked for that has not come whole; say whether a body, or an answer, must still be waited for.
+        """Close once nothing is asked for that has not come whole; say whether a request, or an answer, must still be waited for.
 
-        aiohttp reads nothing more from a connection that it has begun to close: a body on its way would never arrive.
+        aiohttp reads nothing more from a connection that it has begun to close: a body on its way would never arrive. Whoever
+        has just connected has a request on its way, too.
         """
         request, waiter = self._current_request, self._waiter
-        idle = waiter is not None and not waiter.done()
+        late = self.headers_since is not None and self._loop.time() - self.headers_since < LATE_S
+        idle = waiter is not None and not waiter.done() and not late
         if idle or (request is not None and request.content.is_eof()):
             self.close()
         return not self._close

@@ -4,7 +4,9 @@ A process that is leaving serves on and says with each answer that its connectio
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+import os
+import socket
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
@@ -70,18 +72,21 @@ class Server:
         answers = dispatch(server.request_handler, self.application.get(HOT, {}))
         server.request_handler = closing(answers, self.leaving)  # type: ignore[assignment]
         CONNECTIONS.labels(server=self.name).set_function(lambda: len(server.connections))
-        listener = await self._listen(server)
+        connect = self._factory(server)
+        listener = await self._listen(connect)
         try:
             await self._watch(server, stop)
         finally:
             self._open = False
-            listener.close()
+            late = closed(listener)
+        for taken in late:
+            await asyncio.get_running_loop().connect_accepted_socket(connect, taken)
         await self._finish(server)
 
-    async def _listen(self, server: web.Server) -> asyncio.Server:
+    async def _listen(self, connect: Callable[[], asyncio.Protocol]) -> asyncio.Server:
         loop = asyncio.get_running_loop()
         try:
-            listener = await loop.create_server(self._factory(server), self.host, self.port, backlog=BACKLOG)
+            listener = await loop.create_server(connect, self.host, self.port, backlog=BACKLOG)
         except OSError as error:
             raise Misconfigured(
                 f"cannot listen on {self.host}:{self.port}: {unbound(error)}. RINGHOOK_PUBLIC_LISTEN chooses another address"
@@ -123,7 +128,7 @@ class Server:
                 connection.force_close()
 
     async def _finish(self, server: web.Server) -> None:
-        """Return once every request whose headers were read has its body (its own deadline runs on), or after the grace."""
+        """Return once all that is asked for has come whole (a body's own deadline runs on), or after the grace."""
         with suppress(TimeoutError):
             async with asyncio.timeout(self.limits.grace_s):
                 while sum(connection.finish() for connection in connections(server)):  # noqa: ASYNC110 - bytes set no event
@@ -136,6 +141,23 @@ class Refused(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Close it."""
         transport.close()
+
+
+def closed(listener: asyncio.Server) -> Collection[socket.socket]:
+    """Close the door; return who came in before it and was not met yet: the system would cut them off with it."""
+    doors = [socket.socket(fileno=os.dup(each.fileno())) for each in listener.sockets]
+    listener.close()
+    return [taken for door in doors for taken in _last(door)]
+
+
+def _last(door: socket.socket) -> Collection[socket.socket]:
+    found: list[socket.socket] = []
+    door.setblocking(False)  # noqa: FBT003 - its own signature
+    with door, suppress(BlockingIOError):
+        while len(found) < BACKLOG:
+            found.append(door.accept()[0])
+            found[-1].setblocking(False)  # noqa: FBT003 - as above
+    return found
 
 
 def overdue(server: web.Server, before: float) -> list[Connection]:
@@ -155,14 +177,14 @@ def connections(server: web.Server) -> list[Connection]:
 def closing(answers: Handler, leaving: asyncio.Event) -> Handler:
     """Return a handler whose answers close their connection once the process is leaving."""
 
-    async def closed(request: web.Request) -> web.StreamResponse:
+    async def goodbye(request: web.Request) -> web.StreamResponse:
         try:
             return last(await answers(request))
         except web.HTTPException as error:
             error.force_close()
             raise
 
-    return lambda request: closed(request) if leaving.is_set() else answers(request)
+    return lambda request: goodbye(request) if leaving.is_set() else answers(request)
 
 
 def dispatch(application: Callable[[web.Request], Awaitable[web.StreamResponse]], hot: Mapping[str, Handler]) -> Handler:

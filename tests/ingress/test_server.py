@@ -5,6 +5,7 @@ import gc
 import io
 import logging
 import resource
+import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -18,7 +19,7 @@ from aiohttp import web
 
 from deploy.roles import _calm_collector
 from ingress.descriptors import room_for
-from ingress.server import Server
+from ingress.server import Server, closed
 from ingress.settings import Limits
 from schemas import topics
 from schemas.errors import Misconfigured
@@ -289,6 +290,28 @@ async def test_after_the_stop_a_body_that_never_comes_ends_at_its_deadline_as_ev
         edge.stop.set()
         assert status(await head(reader)) == 503
         await asyncio.wait_for(edge.running, 5)
+
+
+async def test_after_the_stop_whoever_had_just_connected_is_still_answered(edge: Edge) -> None:
+    async with connected(edge) as (reader, writer):
+        edge.server.leaving.set()
+        edge.stop.set()
+        await asyncio.sleep(0.2)  # as long as a packet is on its way
+        writer.write(request())
+        answer = await head(reader)
+        assert (status(answer), b"connection: close" in answer.lower()) == (200, True)
+    await asyncio.wait_for(edge.running, 30)
+
+
+async def test_a_door_that_closes_gives_back_who_came_in_and_was_not_met(edge: Edge) -> None:
+    listener = await asyncio.get_running_loop().create_server(asyncio.Protocol, "127.0.0.1", 0)
+    with socket.create_connection(listener.sockets[0].getsockname()) as caller:  # the loop does not turn meanwhile
+        (taken,) = closed(listener)
+        with taken:
+            caller.sendall(b"hello")
+            taken.setblocking(True)  # noqa: FBT003 - its own signature
+            assert taken.recv(5) == b"hello"
+    assert edge.server.ready() is None
 
 
 async def test_the_stop_closes_connections_that_ask_for_nothing(edge: Edge) -> None:
