@@ -181,6 +181,8 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
             unreadable = await self._readable(unreadable, now)
             if self._assigned is None and now - self._since > UNASSIGNED and self._sessions is None:
                 raise Stalled("no assignment")
+            if self._assigned is not None and not self._assigned[2]:
+                self._consumer._client.force_metadata_update()  # noqa: SLF001 (else it looks after a minute whether topics are back)
             ends = await self._ends(list(self._idle()))
             behind = still_behind(behind, self._idle(), ends, now)
             if late := standstill.longer_than(STALLED, behind, now):

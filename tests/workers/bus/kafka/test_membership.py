@@ -6,12 +6,15 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from aiokafka.admin import AIOKafkaAdminClient
 
-from tests.workers.bus.kafka.conftest import Place, playing
+from schemas.topics import physical
+from tests.workers.bus.kafka.conftest import Place, persist, playing, record, until
 from workers.bus.contract import Lane, Revoked, Stop
 from workers.bus.kafka.codes import Broken
 from workers.bus.kafka.consumer import hear
 from workers.bus.kafka.group import Membership
+from workers.bus.kafka.url import parse
 
 pytestmark = pytest.mark.kafka
 
@@ -62,6 +65,32 @@ async def test_an_opening_proves_its_membership_before_it_reads(place: Place, at
     async with place.open() as bus:
         await playing(bus, work, stop, atomic=atomic)
     assert sessions == 3
+
+
+async def test_a_topic_that_was_deleted_and_made_anew_is_read_again_within_seconds(place: Place) -> None:
+    stop, seen, open_now = asyncio.Event(), list[bytes](), set[int]()
+
+    async def work(lane: Lane, told: Stop) -> None:
+        await lane.open()
+        open_now.add(lane.index)
+        try:
+            while not told.is_set():
+                seen.extend(held.value for held in await lane.fetch(10, 0.2))
+        finally:
+            open_now.discard(lane.index)
+
+    async with place.open() as bus, asyncio.TaskGroup() as group:
+        group.create_task(playing(bus, work, stop, atomic=False))
+        await until(lambda: open_now == {0, 1, 2})
+        admin = AIOKafkaAdminClient(bootstrap_servers=",".join(parse(place.url).servers))
+        await admin.start()
+        await admin.delete_topics([physical(place.namespace, "alpha")])
+        await admin.close()
+        await until(lambda: not open_now)
+        await place.prepare()
+        await persist(bus, [record(b"new")])
+        await until(lambda: b"new" in seen, within=30)  # aiokafka itself looks once a minute
+        stop.set()
 
 
 async def test_a_plain_commit_that_may_come_late_ends_the_membership_whatever_ended_the_sessions_first(place: Place) -> None:
