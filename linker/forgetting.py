@@ -30,11 +30,15 @@ class Forgetting:
     database: Database
     namespace: str
 
-    async def ask(self, account: str, now: float) -> None:
-        """Hold the wish; nothing is sent for the account from now on. Asked again, it is done again."""
+    async def ask(self, account: str, now: float) -> bool:
+        """Hold the wish; nothing is sent for the account from now on. Asked again, it is done again.
+
+        Says whether anything was kept of it: a mistyped id is stopped too, and does not make the right one forgotten.
+        """
         async with self.database.begin() as connection:
             await stops.stop(connection, stops.fingerprint(self.namespace, account), "forgotten", now)
             await insert_once(connection, forgets, {"account": account, "asked_at": now, "swept": False})
+            return await _kept(connection, account)
 
     async def pending(self, account: str) -> bool:
         """Say whether a wish is not done yet."""
@@ -67,6 +71,11 @@ class Forgetting:
         """Forget the wishes too: the topic holds their tombstones."""
         async with self.database.begin() as connection:
             await connection.execute(delete(forgets).where(forgets.c.account.in_(told), forgets.c.swept))
+
+
+async def _kept(connection: AsyncConnection, account: str) -> bool:
+    looks = (select(table.c.account).where(table.c.account == account).limit(1) for table in (grants, subscriptions, accounts))
+    return any([await connection.scalar(look) is not None for look in looks])
 
 
 async def _cleared(connection: AsyncConnection, account: str) -> Sequence[Attempt]:

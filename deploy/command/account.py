@@ -20,6 +20,10 @@ UNDER_WAY: Final = (
     "{account} is being forgotten: nothing is sent for it any more, and `ringhook linker` (or `up`) deletes what is stored as "
     "soon as it runs. Say the same command again to hear whether it is done."
 )
+UNKNOWN: Final = (
+    "Nothing was kept of {account}. If it was not forgotten before, look whether the id is the one you mean "
+    "(`ringhook accounts list`): nothing will be sent for this one, and it cannot be linked."
+)
 TOPICS: Final = (
     "Its events are in topics still: the last of their segments goes by {day}. Backups, and what your services keep, are yours."
 )
@@ -48,7 +52,7 @@ def forget(account: str, directory: Path, *, yes: bool, as_json: bool) -> None:
     if as_json:
         click.echo(orjson.dumps(said).decode())
         return
-    click.echo((DONE if said["forgotten"] else UNDER_WAY).format(account=account))
+    click.echo((UNKNOWN if not said["known"] else DONE if said["forgotten"] else UNDER_WAY).format(account=account))
     click.echo(TOPICS.format(day=said["gone_by"][:10]))
 
 

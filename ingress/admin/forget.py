@@ -22,8 +22,8 @@ LOOK: Final = 0.1  # seconds between two looks
 class Forgetting(Protocol):
     """Holds the operator's wish; the linker's store does."""
 
-    async def ask(self, account: str, now: float) -> None:
-        """Return once the wish is held, and nothing is sent for the account any more."""
+    async def ask(self, account: str, now: float) -> bool:
+        """Hold the wish, so that nothing is sent for the account any more; say whether anything was kept of it."""
         ...
 
     async def pending(self, account: str) -> bool:
@@ -36,16 +36,20 @@ class Nothing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def add_forgetting(api: Api, forgetting: Forgetting, gone_by: Callable[[datetime], datetime]) -> None:
-    """Add the route (scope operate). `forgotten` false: no linker has done it yet; it does as soon as one runs."""
+    """Add the route (scope operate). `forgotten` false: no linker has done it yet; it does as soon as one runs.
+
+    `known` false: nothing was kept under this id, so it may not be the one that is meant.
+    """
 
     async def forget(request: web.Request) -> object:
         account, now = request.match_info["account"], utc_now()
         await api.bodies.read(request, Nothing)
         if len(account) > LONGEST:
             raise Rejected("This is longer than any account id.", reason="account_id")
-        await forgetting.ask(account, now.timestamp())
-        log.info("account.forgotten", caller=request[CALLER])
-        return {"account": account, "forgotten": await _done(forgetting, account), "gone_by": gone_by(now).isoformat()}
+        known = await forgetting.ask(account, now.timestamp())
+        log.info("account.forgotten", caller=request[CALLER], known=known)
+        done = await _done(forgetting, account)
+        return {"account": account, "known": known, "forgotten": done, "gone_by": gone_by(now).isoformat()}
 
     api.add("POST", "/v1/accounts/{account}/forget", "operate", forget)
 

@@ -59,7 +59,7 @@ def test_what_is_wrong_and_what_to_do_is_told(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_forget_asks_before_it_does_anything(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = Asked(monkeypatch, {"forgotten": True, "gone_by": DAY})
+    asked = Asked(monkeypatch, {"known": True, "forgotten": True, "gone_by": DAY})
     refused = run("forget", "a1", says="n\n")
     assert (asked.calls, refused.exit_code) == ([], 1)
     assert "cannot be linked again" in refused.output
@@ -70,5 +70,12 @@ def test_a_forget_asks_before_it_does_anything(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_forget_that_no_linker_has_done_yet_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    Asked(monkeypatch, {"forgotten": False, "gone_by": DAY})
+    Asked(monkeypatch, {"known": True, "forgotten": False, "gone_by": DAY})
     assert "`ringhook linker` (or `up`) deletes what is stored as soon as it runs" in run("forget", "a1", "--yes").output
+
+
+def test_a_forget_of_an_id_under_which_nothing_is_kept_asks_whether_it_is_the_right_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    Asked(monkeypatch, {"known": False, "forgotten": True, "gone_by": DAY})
+    said = run("forget", "mistyped", "--yes").output
+    assert "Nothing was kept of mistyped" in said
+    assert "is forgotten" not in said

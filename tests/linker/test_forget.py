@@ -54,7 +54,8 @@ async def test_nothing_is_stored_of_it_and_the_topic_is_told_last(rig: Rig) -> N
     forgetting = Forgetting(rig.database, rig.store.namespace)
     async with memory.connect("memory:", namespace="t", topics=[ACCOUNT_CHANGED]) as bus:
         await Announce(rig.store, bus)(NOW)
-        await forgetting.ask("acct-1", rig.now)
+        assert await forgetting.ask("acct-1", rig.now)
+        assert not await forgetting.ask("acct-1 ", rig.now)  # a mistyped one
         assert await stopped(rig, "acct-1") == "forgotten"
         assert await forgetting.pending("acct-1")
         await Forget(forgetting, bus)(NOW)
