@@ -1,7 +1,6 @@
 """The configuration as each part needs it, read from named values and `ringhook.toml`; everything wrong is told together."""
 
 from collections.abc import Collection, Mapping
-from math import inf
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +15,7 @@ from deploy.settings.toml import unknown_tables
 from deploy.settings.values import path
 from ingress.settings import Token
 from schemas.errors import Misconfigured
+from workers.bus.kafka.url import LONGEST
 from workers.dispatch.parked import Bounds
 from workers.runtime.sealing import Keyring
 
@@ -81,8 +81,9 @@ def _demand_something(environment: Mapping[str, str], directory: Path) -> None:
 
 def _read(role: str, reader: Reader, document: Document) -> Settings:
     wanted, common = PARTS.get(role, ()), parts.read_common(reader)
-    session_s = common.session_s if reader.sound("RINGHOOK_BUS_URL") else inf  # nothing is known of a bus whose URL is wrong
+    session_s = common.session_s if reader.sound("RINGHOOK_BUS_URL") else LONGEST  # nothing is known of a bus whose URL is wrong
     destinations = lists.read_destinations(document, reader.problems, session_s)
+    tokens = lists.read_tokens(document, reader.problems)
     return Settings(
         role=role,
         common=common,
@@ -92,7 +93,7 @@ def _read(role: str, reader: Reader, document: Document) -> Settings:
         waiting=parts.read_waiting(reader) if "dispatch" in wanted else None,
         services=lists.read_services(reader, document, session_s) if "services" in wanted else None,
         admin=_read_admin(reader) if "admin" in wanted else None,
-        tokens=lists.read_tokens(document, reader.problems) if {"admin", "vault"} & set(wanted) else (),
+        tokens=tokens if {"admin", "vault"} & set(wanted) else (),
     )
 
 

@@ -133,11 +133,11 @@ class Vault(msgspec.Struct, frozen=True, kw_only=True):
 
 def read_vault(reader: Reader) -> Vault:
     """Read what the linker role needs."""
-    reader.required("RINGHOOK_RING_CLIENT_ID", values.plain, "", hint="the client id from Ring's portal")
+    reader.required("RINGHOOK_RING_CLIENT_ID", values.word, "", hint="the client id from Ring's portal")
     reader.required("RINGHOOK_RING_CLIENT_SECRET", secret, _NOWHERE, hint="the client secret from Ring's portal")
     return Vault(
         hmac_keys=read_hmac_keys(reader),
-        client_ids=_by_app(reader, "RINGHOOK_RING_CLIENT_ID", values.plain),
+        client_ids=_by_app(reader, "RINGHOOK_RING_CLIENT_ID", values.word),
         client_secrets=_by_app(reader, "RINGHOOK_RING_CLIENT_SECRET", secret),
         keys=_needed(reader, "RINGHOOK_VAULT_KEYS", Keyring.parse),
         opener=_needed(reader, "RINGHOOK_CODE_PRIVATE_KEYS", CodeOpener),

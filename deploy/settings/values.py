@@ -37,6 +37,15 @@ def plain(text: str) -> str:
     """Return a pasted text; white space around it is refused, since it never belongs to it."""
     if text != text.strip():
         raise ValueError("has white space or a line end around it: paste the value alone")
+    if not text.isprintable():
+        raise ValueError("holds a tab, a line end or another sign that nobody sees: paste the value alone")
+    return text
+
+
+def word(text: str) -> str:
+    """Return a pasted name without any white space."""
+    if " " in plain(text):
+        raise ValueError("holds a space: paste the value alone")
     return text
 
 

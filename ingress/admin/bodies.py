@@ -14,6 +14,7 @@ from schemas.errors import UNREADABLE, Rejected
 T = TypeVar("T")
 LIMIT: Final = 64 * 1024  # bytes
 ALL: Final = 64 * LIMIT  # of the large ones that are being read
+CUT: Final = "Input data was truncated"  # msgspec's word for half a surrogate pair, too
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,8 @@ def decoded(body: bytes, kind: type[T]) -> T:
     except UnicodeDecodeError as error:  # which is none of msgspec's own
         raise Rejected("The body is not understood: not all of it is UTF-8.", reason="body_unreadable") from error
     except UNREADABLE as error:
-        raise Rejected(f"The body is not understood: {error}", reason="body_unreadable") from error
+        why = "it ends amid a value, or a \\u escape in it is half of a pair" if str(error) == CUT else error
+        raise Rejected(f"The body is not understood: {why}", reason="body_unreadable") from error
 
 
 def demand_json(request: web.Request) -> None:

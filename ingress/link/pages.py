@@ -58,6 +58,11 @@ def wrong_way(allowed: str) -> Handler:
     return answer
 
 
+async def harmless(_request: web.Request) -> web.Response:
+    """Answer who only looks whether the Account Link URL is there: nothing begins."""
+    return web.Response(status=204, headers={**HEADERS, "Allow": "GET, HEAD, OPTIONS"})
+
+
 async def style(_request: web.Request) -> web.Response:
     """Serve the one style sheet."""
     return web.Response(body=_STYLE, content_type="text/css", headers={"Cache-Control": "public, max-age=3600"})

@@ -12,7 +12,7 @@ from ingress.link.attempt import Attempt, Seals
 from ingress.link.confirm import PROGRESS, Confirm
 from ingress.link.confirmation import CONFIRM
 from ingress.link.cookie import Cookie
-from ingress.link.pages import OIDC_PATH, STYLE_PATH, refused, style, wrong_way
+from ingress.link.pages import OIDC_PATH, STYLE_PATH, harmless, refused, style, wrong_way
 from ingress.link.progress import Attempts, Follow
 from ingress.link.signin import dev
 from ingress.link.signin.finish import Finish
@@ -58,6 +58,8 @@ def add_link(
     start = Start(cookie, _sign_in_url(settings), notices, clock)
     for path in (START, START + "/"):
         add("GET", path, "link_start", start)
+        for method in ("HEAD", "OPTIONS"):  # a portal or a monitor looks
+            add(method, path, "link_look", harmless)
     if isinstance(settings.signin, Dev):
         passcode = dev.Passcode(settings.signin, seals, cookie, room, settings.public_url, clock)
         add("GET", dev.PATH, "link_dev", passcode.ask)

@@ -71,6 +71,14 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
     version: str | None = None
 
 
+class Stale(Rejected):
+    """A signed event that is older than what copies are known of."""
+
+    def __init__(self, envelope: Envelope) -> None:
+        super().__init__(f"signed, but its time is {envelope.time:%Y-%m-%d}: older than {MAX_AGE.days} days", reason="stale")
+        self.type = envelope.type
+
+
 def parse(body: bytes, received_at: datetime) -> Envelope:
     """Return the envelope, or raise Rejected with a Quarantine reason; nothing else, whatever the bytes are.
 
@@ -78,7 +86,7 @@ def parse(body: bytes, received_at: datetime) -> Envelope:
     """
     envelope = _read(body, _root(body))
     if envelope.time and received_at - envelope.time > MAX_AGE:
-        raise Rejected(f"signed, but its time is {envelope.time:%Y-%m-%d}: older than {MAX_AGE.days} days", reason="stale")
+        raise Stale(envelope)
     return envelope
 
 

@@ -157,6 +157,8 @@ def test_what_init_writes_with_a_destination_has_no_problem(tmp_path: Path) -> N
         ("RINGHOOK_WAITING_TOTAL=canary", "a whole number above 0"),
         ("RINGHOOK_RING_HMAC_KEY_NEXT=canary", "without RINGHOOK_RING_CLIENT_ID_NEXT"),
         ("RINGHOOK_RING_CLIENT_ID_NEXT=canary", "without RINGHOOK_RING_HMAC_KEY_NEXT"),
+        ("RINGHOOK_RING_CLIENT_ID_NEXT=can ary", "holds a space"),
+        ('RINGHOOK_RING_CLIENT_ID_NEXT="can\tary"', "holds a tab"),
         ("RINGHOOK_EXCHANGE_SECRET_NEXT=canary-canary/canary", "a part of a URL's path"),
         ("RINGHOOK_EXCHANGE_SECRET_NEXT=canary", "at least 16"),
         ("RINGHOOK_EXCHANGE_SECRET_NEXT=" + "e" * 20, "are the same"),
@@ -372,6 +374,16 @@ def test_every_name_that_is_asked_for_is_known() -> None:
 
 def test_a_broken_destination_is_told_to_every_role(tmp_path: Path) -> None:
     assert len(wrong(tmp_path, SHARED, "[[destination]]\nname = 1\nurl = 1\nsecret_env = 1\n", role="dispatch")) == 3
+
+
+@pytest.mark.parametrize("role", ["ingress", "dispatch", "admin"])
+def test_a_broken_token_is_told_to_every_role(tmp_path: Path, role: str) -> None:
+    assert any("scoops is not known" in words for words in wrong(tmp_path, SHARED, "[[token]]\nscoops = 1\n", role=role))
+
+
+def test_a_delivery_that_outlives_every_session_is_told_beside_a_bus_that_cannot_be_read(tmp_path: Path) -> None:
+    said = wrong(tmp_path, "RINGHOOK_BUS_URL=kafka://h?bogus=1\n", DESTINATION + "timeout_s = 100000\n")
+    assert any("timeout_s: must be at least 0.1 and less than" in words for words in said)
 
 
 def test_a_delivery_that_outlives_the_session_of_this_bus_is_told(tmp_path: Path) -> None:

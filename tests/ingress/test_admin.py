@@ -76,9 +76,10 @@ class Wishes:
     def __init__(self) -> None:
         self.asked: list[str] = []
 
-    async def ask(self, account: str, now: float) -> None:
+    async def ask(self, account: str, now: float) -> bool:
         del now
         self.asked.append(account)
+        return account == "a1"
 
     async def pending(self, account: str) -> bool:
         del account
@@ -306,10 +307,23 @@ async def test_one_caller_that_asks_too_often_is_429_and_others_are_not(admin: A
 async def test_a_forget_answers_the_date_by_which_the_topics_are_rid_of_it(admin: Admin) -> None:
     response = await admin.client.post("/v1/accounts/a1/forget", json={}, headers=bearer("operate"))
     said = await response.json()
-    assert (response.status, said["account"], said["forgotten"]) == (200, "a1", True)
+    assert (response.status, said["account"], said["forgotten"], said["known"]) == (200, "a1", True, True)
     assert datetime.fromisoformat(said["gone_by"]) > datetime.now(UTC) + timedelta(days=37)
     response = await admin.client.post(f"/v1/accounts/{'a' * 513}/forget", json={}, headers=bearer("operate"))
     assert response.status == 400
+
+
+async def test_a_forget_of_an_id_under_which_nothing_is_kept_says_so(admin: Admin) -> None:
+    response = await admin.client.post("/v1/accounts/mistyped/forget", json={}, headers=bearer("operate"))
+    assert (response.status, (await response.json())["known"], admin.wishes.asked) == (200, False, ["mistyped"])
+
+
+@pytest.mark.parametrize("body", [b'{"partner_user": "\\ud800"}', b'{"partner_user": "u'])
+async def test_half_a_surrogate_pair_and_half_a_body_are_told_as_what_they_may_be(admin: Admin, body: bytes) -> None:
+    headers = bearer("claim") | {"Content-Type": "application/json"}
+    response = await admin.client.post(CLAIM, data=body, headers=headers)
+    assert response.status == 400
+    assert "ends amid a value, or a \\u escape in it is half of a pair" in (await response.json())["error"]["message"]
 
 
 async def test_each_route_of_the_router_admits_its_own_scope_and_no_other(admin: Admin) -> None:

@@ -62,6 +62,12 @@ async def signed_in_by_passcode(edge: Edge) -> dict[str, str]:
     return hidden(text)
 
 
+@pytest.mark.parametrize("method", ["HEAD", "OPTIONS"])
+async def test_whoever_only_looks_whether_the_url_is_there_begins_nothing(edge: Edge, method: str) -> None:
+    async with edge.client.request(method, edge.url + "/ring/account-link") as answer:
+        assert (answer.status, answer.headers["Allow"], answer.headers.get("Set-Cookie")) == (204, "GET, HEAD, OPTIONS", None)
+
+
 async def test_the_account_link_url_answers_303_without_a_page(edge: Edge) -> None:
     response, text = await get(edge, START)
     assert (response.status, response.headers["Location"], text) == (303, "/ring/account-link/dev", "")
@@ -109,7 +115,7 @@ async def test_every_page_forbids_frames_scripts_and_keeping(edge: Edge) -> None
     ("method", "path", "allowed"),
     [
         ("GET", "/ring/account-link/confirm", "POST"),
-        ("POST", "/ring/account-link", "GET"),
+        ("POST", "/ring/account-link", "GET, HEAD, OPTIONS"),
         ("PUT", "/ring/account-link/dev", "GET, POST"),
         ("OPTIONS", "/ring/account-link/progress", "GET"),
     ],

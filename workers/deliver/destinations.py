@@ -4,7 +4,6 @@ import re
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from ipaddress import ip_network
-from math import inf
 from typing import Any, Final, Literal
 from urllib.parse import SplitResult, urlsplit
 
@@ -54,7 +53,7 @@ def wants(destination: Destination) -> Wants:
 def problems(destination: Destination, *, session_s: float = SESSION_S, now: datetime | None = None) -> Sequence[str]:
     """Return everything that is wrong with a destination, each as `key: words` or `key, key: words`.
 
-    `session_s` is the bus's session timeout, infinite where it is not known; what lies after `now` is the future.
+    `session_s` is the bus's session timeout; what lies after `now` is the future.
     """
     found = [*_names(destination), *_beginning(destination, now), *_filter(destination), *_url(destination)]
     return [*found, *_networks(destination), *_numbers(destination, session_s)]
@@ -142,5 +141,5 @@ def _numbers(destination: Destination, session_s: float) -> Iterator[str]:
         yield f"concurrency: must be between 1 and {CONCURRENCY_LIMIT}"
     longest = session_s - MARGIN_S
     if not 0.1 <= destination.timeout_s < longest:  # noqa: PLR2004 -- below, nothing ever answers
-        bound = "" if longest == inf else f" and less than {longest:g}, so that a request ends before its lane moves away"
-        yield f"timeout_s: must be at least 0.1{bound}"
+        bound = f"less than {longest:g}, so that a request ends before its lane moves away"
+        yield f"timeout_s: must be at least 0.1 and {bound}"

@@ -159,7 +159,7 @@ def decide(item: Item, batch: Batch) -> Result:
     if isinstance(item, Forgotten):
         return _forgotten(item.account, batch)
     if isinstance(item, Rejected):
-        return _quarantined(None, item)
+        return _quarantined(item.type if isinstance(item, envelope.Stale) else None, item)
     if item.account in batch.forgotten:
         return _stopped(item, batch)  # before anything is learnt of the account again
     foreign = item.account is not None and batch.known.foreign(item.account, item.arrival)
@@ -235,14 +235,14 @@ def _beside(results: Sequence[Result], letters: Sequence[Record]) -> Sequence[Re
 def _found(webhook: Webhook, account: str | None) -> Result:
     """Send an event whose account was looked up to that account's lane, where all its copies meet; else quarantine it."""
     if account is None:
-        return _quarantined(webhook, Rejected("no account, and no one account has its device", reason="account_unknown"))
+        why = Rejected("no account, and no one account has its device", reason="account_unknown")
+        return _quarantined(webhook.envelope.type, why)
     metrics.EVENTS.labels(type=envelope.label(webhook.envelope.type), outcome="republished").inc()
     key, headers = account.encode(), (*webhook.held.headers, (ACCOUNT, account.encode()))
     return (Record(topic=WEBHOOK_RECEIVED.name, key=key, value=webhook.held.value, headers=headers),)
 
 
-def _quarantined(webhook: Webhook | None, why: Rejected) -> Rejected:
-    kind = webhook.envelope.type if webhook else None
+def _quarantined(kind: str | None, why: Rejected) -> Rejected:
     metrics.EVENTS.labels(type=envelope.label(kind), outcome=why.reason).inc()
     return why
 

@@ -10,6 +10,7 @@ from itertools import count
 from uuid import uuid4
 
 import msgspec
+from prometheus_client import REGISTRY
 from sqlalchemy import func, select
 
 from schemas import cloudevents, topics
@@ -43,6 +44,11 @@ def body(
     meta = {"version": "1.1", "time": at.isoformat(), "request_id": request_id, "account_id": account}
     data = {"id": f"{device}-{kind}", "type": kind, "attributes": {"source": device, "source_type": "devices"}}
     return json.dumps({"meta": meta, "data": data}).encode()
+
+
+def counted(kind: str, outcome: str) -> float:
+    labels = {"type": kind, "outcome": outcome}
+    return REGISTRY.get_sample_value("ringhook_events_total", labels) or 0.0
 
 
 def received(raw: bytes, at: datetime = NOW, *, app: str = "first") -> Record:

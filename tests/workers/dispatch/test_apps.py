@@ -11,7 +11,7 @@ from sqlalchemy import select
 from structlog.testing import capture_logs
 
 from schemas.records import AccountChanged, AccountTold
-from tests.workers.dispatch.house import NOW, House, body, changed, everything, received
+from tests.workers.dispatch.house import NOW, House, body, changed, counted, everything, received
 from workers.bus.contract import Record
 from workers.dispatch import apps
 from workers.dispatch.accounts import Version, after
@@ -85,8 +85,7 @@ def test_a_row_keeps_no_more_former_apps_than_eight() -> None:
 
 
 def put_aside(kind: str = "motion_detected") -> float:
-    labels = {"type": kind, "outcome": "other_app"}
-    return REGISTRY.get_sample_value("ringhook_events_total", labels) or 0.0
+    return counted(kind, "other_app")
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from schemas import cloudevents
 from schemas.events import suffixed
 from schemas.ring.envelope import parse
 from schemas.ring.peek import peek
-from tests.workers.dispatch.house import AT_ONCE, NAMESPACE, NOW, House, body, changed, received
+from tests.workers.dispatch.house import AT_ONCE, NAMESPACE, NOW, House, body, changed, counted, received
 from workers.bus.contract import Bus, Held, Lane, Record, Start, Stop, Work
 from workers.dispatch.job import Dispatch, Prune
 from workers.dispatch.normalise import digest
@@ -70,9 +70,11 @@ async def test_two_linked_accounts_with_one_device_make_its_orphans_nobodys(hous
 async def test_what_is_not_rings_or_too_old_is_quarantined_with_its_reason(house: House) -> None:
     junk, old = b"junk", body("old", at=NOW - timedelta(days=14))
     foreign = Record(topic="webhook.received", key=b"k", value=body("foreign"))
+    before = counted("motion_detected", "stale")
     events, dead = await house.tell([received(junk), received(old), foreign, received(body("1"))])
     assert [event.id for event in events] == ["1"]
     assert sorted(dead) == sorted([(peek(junk).request_id, "not_json"), ("old", "stale"), ("foreign", "not_from_ingress")])
+    assert counted("motion_detected", "stale") == before + 1
 
 
 async def test_events_say_what_is_known_of_the_link_when_they_are_dispatched(house: House) -> None:

@@ -2,7 +2,7 @@
 
 import re
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -61,7 +61,7 @@ class Address(msgspec.Struct, frozen=True):
 
 
 def parse(url: str) -> Address:
-    """Return the address that a `kafka://` URL names; Misconfigured says what is wrong and shows no password."""
+    """Return the address that a `kafka://` URL names; Misconfigured says all that is wrong and shows no password."""
     try:
         parts = urlsplit(url)
     except ValueError:  # its words would show the password
@@ -70,60 +70,57 @@ def parse(url: str) -> Address:
         raise Misconfigured("a Kafka URL begins with kafka://")
     credentials, _, hosts = parts.netloc.rpartition("@")
     username, _, password = credentials.partition(":")
-    servers, given = _servers(hosts), _parameters(parts.query)
-    if (username or "sasl_username" in given) and not given.get("security_protocol", "").startswith("SASL"):
-        raise Misconfigured(
-            "the Kafka URL names a user, whom only security_protocol=SASL_SSL or SASL_PLAINTEXT shows to the broker"
-        )
+    given, servers = dict(parse_qsl(parts.query)), [host for host in hosts.split(",") if host]
+    if wrong := [*_wrong_hosts(servers), *_wrong_parameters(given), *_wrong_user(username, given)]:
+        raise Misconfigured("; ".join(wrong))
     return Address(
-        servers=servers,
-        security_protocol=_one_of(given, "security_protocol", PROTOCOLS),
-        mechanism=_one_of(given, "sasl_mechanism", MECHANISMS),
+        servers=tuple(filter(None, map(_server, servers))),
+        security_protocol=given.get("security_protocol", PROTOCOLS[0]),
+        mechanism=given.get("sasl_mechanism", MECHANISMS[0]),
         username=given.get("sasl_username") or unquote(username) or None,
         password=given.get("sasl_password") or unquote(password) or None,
         cafile=given.get("cafile"),
         certfile=given.get("certfile"),
         keyfile=given.get("keyfile"),
-        session_timeout=_seconds(given, "session_timeout_s", SESSION_TIMEOUT),
+        session_timeout=float(given.get("session_timeout_s", SESSION_TIMEOUT)),
     )
 
 
-def _parameters(query: str) -> Mapping[str, str]:
-    given = dict(parse_qsl(query))
-    if set(given) - set(PARAMETERS):  # not quoted: a password may hold a question mark
-        raise Misconfigured(f"the Kafka URL has a parameter that is not known; known are {', '.join(PARAMETERS)}")
-    return given
-
-
-def _servers(hosts: str) -> tuple[str, ...]:
-    servers = tuple(_server(host) for host in hosts.split(",") if host)
+def _wrong_hosts(servers: Sequence[str]) -> Iterator[str]:
     if not servers:
-        raise Misconfigured("the Kafka URL names no host")
-    return servers
+        yield "the Kafka URL names no host"
+    if not all(_server(host) for host in servers):
+        yield "the hosts of the Kafka URL are host:port,host:port ([::1]:port for an IPv6 address)"
 
 
-def _server(text: str) -> str:
+def _wrong_parameters(given: Mapping[str, str]) -> Iterator[str]:
+    if set(given) - set(PARAMETERS):  # not quoted: a password may hold a question mark
+        yield f"the Kafka URL has a parameter that is not known; known are {', '.join(PARAMETERS)}"
+    for name, allowed in (("security_protocol", PROTOCOLS), ("sasl_mechanism", MECHANISMS)):
+        if given.get(name, allowed[0]) not in allowed:
+            yield f"{name} in the Kafka URL is one of {', '.join(allowed)}"
+    if not 0 < _seconds(given.get("session_timeout_s", SESSION_TIMEOUT)) < LONGEST:
+        yield f"session_timeout_s in the Kafka URL is a number of seconds, above 0 and under {LONGEST:g}"
+
+
+def _wrong_user(username: str, given: Mapping[str, str]) -> Iterator[str]:
+    protocol = given.get("security_protocol", PROTOCOLS[0])
+    if (username or "sasl_username" in given) and protocol in PROTOCOLS and not protocol.startswith("SASL"):
+        yield "the Kafka URL names a user, whom only security_protocol=SASL_SSL or SASL_PLAINTEXT shows to the broker"
+
+
+def _server(text: str) -> str | None:
     found = _HOST.fullmatch(text)
     if found is None or not 0 < int(found[2] or DEFAULT_PORT) <= HIGHEST_PORT:
-        raise Misconfigured("the hosts of the Kafka URL are host:port,host:port ([::1]:port for an IPv6 address)")
+        return None
     return f"{found[1]}:{found[2] or DEFAULT_PORT}"
 
 
-def _one_of(given: Mapping[str, str], name: str, allowed: tuple[str, ...]) -> str:
-    value = given.get(name, allowed[0])
-    if value not in allowed:
-        raise Misconfigured(f"{name} in the Kafka URL is one of {', '.join(allowed)}")
-    return value
-
-
-def _seconds(given: Mapping[str, str], name: str, default: float) -> float:
+def _seconds(text: str | float) -> float:
     try:
-        seconds = float(given.get(name, default))
+        return float(text)
     except ValueError:
-        seconds = 0.0
-    if not 0 < seconds < LONGEST:
-        raise Misconfigured(f"{name} in the Kafka URL is a number of seconds, above 0 and under {LONGEST:g}")
-    return seconds
+        return 0.0
 
 
 def _context(address: Address) -> ssl.SSLContext:

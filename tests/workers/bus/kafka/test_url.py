@@ -49,6 +49,13 @@ def test_what_cannot_work_is_named_without_the_password(url: str) -> None:
     assert "hunter2" not in str(raised.value)
 
 
+def test_all_that_is_wrong_is_told_at_once() -> None:
+    with pytest.raises(Misconfigured) as raised:
+        parse("kafka://one:0?bogus=1&security_protocol=TLS&sasl_mechanism=GSSAPI&session_timeout_s=soon")
+    told = ["the hosts of", "a parameter that is not known", "security_protocol in", "sasl_mechanism in", "session_timeout_s in"]
+    assert [wanted for wanted in told if wanted not in str(raised.value)] == []
+
+
 def test_a_missing_certificate_file_is_named() -> None:
     with pytest.raises(Misconfigured, match="certificate"):
         parse("kafka://one?security_protocol=SSL&cafile=/nowhere.pem").options()
