@@ -65,6 +65,10 @@ class Ground:
         await kafka_bus.apply(self.kafka.url, namespace=namespace, topics=topics.declared(DESTINATIONS), single_broker=True)
         return made
 
+    def spent_by(self, made: Installation) -> dict[str, float]:
+        """Return the CPU seconds that each role and both servers have used."""
+        return spent_by(made) | {"Kafka": spent(self.kafka), "PostgreSQL": spent(self.postgres)}
+
     def small(self, sink: "Sink") -> Installation:
         """Return an installation on two SQLite files, for `up`."""
         return self._installation(sink)
@@ -164,10 +168,16 @@ async def sink() -> AsyncIterator[Sink]:
         yield Sink(port)
 
 
-def spent(process: Process) -> float:
-    """Return the CPU seconds, user and system, that a process has used."""
-    used = psutil.Process(process.pid).cpu_times()
-    return used.user + used.system
+def spent(process: Process | Kafka | Postgres) -> float:
+    """Return the CPU seconds, user and system, that a process has used, and its children: PostgreSQL has one a connection."""
+    mine = psutil.Process(process.pid)
+    used = [one.cpu_times() for one in (mine, *mine.children(recursive=True))]
+    return sum(one.user + one.system + one.children_user + one.children_system for one in used)
+
+
+def spent_by(made: Installation) -> dict[str, float]:
+    """Return the CPU seconds that each role has used."""
+    return {name: spent(role.process) for name, role in made.roles.items()}
 
 
 def peak(process: Process) -> float:

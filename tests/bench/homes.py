@@ -49,7 +49,7 @@ class Homes:
             await asyncio.sleep(0.05)
         took = time.time() - began
         waits = sorted(at - sent[account] for account, at in self._known(first).items() if account in sent)
-        return {"waits": waits, "completed": done, "seconds": took, "failed": failed[:3]}
+        return {"count": count, "waits": waits, "completed": done, "seconds": took, "failed": failed[:3]}
 
     async def _user(self, account: Account) -> None:
         """Confirm in the Ring app, tap Sign In, sign in, and confirm."""

@@ -44,10 +44,10 @@ async def _round(made: Installation, roles: tuple[str, ...], sink: Sink, seen: S
         await post(made, 200)  # warm
         await sink.complete(200, within=20)
         await sink.forget()
-        before = spent(made)
+        before = ground.spent_by(made)
         posted = await post(made, COUNT)
         told = await sink.complete(COUNT, within=WITHIN_S)
-        used = {role: (after - before[role]) / COUNT * 1e6 for role, after in spent(made).items()}
+        used = {role: (after - before[role]) / COUNT * 1e6 for role, after in ground.spent_by(made).items()}
     seen.refused += posted["refused"]
     seen.missing += COUNT - told["ids"]
     seen.rates.append(told["ids"] / (told["last"] - posted["first"]))
@@ -62,11 +62,6 @@ async def post(made: Installation, count: int, *, connections: int = CONNECTIONS
     port = made.public.rpartition(":")[2]
     found: dict[str, Any] = await ground.result(sys.executable, HERE / "poster.py", port, lines, connections, rate)
     return found
-
-
-def spent(made: Installation) -> dict[str, float]:
-    """Return the CPU seconds that each process has used."""
-    return {name: ground.spent(role.process) for name, role in made.roles.items()}
 
 
 def _figures(on: str, seen: Seen, asked: float) -> list[Figure]:
