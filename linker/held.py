@@ -22,6 +22,7 @@ from workers.runtime.sealing import key_of
 
 Value = TypeVar("Value", bound=msgspec.Struct)
 NONE: Final = frozenset[str]()
+TRIES: Final = 10  # an account's row may go between two looks, when it is forgotten
 
 
 class Names(NamedTuple):
@@ -56,12 +57,14 @@ async def hold_accounts(connection: AsyncConnection, names: AbstractSet[str]) ->
 
 async def _made_accounts(connection: AsyncConnection, names: Names) -> dict[str, Account]:
     missing, held = names.fresh, dict[str, Account]()
-    while names.accounts - held.keys():
+    for _ in range(TRIES):
+        if names.accounts <= held.keys():
+            return held
         fresh = [asdict(Account(account=name)) | {"behind": False} for name in sorted(missing)]
         await insert_ignore(connection, accounts, fresh)
         held = await hold_accounts(connection, names.accounts)
         missing = names.accounts - held.keys()
-    return held
+    raise AssertionError("an account's row was made, and is not there")
 
 
 async def _rows(

@@ -54,6 +54,7 @@ class AccountSeen(msgspec.Struct, frozen=True, kw_only=True):
     generation: int
     version: int
     partner_user: str | None
+    last_partner_user: str | None  # whose it was until its link ended
     changed_at: float
     steps: tuple[Mark, ...]
     finding: str | None
@@ -70,6 +71,7 @@ class AccountListed(msgspec.Struct, frozen=True, kw_only=True):
     state: LinkState
     linked: bool
     partner_user: str | None
+    last_partner_user: str | None  # whose it was until its link ended: who must connect again
     changed_at: float
     risk: Risk | None
     tokens_end_at: float | None
@@ -122,6 +124,7 @@ class Explain:
             generation=known.generation,
             version=known.version,
             partner_user=known.partner_user,
+            last_partner_user=_last(known, shown),
             changed_at=known.changed_at,
             steps=shown.marks if shown else (),
             finding=_finding(shown) if shown else None,
@@ -165,6 +168,10 @@ def _together(own: Sequence[Mark], grants: Sequence[Mark]) -> tuple[Mark, ...]:
     return tuple(sorted(marks, key=lambda mark: (mark[1], ORDER.index(mark[0]) if mark[0] in ORDER else len(ORDER))))
 
 
+def _last(account: Account, grant: GrantStanding | None) -> str | None:
+    return grant.partner_user if grant and account.state in ENDED else None
+
+
 def _seen(grant: GrantStanding) -> GrantSeen:
     return GrantSeen(
         generation=grant.generation,
@@ -182,6 +189,7 @@ def _listed(account: Account, grant: GrantStanding | None) -> AccountListed:
         state=account.state,
         linked=account.linked,
         partner_user=account.partner_user,
+        last_partner_user=_last(account, grant),
         changed_at=account.changed_at,
         risk=account.risk,
         tokens_end_at=refresh.dies(grant) if grant else None,

@@ -58,7 +58,8 @@ def forget(account: str, directory: Path, *, yes: bool, as_json: bool) -> None:
 
 def told(seen: dict[str, Any]) -> Iterator[str]:
     """Return an account's facts as lines."""
-    user = f", linked to your user {seen['partner_user']}" if seen["partner_user"] else ""
+    now, last = (seen[name] for name in ("partner_user", "last_partner_user"))
+    user = f", linked to your user {now}" if now else f", once linked to your user {last}" if last else ""
     yield f"{seen['account']} is {seen['state']}{user}, since {_minute(seen['changed_at'])}."
     if seen["finding"]:
         yield seen["finding"][0].upper() + seen["finding"][1:] + ("" if seen["finding"].endswith(".") else ".")

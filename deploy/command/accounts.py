@@ -49,12 +49,13 @@ def list_(directory: Path, *, at_risk: bool, as_json: bool) -> None:
 
 def line(account: dict[str, Any]) -> str:
     """Return an account in a line of words."""
-    user = f"  user {account['partner_user']}" if account["partner_user"] else ""
+    user = account["partner_user"] or (account["last_partner_user"] if account["risk"] else None)
+    whose = f"  user {user}" if user else ""
     risk = account["risk"]
     lost = f"  must be connected again: {WORDS.get(risk, risk)}" if risk and risk.startswith("lost_") else ""
     until = f"  tokens last until {account['tokens_end_at'][:16]}Z" if account["tokens_end_at"] else ""
     doubt = f"  at risk: {WORDS.get(risk, risk)}" if risk and not lost else ""
-    return f"{account['account']}  {account['state']}{user}{lost}{doubt}{until}"
+    return f"{account['account']}  {account['state']}{whose}{lost}{doubt}{until}"
 
 
 def _all(directory: Path, *, at_risk: bool) -> Iterator[dict[str, Any]]:

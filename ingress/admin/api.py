@@ -1,6 +1,6 @@
 """`/v1`: JSON in, JSON out, and a scope declared on every route."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Annotated, Final, Protocol, TypeVar
@@ -16,6 +16,7 @@ from ingress.link.signin.handoff import Claimed, Handoff
 from ingress.route import Handler, guarded
 from ingress.settings import Scope
 from schemas.errors import Rejected, Unavailable
+from schemas.ring.fields import text
 from schemas.ring.nonce import WINDOW
 
 Answering = Callable[[web.Request], Awaitable[object]]
@@ -76,11 +77,18 @@ class Api:
     def _gated(self, scope: Scope, answering: Answering) -> Handler:
         async def gated(request: web.Request) -> web.Response:
             request[CALLER] = self.gate.admit(request.headers, scope).name
+            demand_ids(request.match_info.values())
             if request.method not in {"GET", "HEAD"}:
                 demand_json(request)
             return as_json(await answering(request))
 
         return gated
+
+
+def demand_ids(texts: Iterable[str]) -> None:
+    """Raise Rejected for what no account and no sign-in is called: no store holds a NUL, and no id is endless."""
+    if not all(map(text, texts)):
+        raise Rejected("This is no id: ids are at most 512 characters, all of them printable.", reason="id")
 
 
 def as_json(value: object, status: int = 200) -> web.Response:
@@ -144,9 +152,11 @@ class Asked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def paged(query: Mapping[str, str]) -> Asked:
     """Return what a query asks for, or raise Rejected in words."""
     try:
-        return msgspec.convert(dict(query), Asked, strict=False)
+        asked = msgspec.convert(dict(query), Asked, strict=False)
     except msgspec.ValidationError as error:
         raise Rejected(f"The query is not understood: {error}", reason="query") from error
+    demand_ids({asked.after} - {""})
+    return asked
 
 
 def unconfirmed(claimed_at: float, now: datetime) -> object:

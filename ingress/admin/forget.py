@@ -10,11 +10,9 @@ import structlog
 from aiohttp import web
 
 from ingress.admin.api import CALLER, Api
-from schemas.errors import Rejected
 from workers.runtime.clock import utc_now
 
 log = structlog.get_logger()
-LONGEST: Final = 512  # characters of an account id
 PATIENCE: Final = 5.0  # seconds for the linker to do it while the caller waits
 LOOK: Final = 0.1  # seconds between two looks
 
@@ -44,8 +42,6 @@ def add_forgetting(api: Api, forgetting: Forgetting, gone_by: Callable[[datetime
     async def forget(request: web.Request) -> object:
         account, now = request.match_info["account"], utc_now()
         await api.bodies.read(request, Nothing)
-        if len(account) > LONGEST:
-            raise Rejected("This is longer than any account id.", reason="account_id")
         known = await forgetting.ask(account, now.timestamp())
         log.info("account.forgotten", caller=request[CALLER], known=known)
         done = await _done(forgetting, account)

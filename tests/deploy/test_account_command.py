@@ -14,6 +14,7 @@ SEEN: dict[str, Any] = {
     "account": "a1",
     "state": "completed",
     "partner_user": "u-42",
+    "last_partner_user": None,
     "changed_at": "2026-02-13T13:39:57+00:00",
     "finding": None,
     "tokens_end_at": "2026-03-15T13:39:57+00:00",
@@ -56,6 +57,8 @@ def test_what_is_wrong_and_what_to_do_is_told(monkeypatch: pytest.MonkeyPatch) -
     gone = {"state": "removed", "partner_user": None, "tokens_end_at": None, "subscription": None, "finding": "connect it there"}
     Asked(monkeypatch, SEEN | gone)
     assert run("show", "a1").output.splitlines()[:2] == ["a1 is removed, since 2026-02-13 13:39Z.", "Connect it there."]
+    Asked(monkeypatch, SEEN | gone | {"last_partner_user": "u-42"})
+    assert run("show", "a1").output.startswith("a1 is removed, once linked to your user u-42, since 2026-02-13 13:39Z.")
 
 
 def test_a_forget_asks_before_it_does_anything(monkeypatch: pytest.MonkeyPatch) -> None:

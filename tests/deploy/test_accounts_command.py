@@ -20,6 +20,7 @@ ACCOUNT: dict[str, Any] = {
     "state": "completed",
     "linked": True,
     "partner_user": "u-42",
+    "last_partner_user": None,
     "changed_at": "2026-02-13T13:39:57+00:00",
     "risk": None,
     "tokens_end_at": "2026-03-15T13:39:57+00:00",
@@ -117,6 +118,9 @@ def test_every_risk_is_told_in_words() -> None:
         assert ("must be connected again: " in words) == risk.startswith("lost_")
     assert line(ACCOUNT) == "a1  completed  user u-42  tokens last until 2026-03-15T13:39Z"
     assert line(ACCOUNT | {"tokens_end_at": None, "partner_user": None, "state": "lost"}) == "a1  lost"
+    lost = ACCOUNT | {"tokens_end_at": None, "partner_user": None, "last_partner_user": "u-42", "state": "lost"}
+    assert line(lost | {"risk": "lost_refused"}) == "a1  lost  user u-42  must be connected again: Ring does not renew its tokens"
+    assert line(lost | {"risk": None}) == "a1  lost"
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ import msgspec
 import pytest
 from aiohttp import web
 from structlog.testing import capture_logs
+from yarl import URL
 
 from deploy.local import ports
 from ingress.admin.api import SCOPES, Api, add_claims, add_reading
@@ -309,8 +310,23 @@ async def test_a_forget_answers_the_date_by_which_the_topics_are_rid_of_it(admin
     said = await response.json()
     assert (response.status, said["account"], said["forgotten"], said["known"]) == (200, "a1", True, True)
     assert datetime.fromisoformat(said["gone_by"]) > datetime.now(UTC) + timedelta(days=37)
-    response = await admin.client.post(f"/v1/accounts/{'a' * 513}/forget", json={}, headers=bearer("operate"))
-    assert response.status == 400
+
+
+@pytest.mark.parametrize("name", ["%00", "a%00b", "%E2%80%AE", "a" * 513])
+async def test_what_no_account_and_no_sign_in_is_called_reaches_no_store(admin: Admin, name: str) -> None:
+    asked: list[tuple[str, str, Scope]] = [
+        ("POST", f"/v1/accounts/{name}/forget", "operate"),
+        ("POST", f"/v1/accounts/{name}/token", "broker"),
+        ("POST", f"/v1/attempts/{name}/claim", "claim"),
+        ("GET", f"/v1/accounts/{name}", "read"),
+        ("GET", f"/v1/attempts/{name}", "read"),
+        ("GET", f"/v1/accounts?after={name}", "read"),
+    ]
+    for method, path, scope in asked:
+        url = URL(f"http://127.0.0.1:{admin.port}{path}", encoded=True)
+        response = await admin.client.request(method, url, json={} if method == "POST" else None, headers=bearer(scope))
+        assert response.status == 400, path
+    assert (admin.wishes.asked, admin.loans.rejected) == ([], [])
 
 
 async def test_a_forget_of_an_id_under_which_nothing_is_kept_says_so(admin: Admin) -> None:

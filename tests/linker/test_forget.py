@@ -7,13 +7,16 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import select
+from sqlalchemy.exc import DBAPIError
 
 from linker.announce import Announce
 from linker.forget import Forget
 from linker.forgetting import Forgetting
+from linker.held import Names, hold
 from linker.mishap import FORGOTTEN
 from linker.tables import accounts, attempts, forgets, grants, subscriptions
 from schemas import topics
+from schemas.errors import Unavailable
 from schemas.records import SubscriptionTold
 from schemas.topics import ACCOUNT_CHANGED
 from tests.linker.rig import Rig, held
@@ -152,3 +155,10 @@ def test_the_date_covers_the_longest_kept_segment_of_any_topic() -> None:
     kept = [topic.retention for topic in topics.declared(["alerts"]) if topic.retention]
     assert topics.gone_by(asked) >= asked + max(kept) + max(kept) / 4
     assert topics.gone_by(asked) <= asked + timedelta(days=40)
+
+
+async def test_a_name_that_no_row_can_have_ends_the_look_for_its_row(rig: Rig) -> None:
+    async with asyncio.timeout(30):
+        with pytest.raises((AssertionError, DBAPIError, Unavailable)):
+            async with rig.database.begin() as connection:
+                await hold(connection, Names(accounts={"a\0b"}))

@@ -170,6 +170,8 @@ async def test_the_operator_sees_who_is_at_risk_and_who_is_lost_until_they_conne
     assert ([each.account for each in rest.accounts], rest.next) == (["acct-3"], None)
     by_name = {each.account: each for each in (*page.accounts, *rest.accounts)}
     assert by_name["acct-1"].tokens_end_at is None
+    assert (by_name["acct-1"].partner_user, by_name["acct-1"].last_partner_user) == (None, "u1")
+    assert (by_name["acct-2"].partner_user, by_name["acct-2"].last_partner_user) == ("u1", None)
     assert "remove the app in the Ring app and connect it again" in (by_name["acct-1"].finding or "")
     assert all((each.tokens_end_at or 0) > rig.now + 20 * DAY for name, each in by_name.items() if name != "acct-1")
     rig.ring.calm()
