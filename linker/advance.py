@@ -59,6 +59,7 @@ class Advance:
         self._steps = Steps(self.store, self.ring, self.vault, self.opener, self.budget, self.notices, self.clock)
         self._match = Matching(self.store, self.opener, self.keys, self.notices, self.clock)
         self._length = self.ring.timeout + MARGIN_OF_LEASE + SPARE
+        self._length_aside = self.ring.longest + MARGIN_OF_LEASE + SPARE
         self._due = Due(None, None, None, None)
         self._running: set[asyncio.Task[None]] = set()
         self._aside: set[asyncio.Task[None]] = set()  # of those, the ones that only keep tokens alive
@@ -93,7 +94,7 @@ class Advance:
         """Start a task for each row taken; return how many."""
         self._due = await self.store.next_due()
         room = self.parallel - len(self._running)
-        ends = steady() + self._length
+        began = steady()
         # Grants first: a code dies in a minute and a sign-in in ten, and a look for a grant that is not known yet is wasted.
         grants = await self._take_links(now, room)
         attempts = await self._take_attempts(now, room - len(grants))
@@ -101,9 +102,13 @@ class Advance:
         kept = await self._take_aside(now, room - len(attempts) - len(grants) - len(strangers))
         for attempt in attempts:
             self._spawn(self._match(attempt), f"match {attempt.attempt}")
-        for many, among in ((grants, None), (strangers, self._strange), (kept, self._aside)):
+        for many, length, among in (
+            (grants, self._length, None),
+            (strangers, self._length, self._strange),
+            (kept, self._length_aside, self._aside),
+        ):
             for grant in many:
-                self._spawn(self._steps(grant, ends), f"{grant.stage} {grant.code_hash[:12]}", among)
+                self._spawn(self._steps(grant, began + length), f"{grant.stage} {grant.code_hash[:12]}", among)
         return len(attempts) + len(grants) + len(strangers) + len(kept)
 
     async def _take_links(self, now: float, room: int) -> list[Grant]:
@@ -121,7 +126,7 @@ class Advance:
         limit = min(room, max(1, self.parallel // 2) - len(self._aside))
         if limit <= 0 or not _due(self._due.aside, now):
             return []
-        return await self.store.take_grants(owner=self.owner, now=now, length=self._length, limit=limit, queue=ASIDE)
+        return await self.store.take_grants(owner=self.owner, now=now, length=self._length_aside, limit=limit, queue=ASIDE)
 
     async def _take_strangers(self, now: float, room: int) -> list[Grant]:
         """Take strangers' codes never more than a quarter of the room; those too old are ended."""

@@ -55,7 +55,7 @@ def _record(account: Account) -> Record:
         generation=account.generation,
         state=account.state,
         linked=account.linked,
-        partner_user=account.partner_user,
+        partner_user=account.partner_user if account.linked else None,
         at=datetime.fromtimestamp(account.changed_at, UTC),
         apps=account.app_ids,
         reconnect=account.risk in LOST,

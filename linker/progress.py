@@ -123,7 +123,7 @@ class Explain:
             linked=known.linked,
             generation=known.generation,
             version=known.version,
-            partner_user=known.partner_user,
+            partner_user=known.partner_user if known.linked else None,
             last_partner_user=_last(known, shown),
             changed_at=known.changed_at,
             steps=shown.marks if shown else (),
@@ -169,7 +169,10 @@ def _together(own: Sequence[Mark], grants: Sequence[Mark]) -> tuple[Mark, ...]:
 
 
 def _last(account: Account, grant: GrantStanding | None) -> str | None:
-    return grant.partner_user if grant and account.state in ENDED else None
+    """Return whose an account was that is linked no more; a restored store may have no grant of it, and know it all the same."""
+    if account.state not in ENDED:
+        return None
+    return grant.partner_user if grant else account.partner_user
 
 
 def _seen(grant: GrantStanding) -> GrantSeen:
@@ -188,7 +191,7 @@ def _listed(account: Account, grant: GrantStanding | None) -> AccountListed:
         account=account.account,
         state=account.state,
         linked=account.linked,
-        partner_user=account.partner_user,
+        partner_user=account.partner_user if account.linked else None,
         last_partner_user=_last(account, grant),
         changed_at=account.changed_at,
         risk=account.risk,

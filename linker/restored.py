@@ -1,7 +1,8 @@
 """The sweep that mends a store restored from a backup, where the bus remembers more than the store (decision 15).
 
-First what the bus tells of accounts is believed: those linked since the backup are lost, and named; those removed since are
-removed again. Then every account is announced, above all that was told, and every token is renewed: what Ring refuses is lost.
+First what the bus tells of accounts is believed: those linked since the backup, anew or for the first time, are lost, and named
+with whose they are; those removed since are removed again. Then every account is announced, above all that was told, and every
+token is renewed: what Ring refuses is lost.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,10 +11,11 @@ from datetime import datetime, timedelta
 from typing import Final
 
 import structlog
+from msgspec.structs import replace
 
-from linker import history, saga
+from linker import history, refresh, saga
 from linker.rows import ENDED, Account
-from linker.setback import PAGE, Mending
+from linker.setback import PAGE, Mending, Stood
 from linker.store import Store
 from schemas.records import AccountChanged
 from workers.bus.contract import Bus
@@ -23,6 +25,7 @@ log = structlog.get_logger()
 IDLE: Final = timedelta(seconds=5)
 AT_ONCE: Final = timedelta(0)
 GONE: Final = "it was removed after the backup that the store was restored from"
+ANEW: Final = "it was linked anew after the backup that the store was restored from"
 
 
 @dataclass(frozen=True)
@@ -59,11 +62,24 @@ class Restored:
             known = await self.mending.known(page)
             unknown = lost_since(page, known, now)
             await self.mending.remember(unknown)
+            for said in (anew := relinked_since(page, known)):
+                await self._outdate(said, now)
             gone = removed_since(page, known)
             for name in gone:
                 await self._remove(name, now)
-            lost, removed = lost + len(unknown), removed + len(gone)
+            lost, removed = lost + len(unknown) + len(anew), removed + len(gone)
         log.warning("store.compared", told=len(told), linked_since=lost, removed_since=removed)
+
+    async def _outdate(self, said: AccountChanged, now: float) -> None:
+        """End the links up to the one that served last: they may have been another user's, and its tokens are gone."""
+        found = await self.store.account(said.account)
+        open_ = [grant for grant in (found[1] if found else ()) if grant.state not in ENDED]
+        for grant in open_:
+            if grant.generation <= said.generation:
+                move = refresh.lost(replace(grant, partner_user=said.partner_user), "lost_restored", ANEW, now)
+                await self.store.apply(grant, move, now)
+        if not open_:  # no grant is left that could say so
+            await self.mending.note(lost(said, now))
 
     async def _remove(self, account: str, now: float) -> None:
         """End what the restored store still holds of an account; Moved: a step was quicker, and the whole is tried again."""
@@ -73,26 +89,41 @@ class Restored:
                 await self.store.apply(grant, saga.removed(grant, GONE, now), now)
 
 
-def lost_since(told: Mapping[str, AccountChanged | None], known: Mapping[str, int], now: float) -> Sequence[Account]:
+def lost_since(told: Mapping[str, AccountChanged | None], known: Mapping[str, Stood], now: float) -> Sequence[Account]:
     """Return the accounts that were told of and are not in the store: whoever was not removed must connect again."""
+    return [lost(said, now) for name, said in told.items() if said is not None and name not in known and said.state not in ENDED]
+
+
+def lost(said: AccountChanged, now: float) -> Account:
+    """Return the account of which nothing is left but what the world was told."""
+    return Account(
+        account=said.account,
+        version=said.version,
+        generation=said.generation,
+        state="lost",
+        partner_user=said.partner_user,
+        changed_at=now,
+        risk="lost_restored",
+    )
+
+
+def relinked_since(told: Mapping[str, AccountChanged | None], known: Mapping[str, Stood]) -> Sequence[AccountChanged]:
+    """Return what was told of the accounts that the store knows and by another link than the one that served last, or by none."""
     return [
-        Account(
-            account=name,
-            version=said.version,
-            generation=said.generation,
-            state="lost",
-            changed_at=now,
-            risk="lost_restored",
-        )
+        said
         for name, said in told.items()
-        if said is not None and name not in known and said.state not in ENDED
+        if said is not None and said.linked and name in known and not _serves(known[name], said)
     ]
 
 
-def removed_since(told: Mapping[str, AccountChanged | None], known: Mapping[str, int]) -> Sequence[str]:
+def _serves(stood: Stood, said: AccountChanged) -> bool:
+    return said.version <= stood.version or (stood.linked and said.generation == stood.generation)
+
+
+def removed_since(told: Mapping[str, AccountChanged | None], known: Mapping[str, Stood]) -> Sequence[str]:
     """Return the accounts that the store still holds, and the world was told since that they are removed or forgotten."""
     return [
         name
         for name, said in told.items()
-        if name in known and (said is None or (said.state == "removed" and said.version > known[name]))
+        if name in known and (said is None or (said.state == "removed" and said.version > known[name].version))
     ]

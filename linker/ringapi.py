@@ -22,6 +22,7 @@ from schemas.ring import answers, api, limits
 from workers.runtime.secrets import Secret
 
 TIMEOUT: Final = 8.0  # seconds for a whole call
+TOKENS: Final = 30.0  # seconds for one that brings tokens, where the row is held that long: they are in this one answer alone
 CONNECT: Final = 3.0  # of which for the connection
 BODY_LIMIT: Final = 64 * 1024
 STRAY: Final = 30.0  # seconds between two looks whether an app is configured: only a restart changes that
@@ -46,7 +47,10 @@ class Raw(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class RingApi:
-    """Ring, as the linker sees it. Every call returns an outcome within `timeout` seconds and raises nothing of the wire."""
+    """Ring, as the linker sees it. Every call returns an outcome within `timeout` seconds and raises nothing of the wire.
+
+    Those that bring tokens are told how long; `longest` is of use to them at most.
+    """
 
     oauth: aiohttp.ClientSession
     session: aiohttp.ClientSession
@@ -54,21 +58,23 @@ class RingApi:
     api_url: str
     apps: Mapping[App, Credentials]
     timeout: float = TIMEOUT
+    longest: float = TOKENS
     heard: Callable[[limits.Limit], None] = lambda _: None
 
-    async def exchange(self, app: App, code: str) -> api.Tokens | Outcome:
-        """POST the code: its one and only time."""
+    async def exchange(self, app: App, code: str, within: float = TIMEOUT) -> api.Tokens | Outcome:
+        """POST the code: its one and only time. Its answer is awaited `within` seconds."""
         if (known := self.apps.get(app)) is None:
             return _unknown(app)
         secret = known.client_secret.reveal()
-        return await self._tokens("exchange", api.exchange_form(known.client_id, secret, code), (secret, code))
+        return await self._tokens("exchange", api.exchange_form(known.client_id, secret, code), (secret, code), within)
 
-    async def refresh(self, app: App, refresh_token: str) -> api.Tokens | Outcome:
-        """POST the refresh token, which rotates."""
+    async def refresh(self, app: App, refresh_token: str, within: float = TIMEOUT) -> api.Tokens | Outcome:
+        """POST the refresh token, which rotates. Its answer is awaited `within` seconds."""
         if (known := self.apps.get(app)) is None:
             return _unknown(app)
         secret = known.client_secret.reveal()
-        return await self._tokens("refresh", api.refresh_form(known.client_id, secret, refresh_token), (secret, refresh_token))
+        form = api.refresh_form(known.client_id, secret, refresh_token)
+        return await self._tokens("refresh", form, (secret, refresh_token), within)
 
     async def identify(self, access_token: str) -> Outcome:
         """GET users/me: Done carries the account id."""
@@ -97,8 +103,10 @@ class RingApi:
         """GET devices: whether Ring takes the token still."""
         return _outcome("devices", await self._api("devices", "GET", api.DEVICES_PATH, access_token), (access_token,))
 
-    async def _tokens(self, call: answers.Call, form: dict[str, str], secrets: Collection[str]) -> api.Tokens | Outcome:
-        raw = await self._send(call, self.oauth, "POST", self.oauth_url + api.TOKEN_PATH, data=form)
+    async def _tokens(
+        self, call: answers.Call, form: dict[str, str], secrets: Collection[str], within: float
+    ) -> api.Tokens | Outcome:
+        raw = await self._send(call, self.oauth, "POST", self.oauth_url + api.TOKEN_PATH, within, data=form)
         outcome = _outcome(call, raw, secrets)
         if not isinstance(raw, Raw) or not isinstance(outcome, Done):
             return outcome
@@ -111,7 +119,7 @@ class RingApi:
         self, call: answers.Call, method: str, path: str, token: str, body: bytes | None = None
     ) -> Raw | NotSent | Unclear:
         headers = {"Authorization": f"Bearer {token}"} | ({"Content-Type": "application/json"} if body else {})
-        return await self._send(call, self.session, method, self.api_url + path, data=body, headers=headers)
+        return await self._send(call, self.session, method, self.api_url + path, self.timeout, data=body, headers=headers)
 
     async def _send(
         self,
@@ -119,11 +127,12 @@ class RingApi:
         session: aiohttp.ClientSession,
         method: str,
         url: str,
+        within: float,
         **what: Any,  # noqa: ANN401 - aiohttp's own
     ) -> Raw | NotSent | Unclear:
         try:
             with RING_SECONDS.labels(call).time():
-                async with asyncio.timeout(self.timeout), session.request(method, url, allow_redirects=False, **what) as response:
+                async with asyncio.timeout(within), session.request(method, url, allow_redirects=False, **what) as response:
                     self.heard(limits.read(response.headers, datetime.now(UTC)))
                     return Raw(response.status, response.headers.get("Retry-After"), await _body(response))
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
@@ -154,6 +163,7 @@ async def connect(
     oauth_url: str,
     apps: Mapping[App, Credentials],
     timeout: float = TIMEOUT,  # noqa: ASYNC109 - of each call
+    longest: float = TOKENS,
     heard: Callable[[limits.Limit], None] = lambda _: None,
 ) -> AsyncIterator[RingApi]:
     """Open the client, for URLs that are https or loopback (security 15); raises Misconfigured for others.
@@ -164,7 +174,7 @@ async def connect(
         # A code goes out on a connection of its own: one kept alive may be cut under it, and nobody would know what became of it.
         oauth = await stack.enter_async_context(_session(force_close=True))
         session = await stack.enter_async_context(_session(force_close=False))
-        yield RingApi(oauth, session, _safe(oauth_url), _safe(api_url), apps, timeout, heard)
+        yield RingApi(oauth, session, _safe(oauth_url), _safe(api_url), apps, timeout, longest, heard)
 
 
 def _session(*, force_close: bool) -> aiohttp.ClientSession:

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from msgspec.structs import asdict
 from sqlalchemy import Table, case, or_, select, update
@@ -18,6 +18,14 @@ from workers.runtime.rows import insert_once
 
 LEAP: Final = 1_000_000  # more versions than an account can have had since any backup: the next one is above all that were told
 PAGE: Final = 500
+
+
+class Stood(NamedTuple):
+    """How an account stood when the backup was made."""
+
+    version: int
+    generation: int
+    linked: bool
 
 
 @dataclass(frozen=True)
@@ -36,17 +44,24 @@ class Mending:
         async with self.database.begin() as connection:
             await setback.advance(connection, before, after)
 
-    async def known(self, names: Collection[str]) -> dict[str, int]:
-        """Return the versions of those of these accounts that the store knows."""
+    async def known(self, names: Collection[str]) -> dict[str, Stood]:
+        """Return how those of these accounts stood that the store knows."""
         async with self.database.read() as connection:
-            found = await connection.execute(select(accounts.c.account, accounts.c.version).where(accounts.c.account.in_(names)))
-            return {row.account: row.version for row in found}
+            wanted = select(accounts.c.account, accounts.c.version, accounts.c.generation, accounts.c.linked)
+            found = await connection.execute(wanted.where(accounts.c.account.in_(names)))
+            return {row.account: Stood(row.version, row.generation, row.linked) for row in found}
 
     async def remember(self, lost: Collection[Account]) -> None:
         """Add accounts of which only the bus knows; what is there already stays as it is."""
         async with self.database.begin() as connection:
             for account in lost:
                 await insert_once(connection, accounts, asdict(account) | {"behind": True})
+
+    async def note(self, lost: Account) -> None:
+        """Write down how an account stands of which no grant can say it."""
+        async with self.database.begin() as connection:
+            values = asdict(lost) | {"behind": True}
+            await connection.execute(update(accounts).where(accounts.c.account == lost.account).values(**values))
 
     async def leap(self, before: str, after: str) -> str | None:
         """Announce a page of accounts again, above every version that was told; return the last, None after the last page."""

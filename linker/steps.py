@@ -105,7 +105,7 @@ class Steps:
             if not await self._may(turn, call, grant, lease_ends):
                 return await self._postpone(held, grant)
             _measure(call, grant, self.clock())
-            outcome = await self._ask(call, held)
+            outcome = await self._ask(call, held, self._patience(lease_ends))
             if isinstance(outcome, NotSent) and outcome.limited:
                 self.budget.rest(outcome.wait)
         if call == "exchange" and isinstance(outcome, Done):
@@ -132,10 +132,14 @@ class Steps:
         fresh = await self.store.grant(before.code_hash)
         return fresh if fresh == replace(after, counter=before.counter + 1) else None
 
-    async def _ask(self, call: Call, grant: Grant) -> Outcome:
+    def _patience(self, lease_ends: float) -> float:
+        """Return how long tokens may be awaited: as long as the row is ours, since nobody gets that answer a second time."""
+        return max(self.ring.timeout, min(self.ring.longest, lease_ends - steady() - MARGIN_OF_LEASE))
+
+    async def _ask(self, call: Call, grant: Grant, patience: float) -> Outcome:
         """Make the one request; what cannot be opened is refused by us, in Ring's place."""
         try:
-            answer = await self._request(call, grant)
+            answer = await self._request(call, grant, patience)
         except KeyMissing as error:
             return NotSent(words=str(error), wait=UNREADABLE, sealed=True)
         except Rejected as error:
@@ -144,11 +148,11 @@ class Steps:
             return Refused(words=str(error))
         return Done(tokens=self.vault.seal(grant, answer, self.clock())) if isinstance(answer, api.Tokens) else answer
 
-    async def _request(self, call: Call, grant: Grant) -> api.Tokens | Outcome:
+    async def _request(self, call: Call, grant: Grant, patience: float) -> api.Tokens | Outcome:
         if call == "exchange":
-            return await self.ring.exchange(grant.app, self.opener.open(grant.code or b"").decode())
+            return await self.ring.exchange(grant.app, self.opener.open(grant.code or b"").decode(), patience)
         if call == "refresh":
-            return await self.ring.refresh(grant.app, self.vault.open(grant, "refresh"))
+            return await self.ring.refresh(grant.app, self.vault.open(grant, "refresh"), patience)
         access = self.vault.open(grant, "access")
         if call == "identify":
             return await self.ring.identify(access)

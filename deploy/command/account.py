@@ -21,8 +21,8 @@ UNDER_WAY: Final = (
     "soon as it runs. Say the same command again to hear whether it is done."
 )
 UNKNOWN: Final = (
-    "Nothing was kept of {account}. If it was not forgotten before, look whether the id is the one you mean "
-    "(`ringhook accounts list`): nothing will be sent for this one, and it cannot be linked."
+    "No link of {account} is known. If it was not forgotten before, look whether the id is the one you mean "
+    "(`ringhook accounts list`): what waited for this one goes nowhere, nothing will be sent for it, and it cannot be linked."
 )
 TOPICS: Final = (
     "Its events are in topics still: the last of their segments goes by {day}. Backups, and what your services keep, are yours."

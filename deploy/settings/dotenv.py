@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 
 from deploy.settings.problems import Problems
-from deploy.settings.text import Value
+from deploy.settings.text import NO_TEXT, Value
 
 _LINE: Final = re.compile(r"^\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*?)\s*$")
 _WORD: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -51,6 +51,10 @@ def _assignments(text: str, name: str, problems: Problems, broken: set[str]) -> 
     """Yield each line that is one, as its number, name and value; of a value on many lines only the first is a problem."""
     quote = ""  # that begins a value, and does not end it on its line
     for number, line in enumerate(text.split("\n"), start=1):
+        if not is_text(line):
+            problems.add(f"{name}:{number}", NO_TEXT)
+            broken.update(_WORD.findall(line))
+            continue
         if not line.strip() or line.lstrip().startswith("#"):
             continue
         if found := _LINE.match(line):
@@ -62,6 +66,11 @@ def _assignments(text: str, name: str, problems: Problems, broken: set[str]) -> 
             problems.add(f"{name}:{number}", "is not NAME=value (a comment begins with #)")
         elif line.rstrip().endswith(quote):
             quote = ""
+
+
+def is_text(line: str) -> bool:
+    """Say whether a line was text: bytes that are none stand there as lone surrogates."""
+    return not any("\udc80" <= sign <= "\udcff" for sign in line)
 
 
 def unquoted(text: str) -> str:

@@ -35,11 +35,14 @@ def read(name: str, environment: Mapping[str, str], directory: Path) -> Ring:
     """Return the keys of this name, or raise Misconfigured in words that show nothing of them."""
     problems = Problems()
     found = Reader(gather(environment, directory, problems), directory, problems).raw(name)
-    if any(name in problem for problem in problems.found):
-        problems.end()
+    if found is None or any(name in problem for problem in problems.found):
+        problems.end()  # it may stand in what cannot be read
     if found is None:
         raise Misconfigured(f"{name} is set neither in {directory.absolute() / '.env'} nor in the environment")
-    Keyring.parse(found.text)
+    try:
+        Keyring.parse(found.text)
+    except Misconfigured as error:
+        raise Misconfigured(f"{found.where}: {name}: {error}") from error
     return Ring(tuple(part.strip() for part in found.text.split(",")), found.where)
 
 

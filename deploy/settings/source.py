@@ -8,7 +8,7 @@ import msgspec
 
 from deploy.settings import dotenv
 from deploy.settings.problems import Problems
-from deploy.settings.text import Unread, Value, place, read
+from deploy.settings.text import Unread, Value, place, read, read_broken
 from schemas.errors import Misconfigured
 
 T = TypeVar("T")
@@ -37,7 +37,7 @@ def gather(environment: Mapping[str, str], directory: Path, problems: Problems) 
 
 def _file(path: Path, problems: Problems) -> Given:
     try:
-        found = dotenv.parse(read(path), path.name, problems)
+        found = dotenv.parse(read_broken(path), path.name, problems)
     except FileNotFoundError:
         return Given()
     except Unread as error:

@@ -1,11 +1,13 @@
 """Texts of files, and why a file gives none."""
 
+import codecs
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
 LARGEST: Final = 2**20  # bytes
+NO_TEXT: Final = "is not UTF-8 text: save it as UTF-8"
 
 
 class Value(msgspec.Struct, frozen=True):
@@ -25,17 +27,25 @@ class Unread(ValueError):
 
 def read(path: Path) -> str:
     """Return the text of a file, its lines ended by a line feed each; FileNotFoundError or Unread where there is none."""
+    text = read_broken(path)
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise Unread(NO_TEXT, text.count("\n", 0, error.start) + 1) from None
+    return text
+
+
+def read_broken(path: Path) -> str:
+    """Return the same where not all of it is UTF-8: what is none is no character then (PEP 383)."""
     try:
         data = _bytes(path)
     except FileNotFoundError:
         raise
     except OSError as error:
         raise Unread(f"cannot be read: {error.strerror}") from error
-    try:
-        text = data.decode("utf-8-sig")  # Windows' editors begin with a mark
-    except UnicodeDecodeError as error:
-        before = bytes(error.object[: error.start])
-        raise Unread("is not UTF-8 text: save it as UTF-8", before.count(b"\n") + 1) from None
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise Unread(NO_TEXT, 1)
+    text = data.decode("utf-8-sig", "surrogateescape")  # Windows' editors begin with a mark
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 

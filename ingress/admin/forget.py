@@ -21,7 +21,7 @@ class Forgetting(Protocol):
     """Holds the operator's wish; the linker's store does."""
 
     async def ask(self, account: str, now: float) -> bool:
-        """Hold the wish, so that nothing is sent for the account any more; say whether anything was kept of it."""
+        """Hold the wish, so that nothing is sent for the account any more; say whether the linker kept anything of it."""
         ...
 
     async def pending(self, account: str) -> bool:
@@ -36,7 +36,7 @@ class Nothing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def add_forgetting(api: Api, forgetting: Forgetting, gone_by: Callable[[datetime], datetime]) -> None:
     """Add the route (scope operate). `forgotten` false: no linker has done it yet; it does as soon as one runs.
 
-    `known` false: nothing was kept under this id, so it may not be the one that is meant.
+    `known` false: the linker kept nothing under this id, so it may not be the one that is meant.
     """
 
     async def forget(request: web.Request) -> object:

@@ -80,5 +80,5 @@ def test_a_forget_that_no_linker_has_done_yet_says_what_is_missing(monkeypatch: 
 def test_a_forget_of_an_id_under_which_nothing_is_kept_asks_whether_it_is_the_right_one(monkeypatch: pytest.MonkeyPatch) -> None:
     Asked(monkeypatch, {"known": False, "forgotten": True, "gone_by": DAY})
     said = run("forget", "mistyped", "--yes").output
-    assert "Nothing was kept of mistyped" in said
+    assert "No link of mistyped is known" in said
     assert "is forgotten" not in said

@@ -1,5 +1,6 @@
 """A file, or a line of one, that cannot be read is told once, and hides nothing that other places say."""
 
+import codecs
 from pathlib import Path
 
 import pytest
@@ -88,17 +89,25 @@ def test_a_name_that_an_unreadable_file_of_lists_may_mention_is_not_called_unkno
     assert [problem.partition(": ")[2][:22] for problem in told(tmp_path)] == ["RINGHOOK_RING_RATES is", "is not TOML: is neithe"]
 
 
-def test_an_unreadable_env_is_one_problem_with_the_line_of_its_first_bad_byte(tmp_path: Path) -> None:
+def test_each_line_of_an_env_that_is_no_text_is_told_beside_all_that_is_wrong(tmp_path: Path) -> None:
     installed(tmp_path)
-    line = add(tmp_path / ".env", b"# fine\n# caf\xe9\n\xff=\n") + 1
-    assert told(tmp_path) == [f".env:{line}: is not UTF-8 text: save it as UTF-8"]
+    line = add(tmp_path / ".env", b"# fine\n# caf\xe9\n\xff=\nRINGHOOK_RING_RATE=fast\n") + 1
+    assert told(tmp_path) == [
+        f".env:{line}: is not UTF-8 text: save it as UTF-8",
+        f".env:{line + 1}: is not UTF-8 text: save it as UTF-8",
+        f".env:{line + 2}: RINGHOOK_RING_RATE: is not a number",
+    ]
+
+
+def test_an_env_in_another_encoding_is_one_problem(tmp_path: Path) -> None:
+    installed(tmp_path)
     (tmp_path / ".env").write_text((tmp_path / ".env").read_text(encoding="latin-1"), encoding="utf-16")
     assert told(tmp_path) == [".env:1: is not UTF-8 text: save it as UTF-8"]
 
 
 def test_an_unreadable_env_hides_no_problem_of_other_places(tmp_path: Path) -> None:
     installed(tmp_path)
-    (tmp_path / ".env").write_bytes(b"\xff")
+    (tmp_path / ".env").write_bytes(codecs.BOM_UTF16_LE)
     add(tmp_path / "ringhook.toml", DESTINATION + "timeout_s = 60\nconcurrency = 0\n")
     environment = {"RINGHOOK_RING_HMAC_KEY_NEXT": "canary", "RINGHOOK_RING_RATE": "fast"}
     assert told(tmp_path, environment=environment) == [
@@ -109,8 +118,10 @@ def test_an_unreadable_env_hides_no_problem_of_other_places(tmp_path: Path) -> N
 
 
 def test_an_env_that_may_name_another_file_of_lists_leaves_a_missing_one_untold(tmp_path: Path) -> None:
-    (tmp_path / ".env").write_bytes(b"\xff")
-    assert told(tmp_path) == [".env:1: is not UTF-8 text: save it as UTF-8"]
+    (tmp_path / ".env").write_bytes(b"RINGHOOK_CONFIG=caf\xe9.toml\n")
+    problems = told(tmp_path)
+    assert problems[0] == ".env:1: is not UTF-8 text: save it as UTF-8"
+    assert not any(problem.startswith("ringhook.toml") for problem in problems)
 
 
 @pytest.mark.parametrize(

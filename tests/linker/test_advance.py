@@ -427,6 +427,23 @@ async def test_a_step_that_does_not_go_on_gives_the_lease_back(rig: Rig) -> None
     assert await leased(rig) == 0
 
 
+async def test_tokens_are_awaited_as_long_as_the_row_is_held(rig: Rig) -> None:
+    hasty = replace(rig.api, timeout=0.3)
+    rig.ring.inner.faults.next("POST /oauth/token", Fault(delay=1.0))
+    code = await rig.code("acct-1")
+    await rig.state(rig.linker(api=hasty), code, "unclaimed")
+    [grant] = await rig.grants(code)
+    rig.now += 86_400
+    rig.ring.inner.faults.next("POST /oauth/token", Fault(delay=1.0))
+
+    async def renewed() -> bool:
+        return (await rig.grants(code))[0].refresh != grant.refresh
+
+    async with (linker := rig.linker(api=hasty)):
+        await rig.turn(linker, renewed, 400)
+    assert ((await rig.grants(code))[0].risk, rig.ring.count("refresh")) == (None, 1)
+
+
 async def test_where_the_lease_has_no_room_for_another_call_the_row_is_left_to_the_next(rig: Rig) -> None:
     code = await rig.code("acct-1")
     linker = rig.linker()

@@ -8,9 +8,10 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 import pytest
 
+from linker import history, saga
 from linker.announce import AGAIN, Announce
-from linker.restored import Restored, lost_since, removed_since
-from linker.setback import LEAP, Mending
+from linker.restored import Restored, lost_since, relinked_since, removed_since
+from linker.setback import LEAP, Mending, Stood
 from schemas.records import AccountChanged
 from schemas.topics import FIXED
 from tests.linker.rig import AT, Rig
@@ -22,17 +23,14 @@ from workers.runtime import setback
 NOW = datetime.fromtimestamp(AT, UTC)
 
 
-def changed(account: str, version: int, state: str = "completed", generation: int = 1) -> AccountChanged:
-    linked = state == "completed"
-    return msgspec.convert(
-        {"account": account, "version": version, "generation": generation, "state": state, "linked": linked, "at": NOW},
-        AccountChanged,
-    )
+def changed(account: str, version: int, state: str = "completed", generation: int = 1, user: str | None = None) -> AccountChanged:
+    said = {"account": account, "version": version, "generation": generation, "state": state, "at": NOW, "partner_user": user}
+    return msgspec.convert(said | {"linked": state == "completed"}, AccountChanged)
 
 
 def test_who_was_linked_since_is_lost_and_who_ended_since_is_nobodys_concern() -> None:
     told = {"new": changed("new", 4), "old": changed("old", 9), "gone": changed("gone", 3, "removed"), "forgotten": None}
-    (lost,) = lost_since(told, {"old": 2}, AT)
+    (lost,) = lost_since(told, {"old": Stood(2, 1, linked=True)}, AT)
     assert (lost.account, lost.version, lost.state, lost.linked, lost.risk) == ("new", 4, "lost", False, "lost_restored")
 
 
@@ -44,8 +42,24 @@ def test_who_was_removed_since_is_removed_again() -> None:
         "forgotten": None,
         "unknown": None,
     }
-    known = {"since": 4, "before": 5, "relinked": 4, "forgotten": 7}
+    versions = {"since": 4, "before": 5, "relinked": 4, "forgotten": 7}
+    known = {name: Stood(version, 1, linked=True) for name, version in versions.items()}
     assert removed_since(told, known) == ["since", "forgotten"]
+
+
+def test_who_was_linked_anew_since_is_not_served_by_the_older_link() -> None:
+    told = {
+        "anew": changed("anew", 5, generation=2),
+        "the same": changed("the same", 5),
+        "on its way": changed("on its way", 5, "claimed", generation=2),
+        "first": changed("first", 5),
+        "removed since": changed("removed since", 3),
+        "forgotten": None,
+        "unknown": changed("unknown", 5, generation=2),
+    }
+    known = {name: Stood(4, 1, linked=True) for name in ("anew", "the same", "on its way", "forgotten")}
+    known |= {name: Stood(4, 1, linked=False) for name in ("first", "removed since")}
+    assert [said.account for said in relinked_since(told, known)] == ["anew", "first"]
 
 
 @pytest.mark.parametrize(
@@ -126,6 +140,57 @@ async def test_a_restored_store_is_mended_and_ring_says_whose_tokens_are_dead(wo
     while await Announce(rig.store, world.bus)(world.now) == AGAIN:
         pass
     assert await rig.store.behind(10) == []
+
+
+async def test_an_account_that_another_user_linked_since_is_the_former_users_no_more(world: World) -> None:
+    rig = world.rig
+    code = await world.linked("acct-1")
+    [old] = await rig.grants(code)
+    told = changed("acct-1", await world.version("acct-1") + 5, generation=old.generation + 1, user="u-new")
+    await world.tell(told)
+    await setback.found(rig.database, "dispatch", 3, 80, 20)
+    await world.mend()
+    await world.mend()
+    await rig.settle(rig.linker(), code)
+    [lost] = await rig.grants(code)
+    assert (lost.state, lost.risk, lost.access, rig.ring.count("refresh")) == ("lost", "lost_restored", None, 0)
+    (seen,) = (await rig.explain.accounts(after="", limit=9, at_risk=True)).accounts
+    assert (seen.linked, seen.partner_user, seen.last_partner_user) == (False, None, "u-new")
+    while await Announce(rig.store, world.bus)(world.now) == AGAIN:
+        pass
+    last = (await history.told(world.bus, 0.02))["acct-1"]
+    assert last
+    assert (last.linked, last.partner_user, last.reconnect, last.version > LEAP) == (False, None, True, True)
+
+
+@pytest.mark.parametrize("before", ["unclaimed", "removed"])
+async def test_an_account_that_was_not_linked_when_the_backup_was_made_must_connect_again(world: World, before: str) -> None:
+    rig = world.rig
+    code = await rig.code("acct-1")
+    await rig.state(rig.linker(), code, "unclaimed")
+    [old] = await rig.grants(code)
+    if before == "removed":
+        await rig.store.apply(old, saga.removed(old, "in the Ring app", rig.now), rig.now)
+    generation = old.generation + (before == "removed")
+    await world.tell(changed("acct-1", await world.version("acct-1") + 5, generation=generation, user="u-new"))
+    await setback.found(rig.database, "dispatch", 3, 80, 20)
+    await world.mend()
+    await world.mend()
+    (seen,) = (await rig.explain.accounts(after="", limit=9, at_risk=True)).accounts
+    assert (seen.state, seen.risk, seen.linked, seen.last_partner_user) == ("lost", "lost_restored", False, "u-new")
+
+
+async def test_of_an_account_that_was_first_linked_since_it_is_known_whose_it_was(world: World) -> None:
+    await world.tell(changed("acct-9", 4, user="u-9"))
+    await setback.found(world.rig.database, "dispatch", 3, 80, 20)
+    await world.mend()
+    (seen,) = (await world.rig.explain.accounts(after="", limit=9, at_risk=True)).accounts
+    assert (seen.linked, seen.partner_user, seen.last_partner_user) == (False, None, "u-9")
+    while await Announce(world.rig.store, world.bus)(world.now) == AGAIN:
+        pass
+    last = (await history.told(world.bus, 0.02))["acct-9"]
+    assert last
+    assert (last.linked, last.partner_user) == (False, None)
 
 
 class Killed(BaseException):

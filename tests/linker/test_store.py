@@ -134,13 +134,13 @@ async def test_tokens_that_come_after_another_linker_gave_up_are_kept(rig: Rig) 
     class Paused:
         """Ring's answer comes so late that the lease is over and somebody else has looked."""
 
-        timeout = rig.api.timeout
+        timeout, longest = rig.api.timeout, rig.api.longest
 
         def __getattr__(self, name: str) -> object:
             return getattr(rig.api, name)
 
-        async def exchange(self, app: Any, text: str) -> object:  # noqa: ANN401 - handed through
-            answer = await rig.api.exchange(app, text)
+        async def exchange(self, app: Any, text: str, within: float) -> object:  # noqa: ANN401 - handed through
+            answer = await rig.api.exchange(app, text, within)
             await rig.let_leases_end()
             lost = await rig.state(rig.linker(), code, "lost")
             assert lost.reason

@@ -92,17 +92,17 @@ class Dispatch:
         return min(LOOK, max(0.2, self.bounds.wait.total_seconds() / 4))
 
     async def due(self, step: Step, limit: int, now: datetime) -> Sequence[Record] | None:
-        """Release what waits for nothing any more, else what has waited long enough."""
+        """Release what waits for nothing any more, else what has waited long enough; what was marked is deleted in any case."""
         self._looked[step.index] = monotonic()
-        await self._broom.sweep(step)
+        swept = await self._broom.sweep(step)
         outputs = await parked.released(step, min(limit, AT_ONCE), now)
         if outputs is None and self._settled(step.index, now):
             outputs = await parked.expired(step, min(limit, AT_ONCE), now - self.bounds.wait, now)
         if outputs is None:
             self._hasty.discard(step.index)
-        else:
-            self._hasty.add(step.index)
-            self._broom.marked(step)
+            return () if swept else None
+        self._hasty.add(step.index)
+        self._broom.marked(step)
         return outputs
 
     def _settled(self, index: int, now: datetime) -> bool:

@@ -215,6 +215,7 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:  # noqa: ANN401 -
         "synchronous = FULL",  # a commit is on the disk, or it is none
         "foreign_keys = ON",
         "journal_size_limit = 67108864",
+        "secure_delete = ON",  # what is forgotten is not left in the file's free pages
     ):
         cursor.execute(f"PRAGMA {pragma}")
     _keep_wal(cursor)

@@ -232,14 +232,15 @@ class Broom:
         """Note that a step marks rows."""
         self._marked[step.index] = step.n
 
-    async def sweep(self, step: Step) -> None:
-        """Delete what an earlier step has marked; a step that is undone deletes nothing, and the next one tries again."""
+    async def sweep(self, step: Step) -> bool:
+        """Delete what an earlier step has marked, and say whether; where the step is undone, the next one tries again."""
         since = self._marked.get(step.index)
         if since is None or step.n <= since:
-            return
+            return False
         if since < self._swept.get(step.index, 0) < step.n:
             del self._marked[step.index]
-            return
+            return False
         self._swept[step.index] = step.n
         for statement in self._deletes:
             await step.connection.execute(statement, lane_of(step) | {"my_n": step.n})
+        return True
