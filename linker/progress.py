@@ -123,8 +123,8 @@ class Explain:
             linked=known.linked,
             generation=known.generation,
             version=known.version,
-            partner_user=known.partner_user if known.linked else None,
-            last_partner_user=_last(known, shown),
+            partner_user=known.user,
+            last_partner_user=known.last_user,
             changed_at=known.changed_at,
             steps=shown.marks if shown else (),
             finding=_finding(shown) if shown else None,
@@ -168,13 +168,6 @@ def _together(own: Sequence[Mark], grants: Sequence[Mark]) -> tuple[Mark, ...]:
     return tuple(sorted(marks, key=lambda mark: (mark[1], ORDER.index(mark[0]) if mark[0] in ORDER else len(ORDER))))
 
 
-def _last(account: Account, grant: GrantStanding | None) -> str | None:
-    """Return whose an account was that is linked no more; a restored store may have no grant of it, and know it all the same."""
-    if account.state not in ENDED:
-        return None
-    return grant.partner_user if grant else account.partner_user
-
-
 def _seen(grant: GrantStanding) -> GrantSeen:
     return GrantSeen(
         generation=grant.generation,
@@ -191,8 +184,8 @@ def _listed(account: Account, grant: GrantStanding | None) -> AccountListed:
         account=account.account,
         state=account.state,
         linked=account.linked,
-        partner_user=account.partner_user if account.linked else None,
-        last_partner_user=_last(account, grant),
+        partner_user=account.user,
+        last_partner_user=account.last_user,
         changed_at=account.changed_at,
         risk=account.risk,
         tokens_end_at=refresh.dies(grant) if grant else None,

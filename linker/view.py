@@ -35,8 +35,7 @@ def seen(account: Account, grants: Sequence[Grant], now: float) -> Account:
     if shown is None:
         return account
     linked = shown.state == "completed"
-    user = shown.partner_user if linked else None
-    after = replace(account, state=shown.state, generation=shown.generation, linked=linked, partner_user=user)
+    after = replace(account, state=shown.state, generation=shown.generation, linked=linked, partner_user=shown.partner_user)
     after = replace(after, apps=",".join(sorted(apps(grants))))
     told = after != account  # a risk that is no loss is the operator's to know, not the world's
     after = replace(after, risk=shown.risk)

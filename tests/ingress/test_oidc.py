@@ -564,6 +564,21 @@ async def test_a_refused_client_is_told_to_the_operator_and_not_to_the_user(edge
     assert "client_secret_env" in line["why"]
 
 
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [("no auth_time", "auth_time"), ("another audience", "client_id"), ("a sign-in of tomorrow", "auth_time")],
+)
+async def test_a_token_that_nobody_can_believe_is_told_to_the_operator(
+    edge: Edge, issuer: Issuer, change: str, words: str
+) -> None:
+    twist, _ = FALSE[change]
+    issuer.twist = lambda claims: twist(claims) and None
+    with capture_logs() as lines:
+        assert (await signed_in(edge, issuer))[0] == 403
+    (line,) = [line for line in lines if line["event"] == "signin.provider_failed"]
+    assert words in line["why"]
+
+
 async def test_what_an_issuer_repeats_in_its_error_is_told_without_our_secrets(edge: Edge, issuer: Issuer) -> None:
     carried: list[str] = []
 

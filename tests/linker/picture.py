@@ -33,7 +33,20 @@ ANSWERS: Final[dict[str, Outcome]] = {
     "no clear answer": Unclear(words="timeout"),
 }
 # The transitions that are walked; what is postponed stays where it is.
-WALKED: Final = {"begin", "end", "claimed", "unclaimed", "removed", "withdrawn", "unwelcome", "late", "postponed", "wanted"}
+WALKED: Final = {
+    "begin",
+    "end",
+    "claimed",
+    "unclaimed",
+    "removed",
+    "withdrawn",
+    "unwelcome",
+    "late",
+    "postponed",
+    "wanted",
+    "lost",
+}
+UNDER_WAY: Final = ("received", "claimed", "awaiting")  # of an attempt
 GRANTS: Final = ("received", "exchanged", "unclaimed", "claimed", "awaiting", "completed")
 
 
@@ -107,19 +120,18 @@ def _due(here: At) -> Iterator[tuple[Grant, str, Move]]:
 def _acts(here: At) -> Iterator[tuple[Grant, str, Move]]:
     """Let happen what a user does, or another grant of the account."""
     grant, now = here
-    if grant.state == "unclaimed" and grant.pool is not None:
+    stands = grant.state == "completed" and not schedule.linking(grant)
+    if stands or (grant.state == "unclaimed" and grant.pool is not None):
         until = now + schedule.NONCE_LIFE
-        yield (
-            grant,
-            "a sign-in names this account",
-            saga.claimed(grant, attempt="t", partner_user="u", nonce_until=until, now=now),
-        )
-    if grant.state in {"claimed", "awaiting"}:
+        named = saga.claimed(grant, attempt="t", partner_user="u", nonce_until=until, now=now)
+        yield grant, "a sign-in of its own user names it" if stands else "a sign-in names this account", named
+    if grant.state in {"claimed", "awaiting"} or (grant.state == "completed" and not stands):
         yield grant, "two users confirmed one sign-in", saga.unclaimed(grant, Verdict("contested", "two"), now)
     if grant.account and grant.state not in ENDED:
         if grant.withdrawn_at is None:
             yield grant, "Ring tells that the user removed the app", saga.withdrawn(grant, now + 1, now)
         yield grant, "a newer link of the account replaced it", saga.removed(grant, "replaced", now)
+        yield grant, "the store was restored to before its link", refresh.lost(grant, "lost_restored", "restored", now)
     if grant.state == "completed" and (renewing := refresh.wanted(grant, now)):
         yield grant, "somebody asks the broker for a token", renewing
     if grant.state == "exchanged" and grant.stage == "identify":
@@ -185,6 +197,7 @@ def attempts(taught: set[tuple[str, str]]) -> set[tuple[str, str, str]]:
         found.add((fresh.state, cause, claims.matched(fresh, grant, AT)[0].state))
     for state in ("received", "claimed", "awaiting", "completed", "rejected"):
         found |= _collisions(replace(fresh, state=state))
+    found |= {(state, "its account was forgotten", claims.swept(replace(fresh, state=state), AT).state) for state in UNDER_WAY}
     return found | {(before, "its grant learns it", after) for before, after in taught}
 
 

@@ -11,12 +11,13 @@ from aiohttp import web
 
 from ingress.errors import Forbidden, SignInAway
 from ingress.link.signin.discovery import Discovered, discovered, token_request, well_known
+from ingress.link.signin.doubts import meaning
 from ingress.link.signin.fetch import Answered, Outward, Unanswered, outward
 from ingress.link.signin.idtoken import Claims, Expected, Key, UnknownKey, read_keys, verify
 from ingress.link.signin.kept import Kept
 from ingress.link.words import CODE_USED
 from ingress.settings import Oidc
-from schemas.errors import UNREADABLE, Misconfigured, Unavailable
+from schemas.errors import UNREADABLE, Misconfigured, Rejected, Unavailable
 from schemas.ring.echo import without
 from workers.runtime.sampling import Sampler
 
@@ -59,9 +60,21 @@ class Provider:
         """Give a code for an ID token, and return what that says. Raises Rejected (the code, the token) or SignInAway."""
         token = await self._id_token(code, verifier)
         try:
+            return await self._verified(token, expected)
+        except Rejected as error:
+            self._doubt(error.reason)
+            raise
+
+    async def _verified(self, token: str, expected: Expected) -> Claims:
+        try:
             return verify(token, await self._known(renew=False), expected, self._clock())
         except UnknownKey:  # the issuer may have changed its keys since
             return verify(token, await self._known(renew=True), expected, self._clock())
+
+    def _doubt(self, reason: str) -> None:
+        """Tell the operator of a token that the issuer itself gave and nobody can believe: so it will be with the next one."""
+        if (why := meaning(reason)) and (others := self._sampler.take(reason)) is not None:
+            log.warning("signin.provider_failed", why=f"an ID token of the issuer is not believed: {why}", others=others)
 
     async def _id_token(self, code: str, verifier: str) -> str:
         found = await self.metadata()

@@ -1,10 +1,11 @@
 """Events that come before their account's link, through the public door on both pairs of engines."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from prometheus_client import REGISTRY
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from tests.workers.dispatch.house import (
     NAMESPACE,
@@ -21,9 +22,11 @@ from tests.workers.dispatch.house import (
 from workers.bus.contract import Record
 from workers.dispatch.census import Census
 from workers.dispatch.parked import Bounds
-from workers.dispatch.tables import claims, devices
+from workers.dispatch.tables import accounts, claims, devices
 from workers.runtime import stops
 from workers.runtime.stops import Why
+from workers.runtime.waiting import lines
+from workers.runtime.waiting import waiting as rows
 
 GAUGES = ("ringhook_waiting_events", "ringhook_waiting_oldest_age_seconds")
 TOMBSTONE = Record(topic="account.changed", key=b"A", value=b"")
@@ -80,6 +83,40 @@ async def test_after_a_tombstone_nothing_is_known_and_versions_begin_anew(waitin
         [received(body("3"))],
     )
     assert [(event.id, event.partneruserid) for event in events] == [("3", "v")]
+
+
+async def test_what_a_forgotten_account_left_is_deleted_although_nothing_else_comes(waiting: House) -> None:
+    async with waiting.open() as bus, waiting.running(bus) as job:
+        for stage in (
+            [changed("A", 1)],
+            [received(body("1"))],
+            [changed("A", 2, linked=False, state="lost")],
+            [received(body("2"))],
+        ):
+            goal = finished() + 1
+            await bus.publish(stage)
+            await dispatched(bus, job, goal)
+        goal = finished() + 1
+        await bus.publish([TOMBSTONE])
+        await dispatched(bus, job, goal)
+        async with asyncio.timeout(60):
+            while await left(waiting):  # noqa: ASYNC110 - the store tells nobody
+                await asyncio.sleep(0.1)
+
+
+async def left(waiting: House) -> int:
+    """Return how many rows still name the account or hold its events, marked ones included."""
+    async with waiting.database.read() as connection:
+        counts = [
+            await connection.scalar(select(func.count()).select_from(table).where(column == "A"))
+            for table, column in (
+                (accounts, accounts.c.account),
+                (devices, devices.c.account),
+                (rows, rows.c.key),
+                (lines, lines.c.key),
+            )
+        ]
+        return sum(count or 0 for count in counts)
 
 
 @pytest.mark.parametrize("before", [[changed("B", 1, linked=False, user=None, state="lost")], [changed("A", 1)]])

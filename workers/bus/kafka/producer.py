@@ -21,6 +21,7 @@ from workers.bus.metrics import PUBLISH_FAILURES, PUBLISH_SECONDS, RECORDS_PUBLI
 DEADLINE: Final = 2.0  # seconds from publish to held
 BUFFER: Final = 64 * 1024 * 1024  # bytes of records that may wait
 FIRST_TRY: Final = 3.0  # seconds that `open` waits for a broker that may be starting
+REFUSING: Final = 5.0  # seconds since a topic's last refusal, after which it may take records again: nobody has asked
 LISTEN: Final = 2.0  # seconds between two looks whether a broker is there: nobody may publish for hours, and readiness must know
 
 log = structlog.get_logger()
@@ -40,6 +41,7 @@ class Producer:
         self._wanted = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._failing = ""  # why, in words
+        self._refused: dict[str, float] = {}  # topics that took nothing when they were last asked, and when that was
 
     async def open(self) -> None:
         """Begin; return once there is a line, or after a while without: an absent broker is waited for beside."""
@@ -53,8 +55,9 @@ class Producer:
                 await self._ready.wait()
 
     def available(self) -> bool:
-        """Say whether there is a line."""
-        return self._line is not None
+        """Say whether there is a line, and each topic took what it was last given."""
+        recent = time.monotonic() - REFUSING
+        return self._line is not None and not any(at > recent for at in self._refused.values())
 
     async def publish(self, records: Sequence[Record]) -> None:
         """Return once all are held. TooLarge: none is. BusUnavailable: some may be, now or later."""
@@ -63,7 +66,11 @@ class Producer:
             await self._publish(records)
         except (BusUnavailable, TooLarge) as error:
             PUBLISH_FAILURES.labels(_reason(error)).inc()
+            if _reason(error) in {"deadline", "refused"}:
+                self._refused |= {record.topic: time.monotonic() for record in records}
             raise
+        for topic in {record.topic for record in records} if self._refused else ():
+            self._refused.pop(topic, None)
         PUBLISH_SECONDS.observe(time.perf_counter() - started)
         RECORDS_PUBLISHED.inc(len(records))
 

@@ -12,6 +12,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from workers.bus.contract import BusBroken, BusUnavailable, Held
+from workers.bus.sqlite import room
 from workers.bus.sqlite.file import connection, coordinates, rowid, temporary
 from workers.bus.sqlite.times import moment
 from workers.bus.wire import unpack
@@ -50,7 +51,7 @@ class Reader:
         except sqlite3.Error as error:
             if temporary(error):
                 raise BusUnavailable(f"the bus file could not be read: {error}") from error
-            broken = BusBroken(f"the bus file failed: {error!r}")
+            broken = BusBroken(f"the bus file failed: {error!r}{room.bounded()}")
             self._broken(broken)
             raise broken from error
 

@@ -41,6 +41,12 @@ def limit() -> int | None:
     return None if soft == resource.RLIM_INFINITY else soft
 
 
+def bounded() -> str:
+    """Return what bounds the files of this process, to be told behind an error, or nothing."""
+    most = limit()
+    return "" if most is None else f"; a file of this process may have at most {most} bytes (ulimit -f, LimitFSIZE)"
+
+
 def needs(folder: Path, most: int | None) -> str:
     """Return why a file could not grow, and what it needs; `most` is the limit on a file's size."""
     bound = "" if most is None else f", or a file would outgrow this process's limit of {most} bytes (ulimit -f, LimitFSIZE)"

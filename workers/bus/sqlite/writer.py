@@ -16,6 +16,7 @@ import structlog
 
 from schemas.errors import RinghookError
 from workers.bus.contract import BusBroken, BusUnavailable
+from workers.bus.sqlite import room
 from workers.bus.sqlite.batch import Batch
 from workers.bus.sqlite.file import FULL, primary, temporary
 
@@ -162,7 +163,7 @@ class Writer:
             self._loop.call_soon_threadsafe(self.filled)
         if temporary(error):
             return BusUnavailable(f"the bus could not write: {error}")
-        failure = BusBroken(f"the bus file failed, nothing was acknowledged: {error!r}")
+        failure = BusBroken(f"the bus file failed, nothing was acknowledged: {error!r}{room.bounded()}")
         self.failure = failure  # at once: the next transaction must not be tried
         self._loop.call_soon_threadsafe(self.fail, failure)
         return failure

@@ -7,11 +7,13 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from itertools import count
 
 import pytest
+from aiokafka.admin import AIOKafkaAdminClient
 
 from deploy.local.kafka import Kafka
-from schemas.topics import DAY, Topic
+from schemas.topics import DAY, Topic, physical
 from workers.bus import kafka
 from workers.bus.contract import Bus, BusUnavailable, Held, Lane, Record, Stop
+from workers.bus.kafka.url import parse
 from workers.bus.partition import partition
 
 PARTITIONS = 3
@@ -34,6 +36,12 @@ class Place:
     async def prepare(self) -> "Place":
         await kafka.apply(self.url, namespace=self.namespace, topics=TOPICS, single_broker=True)
         return self
+
+    async def delete(self, topic: str) -> None:
+        admin = AIOKafkaAdminClient(bootstrap_servers=",".join(parse(self.url).servers))
+        await admin.start()
+        await admin.delete_topics([physical(self.namespace, topic)])
+        await admin.close()
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[Bus]:

@@ -1,6 +1,7 @@
 """The broker frozen, killed, restarted and absent: publishes end in time, what was acknowledged is there, consumers come back."""
 
 import asyncio
+import contextlib
 import time
 from collections import Counter
 
@@ -52,6 +53,28 @@ async def test_a_frozen_broker_fails_publishes_within_their_deadline_and_then_at
         await persist(bus, [record(b"after")])
         seen = Counter(held.value for held in await everything(bus, "alpha"))
     assert (seen[b"before"], seen[b"after"], seen[b"while down"]) == (1, 1, 0)
+
+
+async def refused(bus: Bus) -> None:
+    """Publish to alpha until it takes nothing: a broker deletes a topic a moment after it said so."""
+    with contextlib.suppress(BusUnavailable):
+        while True:
+            await bus.publish([record(b"lost")])
+
+
+async def test_a_topic_that_takes_nothing_is_known_to_readiness_although_the_broker_is_there(place: Place) -> None:
+    async with place.open() as bus:
+        await bus.publish([record(b"before"), record(b"before", topic="beta")])
+        await place.delete("alpha")
+        await refused(bus)
+        assert isinstance(bus, KafkaBus)
+        await until(lambda: bus._producer._line is not None)
+        assert not bus.available()
+        await persist(bus, [record(b"of another topic", topic="beta")])
+        assert not bus.available()
+        await place.prepare()
+        await persist(bus, [record(b"after")])
+        assert bus.available()
 
 
 async def test_a_broker_that_falls_silent_is_noticed_although_nobody_publishes(fragile: Place, kafka_server: Kafka) -> None:

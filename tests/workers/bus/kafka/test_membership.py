@@ -6,15 +6,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from aiokafka.admin import AIOKafkaAdminClient
 
-from schemas.topics import physical
 from tests.workers.bus.kafka.conftest import Place, persist, playing, record, until
 from workers.bus.contract import Lane, Revoked, Stop
 from workers.bus.kafka.codes import Broken
 from workers.bus.kafka.consumer import hear
 from workers.bus.kafka.group import Membership
-from workers.bus.kafka.url import parse
 
 pytestmark = pytest.mark.kafka
 
@@ -82,10 +79,7 @@ async def test_a_topic_that_was_deleted_and_made_anew_is_read_again_within_secon
     async with place.open() as bus, asyncio.TaskGroup() as group:
         group.create_task(playing(bus, work, stop, atomic=False))
         await until(lambda: open_now == {0, 1, 2})
-        admin = AIOKafkaAdminClient(bootstrap_servers=",".join(parse(place.url).servers))
-        await admin.start()
-        await admin.delete_topics([physical(place.namespace, "alpha")])
-        await admin.close()
+        await place.delete("alpha")
         await until(lambda: not open_now)
         await place.prepare()
         await persist(bus, [record(b"new")])
