@@ -9,9 +9,10 @@ from linker.mishap import FORGOTTEN, Mishap, guess
 from linker.moves import TAP_OR_MEND
 from linker.rows import ENDED, OVER, Attempt, Grant
 from linker.saga import TAP, Move, Verdict, claimed
-from linker.schedule import NONCE_LIFE, linking
+from linker.schedule import CODE_LIFE, NONCE_LIFE, linking
 
 QUICK: Final = 1.0  # seconds until an attempt that found no grant looks again
+OWN_CODE: Final = CODE_LIFE + 5.0  # seconds after Ring sent the browser in which the code that came before is exchanged, or never
 OVERLAP: Final = 60.0  # seconds a look reaches back behind the last one: commits need not appear in the order of their times
 NOBODY: Final = ""  # who signed in where that was forgotten
 _UNKNOWN: Final = "Ring did not let us know this account within the sign-in's 10 minutes"
@@ -81,6 +82,8 @@ def matched(attempt: Attempt, grant: Grant, now: float) -> tuple[Attempt, Move |
     guessed = attempt.grant is None  # what was said while no grant was known is not so
     known = replace(attempt, grant=grant.code_hash, reason=None if guessed else attempt.reason)
     if grant.state == "completed" and grant.partner_user != attempt.partner_user:
+        if now < attempt.until - NONCE_LIFE + OWN_CODE:
+            return unmatched(known, now, now), None  # the user may have connected anew, and that code be under way still
         words = f"this Ring account is already linked to another user: remove the app there first, or {TAP}"
         return learned(known, Verdict("rejected", words), now), None
     if grant.state == "unclaimed" or (grant.state == "completed" and not linking(grant)):

@@ -16,6 +16,7 @@ import pytest
 
 from deploy.local.kafka import Kafka
 from deploy.local.postgres import Postgres, create_database, drop_database
+from deploy.local.process import sweep
 
 Result = TypeVar("Result")
 Server = TypeVar("Server", Kafka, Postgres)
@@ -29,6 +30,13 @@ def now(work: Coroutine[Any, Any, Result]) -> Result:
         return loop.run_until_complete(work)
     finally:
         loop.close()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Take away what processes of this run left behind that were cut off, by Ctrl-C above all: their servers died with them."""
+    if not hasattr(config, "workerinput"):
+        for name in ("kafka", "postgres"):
+            sweep(name)
 
 
 @contextmanager

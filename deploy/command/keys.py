@@ -145,8 +145,10 @@ def words(line: Mapping[str, object]) -> str:
         does = f"NOT in {NAME}: put it back, or the users of these links must connect again"
     elif line["seals"]:
         does = "seals"
+    elif line["links"] == 0:
+        does = "may be retired"
     else:
-        does = "may be retired" if line["links"] == 0 else "opens; what it sealed is being sealed again under the first"
+        does = "opens; what it sealed is being sealed again under the first, by linkers that were restarted since"
     ago = line["sealed_with_s_ago"]
     used = f" (a linker sealed with it {ago} s ago)" if isinstance(ago, int) and ago < AWAKE else ""
     return f"{line['key']:<20} {line['links']:>9} links  {does}{used}"

@@ -43,7 +43,8 @@ def _read(calling: Calling, status: int, body: bytes) -> dict[str, Any]:
         read = None
     if not isinstance(read, dict):
         raise Misconfigured(
-            f"What answers at {calling.url} is not ringhook's internal port: RINGHOOK_INTERNAL_URL says where it is"
+            f"What answers at {calling.url} is not the internal port of `ringhook admin` or `up`, which alone know this: "
+            "RINGHOOK_INTERNAL_URL says where that is"
         )
     if status != 200:  # noqa: PLR2004 - all of /v1 answers 200 or says why not
         message = read.get("error", {}).get("message", "no reason given")

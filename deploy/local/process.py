@@ -130,12 +130,17 @@ class Process:
         return await _poll(lambda: self.pid is None, within)
 
 
-def _folder(name: str, user: str | None) -> Path:
-    """Make a folder that says whose it is, and clear away those whose owner was killed."""
+def sweep(name: str) -> None:
+    """Clear away the folders of servers of this name whose owner was killed."""
     for left in Path(tempfile.gettempdir()).glob(f"{PREFIX}-{name}-*"):
         owner = left.name.split("-")[2]
         if owner.isdigit() and not Path("/proc", owner).exists():
             shutil.rmtree(left, ignore_errors=True)
+
+
+def _folder(name: str, user: str | None) -> Path:
+    """Make a folder that says whose it is, and clear away those whose owner was killed."""
+    sweep(name)
     folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}-{name}-{os.getpid()}-"))
     if user is not None:
         shutil.chown(folder, user)

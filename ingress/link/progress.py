@@ -1,9 +1,10 @@
 """`GET /ring/account-link/progress`: follows one link live, as a page without scripts or as JSON."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Final, Protocol
 
 import orjson
 from aiohttp import web
@@ -46,6 +47,9 @@ class Attempts(Protocol):
         ...
 
 
+LOOK_S: Final = 1.5  # seconds for the store to answer
+
+
 @dataclass(frozen=True, slots=True)
 class Follow:
     """Shows the attempt of this browser's cookie, and no other."""
@@ -60,7 +64,7 @@ class Follow:
         as_json = "application/json" in request.headers.get("Accept", "")
         try:
             facts = told(attempt, await self._progress(attempt), self.clock())
-        except Unavailable:
+        except (Unavailable, TimeoutError):
             facts = {"state": "unknown", "steps": [], "finding": TRY_LATER}
         status = 503 if facts["state"] == "unknown" else 200
         if as_json:
@@ -68,8 +72,14 @@ class Follow:
         return _page(facts, status)
 
     async def _progress(self, attempt: Attempt) -> Progress | None:
-        """Look up what this browser confirmed; another's may stand under the same attempt, where a cookie was put back."""
-        return await self.attempts.progress(attempt.id, attempt.partner_user) if attempt.partner_user else None
+        """Look up what this browser confirmed; another's may stand under the same attempt, where a cookie was put back.
+
+        TimeoutError: a store that is silent; its own deadline comes later than the page's.
+        """
+        if not attempt.partner_user:
+            return None
+        async with asyncio.timeout(LOOK_S):
+            return await self.attempts.progress(attempt.id, attempt.partner_user)
 
 
 def told(attempt: Attempt, progress: Progress | None, now: datetime) -> dict[str, object]:

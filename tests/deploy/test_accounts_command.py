@@ -92,9 +92,9 @@ def test_where_there_are_none_it_says_so(port: type[Answering]) -> None:
     ("answer", "words"),
     [
         ((401, b'{"error": {"code": "unauthorized", "message": "This token is not known."}}'), "401: This token is not known."),
-        ((200, b"<html>"), "is not ringhook's internal port"),
-        ((302, b""), "is not ringhook's internal port"),
-        ((500, b"[]"), "is not ringhook's internal port"),
+        ((200, b"<html>"), "is not the internal port of"),
+        ((302, b""), "is not the internal port of"),
+        ((500, b"[]"), "is not the internal port of"),
     ],
 )
 def test_what_answers_otherwise_is_told_in_a_sentence(port: type[Answering], answer: tuple[int, bytes], words: str) -> None:

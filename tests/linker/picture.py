@@ -194,7 +194,7 @@ def attempts(taught: set[tuple[str, str]]) -> set[tuple[str, str, str]]:
         grant = replace(base, state=state, partner_user=user)
         words = {"unclaimed": "its grant is open", "claimed": "its grant is another sign-in's: it waits"}
         cause = words.get(state, f"its account is linked already, {'to this user' if user == 'u' else 'to another'}")
-        found.add((fresh.state, cause, claims.matched(fresh, grant, AT)[0].state))
+        found.add((fresh.state, cause, claims.matched(fresh, grant, AT + claims.OWN_CODE)[0].state))
     for state in ("received", "claimed", "awaiting", "completed", "rejected"):
         found |= _collisions(replace(fresh, state=state))
     found |= {(state, "its account was forgotten", claims.swept(replace(fresh, state=state), AT).state) for state in UNDER_WAY}

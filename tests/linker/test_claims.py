@@ -114,7 +114,7 @@ def test_an_attempt_nobody_looked_at_in_time_says_that_we_were_down() -> None:
         (grant("awaiting", user="u9"), "received", False),
         (grant("completed", user="u1"), "claimed", True),
         (replace(grant("completed", user="u1"), nonce_until=AT + 600), "received", False),
-        (grant("completed", user="u9"), "rejected", False),
+        (grant("completed", user="u9"), "received", False),  # a code of its own may be under way
     ],
 )
 def test_what_a_nonce_that_names_a_grant_leads_to(found: Grant, state: str, moves: bool) -> None:  # noqa: FBT001 - a table
@@ -122,6 +122,14 @@ def test_what_a_nonce_that_names_a_grant_leads_to(found: Grant, state: str, move
     assert after.state == state
     assert (move is not None) == moves
     assert after.grant == found.code_hash
+
+
+def test_where_a_code_would_have_come_long_ago_an_account_of_another_user_is_refused() -> None:
+    found = grant("completed", user="u9")
+    waits, _ = claims.matched(attempt(), found, AT + claims.OWN_CODE - 1)
+    over, move = claims.matched(waits, found, AT + claims.OWN_CODE)
+    assert (waits.state, over.state, move) == ("received", "rejected", None)
+    assert "already linked to another user" in (over.reason or "")
 
 
 def test_the_newest_completed_grant_serves_and_replaces_the_older() -> None:
@@ -140,4 +148,4 @@ def test_an_account_is_linked_by_its_serving_generation_only() -> None:
     assert (linked.version, linked.linked, linked.partner_user, linked.generation) == (2, True, "u1", round(AT * 1e6))
     assert view.seen(linked, [grant("completed", AT, "u1"), grant("claimed", AT + 9, "u2")], AT + 10) == linked
     gone = view.seen(linked, [grant("removed", AT, "u1")], AT + 11)
-    assert (gone.version, gone.linked, gone.partner_user) == (3, False, None)
+    assert (gone.version, gone.linked, gone.user, gone.last_user) == (3, False, None, "u1")

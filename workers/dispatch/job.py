@@ -217,11 +217,13 @@ def _stopped(webhook: Webhook, batch: Batch) -> Result:
 
 
 def must_wait(webhook: Webhook, account: str, batch: Batch) -> bool:
-    """Say whether an event waits: behind others of its account always, else until the link is complete."""
-    if batch.lines.waits(account):
-        return True
-    farewell = webhook.envelope.type == envelope.REMOVED and batch.known.removed(account)  # what it tells is already so
-    return bool(batch.wait) and not batch.known.linked(account) and not farewell
+    """Say whether an event waits: behind others of its account always, else until the link is complete.
+
+    A removal never does: what waits then is cancelled by it, and it would be cancelled with them.
+    """
+    if webhook.envelope.type == envelope.REMOVED:
+        return False
+    return batch.lines.waits(account) or (bool(batch.wait) and not batch.known.linked(account))
 
 
 def _beside(results: Sequence[Result], letters: Sequence[Record]) -> Sequence[Result]:

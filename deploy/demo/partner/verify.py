@@ -1,4 +1,4 @@
-"""Standard Webhooks by hand, as a partner without a library would write it. The README shows this file."""
+"""Standard Webhooks by hand, as a partner without a library would write it; the README shows a shorter one."""
 
 import base64
 import hashlib

@@ -71,6 +71,16 @@ async def test_what_waits_for_a_removed_account_goes_nowhere_and_its_copies_neit
     assert (dead, ended("cancelled") - before) == ([], 1)
 
 
+@pytest.mark.parametrize("before", [[], [changed("A", 1), changed("A", 2, linked=False, user=None, state="lost")]])
+async def test_a_removal_is_told_where_no_link_stands_and_what_waits_is_cancelled_by_it(
+    waiting: House, before: list[Record]
+) -> None:
+    farewell = received(body("2", kind="app_integration_removed"))
+    removed = changed("A", 3, linked=False, user=None)
+    events, dead = await waiting.tell([*before, received(body("1")), farewell], [removed], [changed("A", 4)])
+    assert ([(event.id, event.linked) for event in events], dead) == ([("2", False)], [])
+
+
 async def test_after_a_tombstone_nothing_is_known_and_versions_begin_anew(waiting: House) -> None:
     named = [received(body("1")), received(body("2"))]
     events, _ = await waiting.tell(

@@ -135,7 +135,9 @@ class Producer:
         except asyncio.CancelledError:
             await line.close(Down())
             raise
-        if self._failing:
+        if missing := line.missing(self._names.all_physical()):
+            log.warning("topics.missing", topics=missing, meaning="nothing can be written to them: run `ringhook topics apply`")
+        elif self._failing:
             log.info("producer.recovered")
         self._failing = ""
         self._line = line

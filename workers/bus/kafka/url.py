@@ -1,5 +1,6 @@
 """`kafka://[user:password@]host:port[,host:port]?security_protocol=SASL_SSL&…` as what aiokafka asks for."""
 
+import os
 import re
 import ssl
 from collections.abc import Iterator, Mapping, Sequence
@@ -71,7 +72,8 @@ def parse(url: str) -> Address:
     credentials, _, hosts = parts.netloc.rpartition("@")
     username, _, password = credentials.partition(":")
     given, servers = dict(parse_qsl(parts.query)), [host for host in hosts.split(",") if host]
-    if wrong := [*_wrong_hosts(servers), *_wrong_parameters(given), *_wrong_user(username, given)]:
+    wrong = [*_wrong_hosts(servers), *_wrong_parameters(given), *_wrong_user(username, password, given), *_wrong_files(given)]
+    if wrong:
         raise Misconfigured("; ".join(wrong))
     return Address(
         servers=tuple(filter(None, map(_server, servers))),
@@ -103,10 +105,19 @@ def _wrong_parameters(given: Mapping[str, str]) -> Iterator[str]:
         yield f"session_timeout_s in the Kafka URL is a number of seconds, above 0 and under {LONGEST:g}"
 
 
-def _wrong_user(username: str, given: Mapping[str, str]) -> Iterator[str]:
+def _wrong_user(username: str, password: str, given: Mapping[str, str]) -> Iterator[str]:
     protocol = given.get("security_protocol", PROTOCOLS[0])
-    if (username or "sasl_username" in given) and protocol in PROTOCOLS and not protocol.startswith("SASL"):
+    named, secret = username or given.get("sasl_username"), password or given.get("sasl_password")
+    if named and protocol in PROTOCOLS and not protocol.startswith("SASL"):
         yield "the Kafka URL names a user, whom only security_protocol=SASL_SSL or SASL_PLAINTEXT shows to the broker"
+    if protocol.startswith("SASL") and not (named and secret):
+        yield f"security_protocol={protocol} in the Kafka URL needs a user and a password: kafka://user:password@host:9092?…"
+
+
+def _wrong_files(given: Mapping[str, str]) -> Iterator[str]:
+    for name in ("cafile", "certfile", "keyfile"):
+        if name in given and not os.access(given[name], os.R_OK):
+            yield f"the certificate file of {name} in the Kafka URL cannot be read"
 
 
 def _server(text: str) -> str | None:

@@ -41,6 +41,9 @@ def test_a_password_is_never_shown(show) -> None:  # noqa: ANN001
         "kafka://user:12?hunter2=x@one",
         "kafka://user:hunter2@one",
         "kafka://one?sasl_username=user&sasl_password=hunter2&security_protocol=SSL",
+        "kafka://one?security_protocol=SASL_SSL",
+        "kafka://user@one?security_protocol=SASL_PLAINTEXT",
+        "kafka://:hunter2@one?security_protocol=SASL_SSL",
     ],
 )
 def test_what_cannot_work_is_named_without_the_password(url: str) -> None:
@@ -51,8 +54,9 @@ def test_what_cannot_work_is_named_without_the_password(url: str) -> None:
 
 def test_all_that_is_wrong_is_told_at_once() -> None:
     with pytest.raises(Misconfigured) as raised:
-        parse("kafka://one:0?bogus=1&security_protocol=TLS&sasl_mechanism=GSSAPI&session_timeout_s=soon")
-    told = ["the hosts of", "a parameter that is not known", "security_protocol in", "sasl_mechanism in", "session_timeout_s in"]
+        parse("kafka://one:0?bogus=1&security_protocol=TLS&sasl_mechanism=GSSAPI&session_timeout_s=soon&cafile=/nowhere")
+    told = ["the hosts of", "a parameter that is not known", "session_timeout_s in", "cafile in"]
+    told += ["security_protocol in", "sasl_mechanism in"]
     assert [wanted for wanted in told if wanted not in str(raised.value)] == []
 
 
