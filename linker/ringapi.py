@@ -61,15 +61,15 @@ class RingApi:
     longest: float = TOKENS
     heard: Callable[[limits.Limit], None] = lambda _: None
 
-    async def exchange(self, app: App, code: str, within: float = TIMEOUT) -> api.Tokens | Outcome:
-        """POST the code: its one and only time. Its answer is awaited `within` seconds."""
+    async def exchange(self, app: App, code: str, within: float | None = None) -> api.Tokens | Outcome:
+        """POST the code: its one and only time. Its answer is awaited `within` seconds, by default `timeout`."""
         if (known := self.apps.get(app)) is None:
             return _unknown(app)
         secret = known.client_secret.reveal()
         return await self._tokens("exchange", api.exchange_form(known.client_id, secret, code), (secret, code), within)
 
-    async def refresh(self, app: App, refresh_token: str, within: float = TIMEOUT) -> api.Tokens | Outcome:
-        """POST the refresh token, which rotates. Its answer is awaited `within` seconds."""
+    async def refresh(self, app: App, refresh_token: str, within: float | None = None) -> api.Tokens | Outcome:
+        """POST the refresh token, which rotates. Its answer is awaited `within` seconds, by default `timeout`."""
         if (known := self.apps.get(app)) is None:
             return _unknown(app)
         secret = known.client_secret.reveal()
@@ -104,9 +104,9 @@ class RingApi:
         return _outcome("devices", await self._api("devices", "GET", api.DEVICES_PATH, access_token), (access_token,))
 
     async def _tokens(
-        self, call: answers.Call, form: dict[str, str], secrets: Collection[str], within: float
+        self, call: answers.Call, form: dict[str, str], secrets: Collection[str], within: float | None
     ) -> api.Tokens | Outcome:
-        raw = await self._send(call, self.oauth, "POST", self.oauth_url + api.TOKEN_PATH, within, data=form)
+        raw = await self._send(call, self.oauth, "POST", self.oauth_url + api.TOKEN_PATH, within or self.timeout, data=form)
         outcome = _outcome(call, raw, secrets)
         if not isinstance(raw, Raw) or not isinstance(outcome, Done):
             return outcome

@@ -116,7 +116,7 @@ async def test_a_removal_drops_both_tokens_stops_deliveries_and_is_announced(rig
     gone = await ended(rig, grant.code_hash)
     assert (gone.access, gone.refresh, gone.pool) == (None, None, None)
     account = await known(rig)
-    assert (account.state, account.linked, account.partner_user) == ("removed", False, None)
+    assert (account.state, account.linked, account.user, account.last_user) == ("removed", False, None, "u1")
     assert account.version > account.announced
     assert await stopped(rig) == "removed"
     assert [call for call, _ in rig.ring.seen][-1] == "devices"

@@ -89,7 +89,7 @@ STORY = (
     webhook("4", account=None),
     webhook("5"),
 )
-BOUNDS = Bounds(wait=timedelta(seconds=150), per_account=3)
+BOUNDS = Bounds(wait=timedelta(seconds=300), per_account=3)
 TICK = timedelta(seconds=25)  # from one look at the clock to the next
 
 

@@ -14,6 +14,7 @@ MESSAGE_TOO_LARGE: Final = 10  # the topic takes less than we declare: `ringhook
 UNSTABLE_OFFSETS: Final = 88
 TOPIC_EXISTS: Final = 36
 TOPIC_DENIED: Final = 29
+INVALID_REPLICATION_FACTOR: Final = 38
 DENIED: Final = frozenset({TOPIC_DENIED, 31})  # topic, cluster: the user may not do that
 
 LEADER_MOVED: Final = frozenset({3, 5, 6, 9, 56, 74, 75, 78})

@@ -14,7 +14,7 @@ from schemas.errors import Misconfigured
 from schemas.topics import DAY, FORGETTING, Topic, physical
 from workers.bus.kafka import group
 from workers.bus.kafka.batch import BATCH_LIMIT
-from workers.bus.kafka.codes import DENIED, NONE, TOPIC_DENIED, TOPIC_EXISTS, Refused
+from workers.bus.kafka.codes import DENIED, INVALID_REPLICATION_FACTOR, NONE, TOPIC_DENIED, TOPIC_EXISTS, Refused
 from workers.bus.kafka.eos import Place, alter_configs
 from workers.bus.kafka.url import parse
 from workers.bus.kafka.wire import PAUSE, Wire
@@ -188,12 +188,23 @@ async def _create(wire: Wire, namespace: str, topics: Sequence[Topic], *, single
         )
         for topic in topics
     ]
-    answer = await wire.ask(wire.anyone(), CreateTopicsRequest(rows, int(ANSWER * 1000), False))  # noqa: FBT003 (validate_only)
+    answer = await _created(wire, CreateTopicsRequest(rows, int(ANSWER * 1000), False))  # noqa: FBT003 (validate_only)
     for name, code, *_ in answer.topic_errors:
         if code not in (NONE, TOPIC_EXISTS):
             raise Refused(f"CreateTopics of {name}", code)
     made = {name for name, code, *_ in answer.topic_errors if code == NONE}
     return [f"{row[0]}: created with {row[1]} partitions" for row in rows if row[0] in made]
+
+
+async def _created(wire: Wire, request: CreateTopicsRequest) -> Any:  # noqa: ANN401 (aiokafka ships no types)
+    """Return the answer once no broker is called fenced: one that has just started is, for a moment, though it answers."""
+    until = asyncio.get_running_loop().time() + ANSWER
+    while True:
+        answer = await wire.ask(wire.anyone(), request)
+        fenced = any(code == INVALID_REPLICATION_FACTOR for _, code, *_ in answer.topic_errors)
+        if not fenced or asyncio.get_running_loop().time() > until:
+            return answer
+        await asyncio.sleep(PAUSE)
 
 
 async def _alter(wire: Wire, changes: Mapping[str, Mapping[str, str]]) -> list[str]:
