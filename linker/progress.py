@@ -54,7 +54,7 @@ class AccountSeen(msgspec.Struct, frozen=True, kw_only=True):
     generation: int
     version: int
     partner_user: str | None
-    last_partner_user: str | None  # whose it was until its link ended
+    last_partner_user: str | None  # whose it was, where it is not linked any more
     changed_at: float
     steps: tuple[Mark, ...]
     finding: str | None
@@ -71,7 +71,7 @@ class AccountListed(msgspec.Struct, frozen=True, kw_only=True):
     state: LinkState
     linked: bool
     partner_user: str | None
-    last_partner_user: str | None  # whose it was until its link ended: who must connect again
+    last_partner_user: str | None  # whose it was, where it is not linked any more: who must connect again
     changed_at: float
     risk: Risk | None
     tokens_end_at: float | None

@@ -14,7 +14,7 @@ import structlog
 from msgspec.structs import replace
 
 from linker import history, refresh, saga
-from linker.rows import ENDED, Account
+from linker.rows import ENDED, Account, Grant
 from linker.setback import PAGE, Mending, Stood
 from linker.store import Store
 from schemas.records import AccountChanged
@@ -62,7 +62,7 @@ class Restored:
             known = await self.mending.known(page)
             unknown = lost_since(page, known, now)
             await self.mending.remember(unknown)
-            for said in (anew := relinked_since(page, known)):
+            for said in (anew := outdated(page, known)):
                 await self._outdate(said, now)
             gone = removed_since(page, known)
             for name in gone:
@@ -71,12 +71,12 @@ class Restored:
         log.warning("store.compared", told=len(told), linked_since=lost, removed_since=removed)
 
     async def _outdate(self, said: AccountChanged, now: float) -> None:
-        """End the links up to the one that served last: they may have been another user's, and its tokens are gone."""
+        """End the links that did not serve last: they may have been another user's; the tokens of the one that did are gone."""
         found = await self.store.account(said.account)
         open_ = [grant for grant in (found[1] if found else ()) if grant.state not in ENDED]
         for grant in open_:
-            if grant.generation <= said.generation:
-                move = refresh.lost(replace(grant, partner_user=said.partner_user), "lost_restored", ANEW, now)
+            if ends(grant, said):
+                move = refresh.lost(replace(grant, partner_user=said.whose or grant.partner_user), "lost_restored", ANEW, now)
                 await self.store.apply(grant, move, now)
         if not open_:  # no grant is left that could say so
             await self.mending.note(lost(said, now))
@@ -91,7 +91,11 @@ class Restored:
 
 def lost_since(told: Mapping[str, AccountChanged | None], known: Mapping[str, Stood], now: float) -> Sequence[Account]:
     """Return the accounts that were told of and are not in the store: whoever was not removed must connect again."""
-    return [lost(said, now) for name, said in told.items() if said is not None and name not in known and said.state not in ENDED]
+    return [
+        lost(said, now)
+        for name, said in told.items()
+        if said is not None and name not in known and (said.state not in ENDED or said.reconnect)
+    ]
 
 
 def lost(said: AccountChanged, now: float) -> Account:
@@ -101,23 +105,33 @@ def lost(said: AccountChanged, now: float) -> Account:
         version=said.version,
         generation=said.generation,
         state="lost",
-        partner_user=said.partner_user,
+        partner_user=said.whose,
         changed_at=now,
         risk="lost_restored",
     )
 
 
-def relinked_since(told: Mapping[str, AccountChanged | None], known: Mapping[str, Stood]) -> Sequence[AccountChanged]:
-    """Return what was told of the accounts that the store knows and by another link than the one that served last, or by none."""
+def outdated(told: Mapping[str, AccountChanged | None], known: Mapping[str, Stood]) -> Sequence[AccountChanged]:
+    """Return what was told of the accounts that the store knows, where another link than its own served last, or none."""
     return [
         said
         for name, said in told.items()
-        if said is not None and said.linked and name in known and not _serves(known[name], said)
+        if said is not None and name in known and said.state != "removed" and _is_news(known[name], said)
     ]
 
 
-def _serves(stood: Stood, said: AccountChanged) -> bool:
-    return said.version <= stood.version or (stood.linked and said.generation == stood.generation)
+def _is_news(stood: Stood, said: AccountChanged) -> bool:
+    if said.version <= stood.version:
+        return False
+    if said.linked:
+        return not stood.linked or said.generation != stood.generation
+    return stood.linked or said.reconnect
+
+
+def ends(grant: Grant, said: AccountChanged) -> bool:
+    """Say whether what was told last ends an open grant: one on its way goes on, unless another has served since."""
+    overtaken = said.linked or said.reconnect
+    return grant.generation <= said.generation and (overtaken or grant.state == "completed")
 
 
 def removed_since(told: Mapping[str, AccountChanged | None], known: Mapping[str, Stood]) -> Sequence[str]:

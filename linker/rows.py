@@ -131,7 +131,7 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     generation: int = 0
     state: LinkState = "unclaimed"
     linked: bool = False
-    partner_user: str | None = None  # whose it is, or was: told as such only while it is linked, or once its link has ended
+    partner_user: str | None = None  # whose it is, or was until its link ended
     changed_at: float = 0.0
     risk: Risk | None = None  # announced where it is lost
     apps: str = ""  # the ids of the apps of its open grants, sorted, with commas between
@@ -143,8 +143,8 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def last_user(self) -> str | None:
-        """Return whose it was, where its link has ended."""
-        return self.partner_user if self.state in ENDED else None
+        """Return whose it was, where it is not linked any more."""
+        return None if self.linked else self.partner_user
 
     @property
     def app_ids(self) -> tuple[App, ...]:

@@ -35,11 +35,13 @@ def seen(account: Account, grants: Sequence[Grant], now: float) -> Account:
     if shown is None:
         return account
     linked = shown.state == "completed"
-    after = replace(account, state=shown.state, generation=shown.generation, linked=linked, partner_user=shown.partner_user)
+    told = shown.partner_user if linked or shown.state in ENDED else None
+    user = told or account.partner_user  # a grant that is not linked yet does not change whose it was
+    after = replace(account, state=shown.state, generation=shown.generation, linked=linked, partner_user=user)
     after = replace(after, apps=",".join(sorted(apps(grants))))
-    told = after != account  # a risk that is no loss is the operator's to know, not the world's
+    news = after != account  # a risk that is no loss is the operator's to know, not the world's
     after = replace(after, risk=shown.risk)
-    return replace(after, version=account.version + 1, changed_at=now) if told else after
+    return replace(after, version=account.version + 1, changed_at=now) if news else after
 
 
 def apps(grants: Sequence[Grant]) -> set[App]:

@@ -56,10 +56,15 @@ class AccountChanged(msgspec.Struct, frozen=True, kw_only=True):
     state: LinkState
     linked: bool
     partner_user: str | None = None
-    last_partner_user: str | None = None  # whose it was, where its link has ended: who is to connect it again
+    last_partner_user: str | None = None  # whose it was, where it is not linked any more
     at: datetime
     apps: tuple[App, ...] = ()  # by which its webhooks may come: those of its open grants; none: nobody can say
     reconnect: bool = False  # its tokens are lost: the user must remove the app in the Ring app and connect it again
+
+    @property
+    def whose(self) -> str | None:
+        """Return whose it is, or was."""
+        return self.partner_user or self.last_partner_user
 
 
 class SubscriptionTold(msgspec.Struct, frozen=True, kw_only=True):

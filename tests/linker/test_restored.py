@@ -10,7 +10,7 @@ import pytest
 
 from linker import history, saga
 from linker.announce import AGAIN, Announce
-from linker.restored import Restored, lost_since, relinked_since, removed_since
+from linker.restored import Restored, lost_since, outdated, removed_since
 from linker.setback import LEAP, Mending, Stood
 from schemas.records import AccountChanged
 from schemas.topics import FIXED
@@ -23,15 +23,26 @@ from workers.runtime import setback
 NOW = datetime.fromtimestamp(AT, UTC)
 
 
-def changed(account: str, version: int, state: str = "completed", generation: int = 1, user: str | None = None) -> AccountChanged:
-    said = {"account": account, "version": version, "generation": generation, "state": state, "at": NOW, "partner_user": user}
-    return msgspec.convert(said | {"linked": state == "completed"}, AccountChanged)
+def changed(
+    account: str,
+    version: int,
+    state: str = "completed",
+    generation: int = 1,
+    user: str | None = None,
+    *,
+    reconnect: bool = False,
+) -> AccountChanged:
+    said = {"account": account, "version": version, "generation": generation, "state": state, "at": NOW}
+    whose = "partner_user" if state == "completed" else "last_partner_user"
+    return msgspec.convert(said | {"linked": state == "completed", "reconnect": reconnect, whose: user}, AccountChanged)
 
 
 def test_who_was_linked_since_is_lost_and_who_ended_since_is_nobodys_concern() -> None:
     told = {"new": changed("new", 4), "old": changed("old", 9), "gone": changed("gone", 3, "removed"), "forgotten": None}
-    (lost,) = lost_since(told, {"old": Stood(2, 1, linked=True)}, AT)
+    told["named before"] = changed("named before", 3, "lost", user="u", reconnect=True)  # by an earlier restore
+    lost, named = lost_since(told, {"old": Stood(2, 1, linked=True)}, AT)
     assert (lost.account, lost.version, lost.state, lost.linked, lost.risk) == ("new", 4, "lost", False, "lost_restored")
+    assert (named.account, named.risk, named.partner_user) == ("named before", "lost_restored", "u")
 
 
 def test_who_was_removed_since_is_removed_again() -> None:
@@ -54,12 +65,14 @@ def test_who_was_linked_anew_since_is_not_served_by_the_older_link() -> None:
         "on its way": changed("on its way", 5, "claimed", generation=2),
         "first": changed("first", 5),
         "removed since": changed("removed since", 3),
+        "lost": changed("lost", 5, "lost", generation=2, reconnect=True),
+        "lost again": changed("lost again", 5, "lost", reconnect=True),
         "forgotten": None,
         "unknown": changed("unknown", 5, generation=2),
     }
-    known = {name: Stood(4, 1, linked=True) for name in ("anew", "the same", "on its way", "forgotten")}
-    known |= {name: Stood(4, 1, linked=False) for name in ("first", "removed since")}
-    assert [said.account for said in relinked_since(told, known)] == ["anew", "first"]
+    known = {name: Stood(4, 1, linked=True) for name in ("anew", "the same", "on its way", "forgotten", "lost")}
+    known |= {name: Stood(4, 1, linked=False) for name in ("first", "removed since", "lost again")}
+    assert [said.account for said in outdated(told, known)] == ["anew", "on its way", "first", "lost", "lost again"]
 
 
 @pytest.mark.parametrize(
@@ -161,6 +174,33 @@ async def test_an_account_that_another_user_linked_since_is_the_former_users_no_
     last = (await history.told(world.bus, 0.02))["acct-1"]
     assert last
     assert (last.linked, last.partner_user, last.reconnect, last.version > LEAP) == (False, None, True, True)
+
+
+async def test_the_same_backup_restored_once_more_is_mended_as_well(world: World) -> None:
+    rig = world.rig
+    code = await world.linked("acct-1")
+    [old] = await rig.grants(code)
+    told = changed("acct-1", LEAP + 9, "lost", generation=old.generation + 1, user="u-new", reconnect=True)
+    await world.tell(told)  # by the mending of the first restore, or since the link was lost in that time
+    await setback.found(rig.database, "dispatch", 3, 80, 20)
+    await world.mend()
+    [lost] = await rig.grants(code)
+    assert (lost.state, lost.risk, lost.access) == ("lost", "lost_restored", None)
+    (seen,) = (await rig.explain.accounts(after="", limit=9, at_risk=True)).accounts
+    assert (seen.linked, seen.last_partner_user) == (False, "u-new")
+
+
+async def test_a_grant_on_its_way_goes_on_where_only_the_one_before_it_had_ended(world: World) -> None:
+    rig = world.rig
+    code = await world.linked("acct-1")
+    rig.now += 5
+    later = await rig.code("acct-1", "later")
+    await rig.state(rig.linker(), later, "unclaimed")
+    [_, new] = await rig.grants(code, later)
+    await world.tell(changed("acct-1", await world.version("acct-1") + 5, "unclaimed", generation=new.generation))
+    await setback.found(rig.database, "dispatch", 3, 80, 20)
+    await world.mend()
+    assert [grant.state for grant in await rig.grants(code, later)] == ["lost", "unclaimed"]
 
 
 @pytest.mark.parametrize("before", ["unclaimed", "removed"])
