@@ -30,6 +30,7 @@ from workers.runtime.supervise import wait_or_stop
 log = structlog.get_logger()
 SWEEP_S: Final = 0.5  # how often slow headers are looked for
 FINISH_S: Final = 0.02  # how often, at the stop, it is looked whether bodies have come
+KEPT_S: Final = 0.25  # seconds that kept connections stay open at the stop
 BACKLOG: Final = 1024
 READ_CHUNK: Final = 16 * 1024  # bytes a connection buffers before its body is read: twice this at most
 
@@ -128,7 +129,12 @@ class Server:
                 connection.force_close()
 
     async def _finish(self, server: web.Server) -> None:
-        """Return once all that is asked for has come whole (a body's own deadline runs on), or after the grace."""
+        """Return once all that is asked for has come whole (a body's own deadline runs on), or after the grace.
+
+        Who asks again and again on one connection has asked just now, too, and is told with the answer that it closes.
+        """
+        if connections(server):
+            await asyncio.sleep(KEPT_S)
         with suppress(TimeoutError):
             async with asyncio.timeout(self.limits.grace_s):
                 while sum(connection.finish() for connection in connections(server)):  # noqa: ASYNC110 - bytes set no event

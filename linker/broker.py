@@ -15,8 +15,8 @@ import msgspec
 from linker import refresh, view
 from linker.ledger import Moved
 from linker.metrics import LENT
-from linker.moves import Move
-from linker.rows import Account, Grant
+from linker.moves import MENDS, Move
+from linker.rows import LOST, Account, Grant
 from linker.store import Store
 from linker.vault import Vault
 from schemas.errors import Rejected
@@ -110,7 +110,8 @@ def good(grant: Grant, ask: Ask, now: float) -> bool:
 def unserved(account: Account, grants: Sequence[Grant]) -> Loan:
     """Say why an account has no token to lend."""
     newest = grants[0] if grants else None
-    why = newest.reason if newest and newest.reason else "its link is not complete"
+    unsaid = MENDS if account.risk in LOST else "its link is not complete"
+    why = newest.reason if newest and newest.reason else unsaid
     return Loan(words=f"This account is {account.state}: {why}.")
 
 

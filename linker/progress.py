@@ -7,7 +7,8 @@ from typing import Final
 import msgspec
 
 from linker import claims, refresh
-from linker.rows import ENDED, Account, AttemptSteps, GrantStanding, GrantSteps, Mark, Risk
+from linker.moves import MENDS
+from linker.rows import ENDED, LOST, Account, AttemptSteps, GrantStanding, GrantSteps, Mark, Risk
 from linker.standing import Standing
 from schemas.findings.trying import TRIED_AGAIN
 from schemas.records import App, LinkState
@@ -127,7 +128,7 @@ class Explain:
             last_partner_user=known.last_user,
             changed_at=known.changed_at,
             steps=shown.marks if shown else (),
-            finding=_finding(shown) if shown else None,
+            finding=_finding(shown) if shown else _mends(known),
             risk=known.risk,
             tokens_end_at=refresh.dies(shown) if shown else None,
             subscription=Subscribed(**plan) if plan else None,
@@ -168,6 +169,11 @@ def _together(own: Sequence[Mark], grants: Sequence[Mark]) -> tuple[Mark, ...]:
     return tuple(sorted(marks, key=lambda mark: (mark[1], ORDER.index(mark[0]) if mark[0] in ORDER else len(ORDER))))
 
 
+def _mends(account: Account) -> str | None:
+    """Return what is to be done for an account of which no grant is left, since the store was restored."""
+    return f"its link is newer than the backup that the store was restored from: {MENDS}" if account.risk in LOST else None
+
+
 def _seen(grant: GrantStanding) -> GrantSeen:
     return GrantSeen(
         generation=grant.generation,
@@ -189,6 +195,6 @@ def _listed(account: Account, grant: GrantStanding | None) -> AccountListed:
         changed_at=account.changed_at,
         risk=account.risk,
         tokens_end_at=refresh.dies(grant) if grant else None,
-        finding=_finding(grant) if grant else None,
+        finding=_finding(grant) if grant else _mends(account),
         apps=account.app_ids,
     )

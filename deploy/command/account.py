@@ -10,6 +10,7 @@ import orjson
 
 from deploy.command.directory import DIRECTORY
 from deploy.command.v1 import ask
+from schemas.errors import Misconfigured
 
 ASKED: Final = (
     "All that is stored of {account} is deleted, nothing is sent for it any more, and it cannot be linked again. This cannot be "
@@ -83,4 +84,6 @@ def _minute(at: str) -> str:
 
 
 def _path(account: str) -> str:
+    if not account.strip():
+        raise Misconfigured("Say which account: `ringhook accounts list` shows their ids")
     return f"/v1/accounts/{quote(account, safe='')}"

@@ -146,12 +146,16 @@ def words(line: Mapping[str, object]) -> str:
     elif line["seals"]:
         does = "seals"
     elif line["links"] == 0:
-        does = "may be retired"
+        does = "opens; a linker that was not restarted since seals with it" if _awake(line) else "may be retired"
     else:
         does = "opens; what it sealed is being sealed again under the first, by linkers that were restarted since"
-    ago = line["sealed_with_s_ago"]
-    used = f" (a linker sealed with it {ago} s ago)" if isinstance(ago, int) and ago < AWAKE else ""
+    used = f" (a linker sealed with it {line['sealed_with_s_ago']} s ago)" if _awake(line) else ""
     return f"{line['key']:<20} {line['links']:>9} links  {does}{used}"
+
+
+def _awake(line: Mapping[str, object]) -> bool:
+    ago = line["sealed_with_s_ago"]
+    return isinstance(ago, int) and ago < AWAKE
 
 
 def _ring(directory: Path) -> Ring:

@@ -74,12 +74,17 @@ class Follow:
     async def _progress(self, attempt: Attempt) -> Progress | None:
         """Look up what this browser confirmed; another's may stand under the same attempt, where a cookie was put back.
 
-        TimeoutError: a store that is silent; its own deadline comes later than the page's.
+        TimeoutError: a store that is silent; its own deadline comes later than the page's, and so may the end of a look that
+        is cancelled: it is left to itself.
         """
         if not attempt.partner_user:
             return None
-        async with asyncio.timeout(LOOK_S):
-            return await self.attempts.progress(attempt.id, attempt.partner_user)
+        look = asyncio.ensure_future(self.attempts.progress(attempt.id, attempt.partner_user))
+        look.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+        done, _ = await asyncio.wait({look}, timeout=LOOK_S)
+        if not done:
+            raise TimeoutError
+        return look.result()
 
 
 def told(attempt: Attempt, progress: Progress | None, now: datetime) -> dict[str, object]:

@@ -82,3 +82,10 @@ def test_a_forget_of_an_id_under_which_nothing_is_kept_asks_whether_it_is_the_ri
     said = run("forget", "mistyped", "--yes").output
     assert "No link of mistyped is known" in said
     assert "is forgotten" not in said
+
+
+@pytest.mark.parametrize("command", ["show", "forget"])
+def test_an_empty_id_is_asked_for_before_anything_is(monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+    asked = Asked(monkeypatch, SEEN)
+    told = run(command, "", *(["--yes"] if command == "forget" else []))
+    assert (asked.calls, "Say which account" in str(told.exception)) == ([], True)

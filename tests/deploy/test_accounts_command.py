@@ -1,5 +1,6 @@
 """`ringhook accounts list`: what it asks, prints and says where nothing answers as it should."""
 
+import socket
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -109,6 +110,15 @@ def test_where_nothing_listens_it_names_the_address_and_what_to_do(port: type[An
     (tmp_path / ".env").write_text("RINGHOOK_TOKEN=t0ken\nRINGHOOK_INTERNAL_LISTEN=0.0.0.0:1\n")
     with pytest.raises(Misconfigured, match=r"not reached at http://127\.0\.0\.1:1: .*It must be running"):
         run()
+
+
+def test_where_something_else_listens_it_says_so(port: type[Answering], tmp_path: Path) -> None:
+    del port
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        (tmp_path / ".env").write_text(f"RINGHOOK_TOKEN=t0ken\nRINGHOOK_INTERNAL_LISTEN=127.0.0.1:{server.getsockname()[1]}\n")
+        Thread(target=lambda: server.accept()[0].close(), daemon=True).start()
+        with pytest.raises(Misconfigured, match="what listens there does not speak HTTP"):
+            run()
 
 
 def test_every_risk_is_told_in_words() -> None:

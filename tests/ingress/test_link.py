@@ -419,9 +419,10 @@ async def test_a_browser_that_did_not_confirm_is_not_shown_what_another_confirme
     assert await response.json() == {"state": "started", "steps": [], "finding": None}
 
 
-async def test_while_the_store_is_away_the_live_page_says_so_and_stays_live(edge: Edge) -> None:
+@pytest.mark.parametrize("how", ["down", "silent"])
+async def test_while_the_store_is_away_the_live_page_says_so_and_stays_live(edge: Edge, how: str) -> None:
     await post(edge, "/ring/account-link/confirm", await signed_in_by_passcode(edge))
-    edge.attempts.down = True
+    setattr(edge.attempts, how, True)
     response, text = await get(edge, "/ring/account-link/progress")
     assert (response.status, 'http-equiv="refresh"' in text) == (503, True)
     assert re.findall(r"<p[^>]*>([^<]*)</p>", text) == ["We cannot look just now. This page tries again by itself."]

@@ -303,6 +303,19 @@ async def test_after_the_stop_whoever_had_just_connected_is_still_answered(edge:
     await asyncio.wait_for(edge.running, 30)
 
 
+async def test_after_the_stop_who_asks_on_a_kept_connection_just_then_is_still_answered(edge: Edge) -> None:
+    async with connected(edge) as (reader, writer):
+        writer.write(request())
+        assert status(await head(reader)) == 200
+        edge.server.leaving.set()
+        edge.stop.set()
+        await asyncio.sleep(0.05)
+        writer.write(request())
+        answer = await head(reader)
+        assert (status(answer), b"connection: close" in answer.lower()) == (200, True)
+    await asyncio.wait_for(edge.running, 30)
+
+
 async def test_a_door_that_closes_gives_back_who_came_in_and_was_not_met(edge: Edge) -> None:
     listener = await asyncio.get_running_loop().create_server(asyncio.Protocol, "127.0.0.1", 0)
     with socket.create_connection(listener.sockets[0].getsockname()) as caller:  # the loop does not turn meanwhile

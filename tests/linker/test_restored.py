@@ -226,6 +226,7 @@ async def test_of_an_account_that_was_first_linked_since_it_is_known_whose_it_wa
     await world.mend()
     (seen,) = (await world.rig.explain.accounts(after="", limit=9, at_risk=True)).accounts
     assert (seen.linked, seen.partner_user, seen.last_partner_user) == (False, None, "u-9")
+    assert "remove the app in the Ring app and connect it again" in (seen.finding or "")
     while await Announce(world.rig.store, world.bus)(world.now) == AGAIN:
         pass
     last = (await history.told(world.bus, 0.02))["acct-9"]

@@ -71,8 +71,11 @@ def parse(url: str) -> Address:
         raise Misconfigured("a Kafka URL begins with kafka://")
     credentials, _, hosts = parts.netloc.rpartition("@")
     username, _, password = credentials.partition(":")
-    given, servers = dict(parse_qsl(parts.query)), [host for host in hosts.split(",") if host]
+    pairs, servers = parse_qsl(parts.query, keep_blank_values=True), [host for host in hosts.split(",") if host]
+    given = dict(pairs)
     wrong = [*_wrong_hosts(servers), *_wrong_parameters(given), *_wrong_user(username, password, given), *_wrong_files(given)]
+    if len(pairs) > len(given):
+        wrong.append("a parameter of the Kafka URL stands there twice: keep one")
     if wrong:
         raise Misconfigured("; ".join(wrong))
     return Address(
@@ -118,6 +121,8 @@ def _wrong_files(given: Mapping[str, str]) -> Iterator[str]:
     for name in ("cafile", "certfile", "keyfile"):
         if name in given and not os.access(given[name], os.R_OK):
             yield f"the certificate file of {name} in the Kafka URL cannot be read"
+        if name in given and given.get("security_protocol", PROTOCOLS[0]) in ("PLAINTEXT", "SASL_PLAINTEXT"):
+            yield f"{name} in the Kafka URL is of use only with security_protocol=SSL or SASL_SSL"
 
 
 def _server(text: str) -> str | None:
