@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
@@ -112,11 +113,17 @@ def test_where_nothing_listens_it_names_the_address_and_what_to_do(port: type[An
         run()
 
 
+def hanging_up(server: socket.socket) -> None:
+    with suppress(OSError):
+        while True:
+            server.accept()[0].close()
+
+
 def test_where_something_else_listens_it_says_so(port: type[Answering], tmp_path: Path) -> None:
     del port
     with socket.create_server(("127.0.0.1", 0)) as server:
         (tmp_path / ".env").write_text(f"RINGHOOK_TOKEN=t0ken\nRINGHOOK_INTERNAL_LISTEN=127.0.0.1:{server.getsockname()[1]}\n")
-        Thread(target=lambda: server.accept()[0].close(), daemon=True).start()
+        Thread(target=hanging_up, args=[server], daemon=True).start()
         with pytest.raises(Misconfigured, match="what listens there does not speak HTTP"):
             run()
 
