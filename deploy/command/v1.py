@@ -13,7 +13,7 @@ from deploy.settings.calling import Calling, read_calling
 from schemas.errors import Misconfigured
 from schemas.findings.reach import obstacle
 
-NO_HTTP: Final = "what listens there does not speak HTTP"
+NO_HTTP: Final = "what listens there does not speak HTTP as it should"
 PATIENCE: Final = aiohttp.ClientTimeout(total=30)
 
 
@@ -31,7 +31,7 @@ async def _asked(calling: Calling, method: str, path: str, query: Mapping[str, s
         ):
             return _read(calling, answer.status, await answer.read())
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
-        mute = isinstance(error, aiohttp.ServerDisconnectedError | aiohttp.ClientResponseError)
+        mute = isinstance(error, aiohttp.ServerDisconnectedError | aiohttp.ClientResponseError | aiohttp.ClientPayloadError)
         why = NO_HTTP if mute else obstacle(error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error)
         raise Misconfigured(
             f"ringhook was not reached at {calling.url}: {why}. It must be running; RINGHOOK_INTERNAL_URL says where"

@@ -116,7 +116,8 @@ def test_where_nothing_listens_it_names_the_address_and_what_to_do(port: type[An
 def hanging_up(server: socket.socket) -> None:
     with suppress(OSError):
         while True:
-            server.accept()[0].close()
+            with server.accept()[0] as taken:
+                taken.recv(65_536)
 
 
 def test_where_something_else_listens_it_says_so(port: type[Answering], tmp_path: Path) -> None:

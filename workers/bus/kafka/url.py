@@ -113,11 +113,17 @@ def _wrong_user(username: str, password: str, given: Mapping[str, str]) -> Itera
     named, secret = username or given.get("sasl_username"), password or given.get("sasl_password")
     if named and protocol in PROTOCOLS and not protocol.startswith("SASL"):
         yield "the Kafka URL names a user, whom only security_protocol=SASL_SSL or SASL_PLAINTEXT shows to the broker"
+    if (username and "sasl_username" in given) or (password and "sasl_password" in given):
+        yield "the Kafka URL names its user or password twice, before the hosts and as a parameter: keep one"
+    if "sasl_mechanism" in given and protocol in PROTOCOLS and not protocol.startswith("SASL"):
+        yield "sasl_mechanism in the Kafka URL is of use only with security_protocol=SASL_SSL or SASL_PLAINTEXT"
     if protocol.startswith("SASL") and not (named and secret):
         yield f"security_protocol={protocol} in the Kafka URL needs a user and a password: kafka://user:password@host:9092?…"
 
 
 def _wrong_files(given: Mapping[str, str]) -> Iterator[str]:
+    if "keyfile" in given and "certfile" not in given:
+        yield "keyfile in the Kafka URL is of use only with the certfile that it belongs to"
     for name in ("cafile", "certfile", "keyfile"):
         if name in given and not os.access(given[name], os.R_OK):
             yield f"the certificate file of {name} in the Kafka URL cannot be read"
