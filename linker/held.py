@@ -56,14 +56,14 @@ async def hold_accounts(connection: AsyncConnection, names: AbstractSet[str]) ->
 
 
 async def _made_accounts(connection: AsyncConnection, names: Names) -> dict[str, Account]:
-    missing, held = names.fresh, dict[str, Account]()
+    missing = names.fresh
     for _ in range(TRIES):
-        if names.accounts <= held.keys():
-            return held
         fresh = [asdict(Account(account=name)) | {"behind": False} for name in sorted(missing)]
         await insert_ignore(connection, accounts, fresh)
         held = await hold_accounts(connection, names.accounts)
         missing = names.accounts - held.keys()
+        if not missing:
+            return held
     raise AssertionError("an account's row was made, and is not there")
 
 

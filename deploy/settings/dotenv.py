@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 
 from deploy.settings.problems import Problems
-from deploy.settings.text import NO_TEXT, Value
+from deploy.settings.text import NO_TEXT, Value, is_text
 
 _LINE: Final = re.compile(r"^\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*?)\s*$")
 _WORD: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -66,11 +66,6 @@ def _assignments(text: str, name: str, problems: Problems, broken: set[str]) -> 
             problems.add(f"{name}:{number}", "is not NAME=value (a comment begins with #)")
         elif line.rstrip().endswith(quote):
             quote = ""
-
-
-def is_text(line: str) -> bool:
-    """Say whether a line was text: bytes that are none stand there as lone surrogates."""
-    return not any("\udc80" <= sign <= "\udcff" for sign in line)
 
 
 def unquoted(text: str) -> str:

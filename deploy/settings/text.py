@@ -28,10 +28,9 @@ class Unread(ValueError):
 def read(path: Path) -> str:
     """Return the text of a file, its lines ended by a line feed each; FileNotFoundError or Unread where there is none."""
     text = read_broken(path)
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise Unread(NO_TEXT, text.count("\n", 0, error.start) + 1) from None
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not is_text(line):
+            raise Unread(NO_TEXT, number)
     return text
 
 
@@ -47,6 +46,11 @@ def read_broken(path: Path) -> str:
         raise Unread(NO_TEXT, 1)
     text = data.decode("utf-8-sig", "surrogateescape")  # Windows' editors begin with a mark
     return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def is_text(line: str) -> bool:
+    """Say whether a line was text: bytes that are none stand there as lone surrogates."""
+    return not any("\udc80" <= sign <= "\udcff" for sign in line)
 
 
 def _bytes(path: Path) -> bytes:

@@ -3,7 +3,9 @@
 import asyncio
 import os
 import signal
+import time
 from collections.abc import AsyncIterator
+from itertools import count
 from pathlib import Path
 
 import aiohttp
@@ -11,7 +13,9 @@ import pytest
 
 from deploy.demo.installation import Role
 from schemas.ring.signature import sign
-from tests.chaos.world import Sink, installation
+from tests.chaos.generator import body, signature
+from tests.chaos.ledger import Ledger, doubled
+from tests.chaos.world import Sink, installation, recorded, until
 
 BODY = b'{"meta":{"request_id":"r1","account_id":"a"},"data":{"type":"motion_detected"}}'
 
@@ -49,6 +53,45 @@ async def test_ctrl_c_does_not_wait(up: tuple[Role, str, dict[str, str]]) -> Non
     assert role.process.pid is not None
     os.kill(role.process.pid, signal.SIGINT)
     assert await ended(role, within=30)
+
+
+@pytest.mark.timeout(240)
+async def test_under_load_a_stop_cuts_nobody_and_all_that_was_acknowledged_is_recorded(tmp_path: Path) -> None:
+    ledger, cut = Ledger(), list[str]()
+    async with Sink().open() as sink:
+        made = installation(tmp_path, sink, RINGHOOK_INGRESS_DRAIN_S="1")
+        async with made.running("up"):
+            role = made.roles["up"]
+            for turn in range(3):
+                async with asyncio.timeout(60), asyncio.TaskGroup() as posters:
+                    for number in range(16):
+                        posters.create_task(posted(f"{made.public}/ring/webhook", f"{turn}-{number}", ledger, cut))
+                    await asyncio.sleep(0.5)
+                    os.kill(role.process.pid or 0, signal.SIGTERM)
+                assert await ended(role, within=30)
+                await role.start()
+            assert await until(lambda: not ledger.lost(sink.ids), 60)
+        events = await recorded(made)
+    assert len(ledger.acknowledged) > 100
+    assert (cut, ledger.lost(events), doubled(events), ledger.disorder(events)) == ([], set(), {}, [])
+
+
+async def posted(url: str, account: str, ledger: Ledger, cut: list[str]) -> None:
+    """Post one event after the other until the door is shut; what gets no answer at an open one is cut."""
+    async with aiohttp.ClientSession() as client:
+        for place in count(1):
+            name = f"{account}-{place}"
+            raw = body(name, account, "device", time.time())
+            ledger.sent[name] = account, place
+            try:
+                async with client.post(url, data=raw, headers={"X-Signature": signature(raw)}) as answer:
+                    assert answer.status == 200
+            except aiohttp.ClientConnectorError:
+                return
+            except aiohttp.ClientError:
+                cut.append(name)
+                return
+            ledger.acknowledged[name] = account, place
 
 
 async def ended(role: Role, *, within: float) -> bool:

@@ -171,10 +171,10 @@ def decide(item: Item, batch: Batch) -> Result:
 
 
 def _changed(change: AccountChanged, batch: Batch) -> Result:
-    """Take in how an account's link stands: complete, its events may go; removed, they go nowhere."""
+    """Take in how an account's link stands: complete, its events may go; removed, those go nowhere that a removal was told of."""
     if batch.known.change(change):
         if batch.known.removed(change.account):
-            metrics.LEFT.labels(how="cancelled").inc(batch.lines.drop(change.account))
+            metrics.LEFT.labels(how="cancelled").inc(batch.lines.drop_doubted(change.account))
         batch.lines.set_ready(change.account, ready=change.linked)
     return ()
 
@@ -199,6 +199,8 @@ def _answered(webhook: Webhook, account: str, batch: Batch, *, foreign: bool) ->
         return Aside("its app is none of the account's", reason=OTHER_APP, beside=told(webhook, account, foreign=True))
     # Made even where it waits: what cannot be made must fail here, where one record can be buried.
     event = parked.event(webhook, account, batch.known.view(account, webhook.arrival.received_at), answer.request_id)
+    if webhook.envelope.type == envelope.REMOVED:
+        batch.lines.doubt(account)  # what comes behind it may be of a new connection
     if not waits:
         return (event, *told(webhook, account))
     parked.park(batch.lines, account, webhook.held, answer.request_id, batch.now)

@@ -19,6 +19,7 @@ class Line(msgspec.Struct, frozen=True):
     first: int = 1  # the oldest that waits
     last: int = 0  # the newest
     ready: bool = False  # nothing but its turn keeps it any more
+    doubted: int = 0  # through here they vanish, should a doubt prove true that was raised when this was the newest
 
     @property
     def rows(self) -> int:
@@ -76,9 +77,22 @@ class Lines:
 
     def drop(self, key: str) -> int:
         """Let all of a key vanish, those of this step too; return how many these were."""
-        self._added = [row for row in self._added if row.key != key]
-        self._dropped.setdefault(key, (self[key].first, self[key].last))
-        return self.leave(key, self[key].last)
+        return self._drop(key, self[key].last)
+
+    def doubt(self, key: str) -> None:
+        """Note that all of a key may have to vanish, and none that comes behind them."""
+        if self.waits(key):
+            self._now[key] = msgspec.structs.replace(self[key], doubted=self[key].last)
+
+    def drop_doubted(self, key: str) -> int:
+        """Let those of a key vanish that a doubt was about; return how many these were."""
+        return self._drop(key, self[key].doubted)
+
+    def _drop(self, key: str, through: int) -> int:
+        first, _ = self._dropped.get(key, (self[key].first, 0))
+        self._dropped[key] = first, through
+        self._added = [row for row in self._added if row.key != key or row.sequence > through]
+        return self.leave(key, through)
 
     def set_ready(self, key: str, *, ready: bool) -> None:
         """Say whether those who wait under a key may go."""

@@ -7,6 +7,7 @@ line begins and ends, so that nothing is counted. A line is never changed: its r
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
+from msgspec.structs import asdict
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -73,6 +74,7 @@ lines: Final = Table(
     Column("last", BigInteger, nullable=False),
     Column("rows", BigInteger, nullable=False),  # last - first + 1, for the index
     Column("ready", Boolean, nullable=False),
+    Column("doubted", BigInteger, nullable=False, server_default="0"),
     Column("n", BigInteger, primary_key=True, autoincrement=False),
     Column("release_n", BigInteger),
     Index(None, "grp", "lane", "n"),
@@ -82,7 +84,7 @@ lines: Final = Table(
 )
 
 STEPPED: Final = (waiting, lines)
-_LINE: Final = (lines.c.key, lines.c.first, lines.c.last, lines.c.ready)
+_LINE: Final = (lines.c.key, lines.c.first, lines.c.last, lines.c.ready, lines.c.doubted)
 _ROW: Final = (waiting.c.key, waiting.c.sequence, waiting.c.record, waiting.c.since)
 
 
@@ -213,7 +215,7 @@ async def keep(step: Step, state: Lines) -> None:
 
 def _line(step: Step, line: Line) -> Values:
     mine = {"grp": step.group, "lane": step.index, "n": step.n}
-    return mine | {"key": line.key, "first": line.first, "last": line.last, "rows": line.rows, "ready": line.ready}
+    return mine | asdict(line) | {"rows": line.rows}
 
 
 class Broom:

@@ -66,19 +66,23 @@ def removed(account: str, version: int) -> Record:
 
 
 # Doubles near and far, an id that two events share, an orphan that finds its account, one that does not, junk. A links late,
-# B never, C is removed while it waits, of D too many wait, and G was forgotten before. Two of A's come by another app.
+# B never, C is removed while it waits and connects anew before that is known, of D too many wait, and G was forgotten before.
+# Two of A's come by another app.
 STORY = (
     webhook("1"),
-    webhook("7", account="C"),
+    webhook("7", account="C", device="K"),
     webhook("1"),
     webhook("2"),
     webhook("x1", app="next"),
     webhook("3", account="B", device="E"),
     webhook("8", account="G", device="H"),
     linked("A", 1),
+    webhook("9", account="C", device="K", kind="app_integration_removed"),
+    webhook("10", account="C", device="K"),
     *(webhook(f"d{number}", account="D", device="F") for number in range(4)),
     removed("C", 1),
     webhook("2", account="B", device="E"),
+    linked("C", 2),
     webhook("4", account=None),
     linked("A", 2),
     webhook("5"),
@@ -93,7 +97,7 @@ BOUNDS = Bounds(wait=timedelta(seconds=300), per_account=3)
 TICK = timedelta(seconds=25)  # from one look at the clock to the next
 
 
-EXPECTED: Final = 14
+EXPECTED: Final = 17
 
 
 class Eager(Dispatch):
@@ -322,8 +326,9 @@ async def right(broker: Broker, database: Database) -> None:
     orders: dict[str, list[str]] = {}
     for account, name in published(broker):
         orders.setdefault(account, []).append(name.partition("~")[0])
-    assert orders == {"A": ["1", "2", "5", "4"], "B": ["3", "2"], "D": ["d1", "d2", "d3"]}
-    assert Counter(record.topic for record in broker.out) == {"event.recorded": 9, "webhook.received.dead": 5}
+    assert orders == {"A": ["1", "2", "5", "4"], "B": ["3", "2"], "C": ["9", "10"], "D": ["d1", "d2", "d3"]}
+    topics = Counter(record.topic for record in broker.out)
+    assert topics == {"event.recorded": 11, "webhook.received.dead": 5, "account.told": 1}
     async with database.read() as connection:
         rows = (await connection.execute(select(claims).where(claims.c.release_n.is_(None)))).all()
         assert {row.request_id for row in rows} == {name for _, name in published(broker)} | {"7", "8"}

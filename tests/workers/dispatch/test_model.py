@@ -29,7 +29,7 @@ LONG_AGO = NOW - 9_999 * HOUR
 BOUNDS = Bounds(wait=3 * HOUR, per_account=3, in_all=12 * 4)
 NAMES = st.sampled_from("AB")
 EVENTS = st.lists(st.tuples(st.just("event"), NAMES, st.integers(0, 9)), min_size=1, max_size=6)
-NEWS = st.tuples(st.sampled_from(["link", "link", "relink", "lose", "remove", "forget"]), NAMES)
+NEWS = st.tuples(st.sampled_from(["link", "link", "relink", "lose", "farewell", "remove", "remove", "forget"]), NAMES)
 PARTS = st.lists(st.one_of(EVENTS, NEWS.map(lambda news: [news])), max_size=3)
 BATCH = st.tuples(st.just("batch"), PARTS.map(lambda parts: [*chain.from_iterable(parts)]))
 DEEDS = st.tuples(
@@ -53,6 +53,7 @@ class Naive:
     users: dict[str, tuple[str, datetime]] = field(default_factory=dict)  # whose events, and since when
     linked: set[str] = field(default_factory=set)
     removed: set[str] = field(default_factory=set)
+    doubted: set[str] = field(default_factory=set)  # events that waited when a removal was told
     out: list[Told] = field(default_factory=list)
     dead: set[str] = field(default_factory=set)
 
@@ -61,6 +62,9 @@ class Naive:
         for deed, account, *more in deeds:
             if deed == "event":
                 self.event(account, f"{account}{more[0]}", now, grown)
+            elif deed == "farewell":
+                self.tell(account, "farewell", now)
+                self.doubted |= {name for name, _ in self.waiting[account]}
             else:
                 self.news(deed, account, now)
         for account in grown - self.linked:
@@ -90,11 +94,11 @@ class Naive:
             former, since = self.users.get(account, (user, LONG_AGO))
             self.users[account] = (user, since if former == user else now)
             self.linked.add(account)
-        if deed in ("remove", "forget"):
-            self.waiting[account].clear()
         if deed == "remove":
             self.removed.add(account)
+            self.waiting[account] = [one for one in self.waiting[account] if one[0] not in self.doubted]
         if deed == "forget":
+            self.waiting[account].clear()
             self.users.pop(account, None)
 
     def bury(self, account: str) -> None:
@@ -160,7 +164,8 @@ class Real:
         for record in made:
             if record.topic == "event.recorded":
                 event = cloudevents.read(record.headers, record.value)
-                self.out.append((event.accountid, event.id, event.linked, event.partneruserid))
+                name = "farewell" if event.id.startswith("farewell") else event.id
+                self.out.append((event.accountid, name, event.linked, event.partneruserid))
             elif record.topic == "webhook.received.dead":
                 self.dead.add(peek(record.value).request_id)
 
@@ -176,6 +181,8 @@ class Real:
         self.versions += 1
         if deed == "event":
             return received(body(account + name, account=account, device=account), now)
+        if deed == "farewell":
+            return received(body(f"farewell-{self.versions}", account=account, kind="app_integration_removed"), now)
         if deed == "forget":
             return Record(topic="account.changed", key=account.encode(), value=b"")
         if deed in ("link", "relink"):
@@ -188,6 +195,7 @@ class Real:
 @example([*map(batch, (LINK, [("forget", "A")], WAITS))])
 @example([batch([("event", "A", at) for at in range(4)]), batch(LINK), DUE])
 @example([batch(WAITS), batch(LINK), DUE, batch([("lose", "A")]), batch([("event", "A", 2)])])
+@example([batch([*WAITS, ("farewell", "A"), ("event", "A", 2)]), batch([("remove", "A")]), batch(LINK), DUE])
 @given(st.lists(DEEDS, min_size=4, max_size=14))
 def test_any_deeds_some_undone_end_as_a_naive_reader_expects(deeds: list[tuple[tuple[str, Any], bool]]) -> None:
     asyncio.run(compared(deeds))

@@ -66,7 +66,7 @@ async def test_what_waits_for_a_removed_account_goes_nowhere_and_its_copies_neit
     before = ended("cancelled")
     removed = changed("A", 1, linked=False, user=None)
     farewell = received(body("2", kind="app_integration_removed"))
-    events, dead = await waiting.tell([received(body("1"))], [removed], [farewell], [changed("A", 2)], [received(body("1"))])
+    events, dead = await waiting.tell([received(body("1"))], [farewell], [removed], [changed("A", 2)], [received(body("1"))])
     assert [(event.id, event.linked) for event in events] == [("2", False)]
     assert (dead, ended("cancelled") - before) == ([], 1)
 
@@ -79,6 +79,20 @@ async def test_a_removal_is_told_where_no_link_stands_and_what_waits_is_cancelle
     removed = changed("A", 3, linked=False, user=None)
     events, dead = await waiting.tell([*before, received(body("1")), farewell], [removed], [changed("A", 4)])
     assert ([(event.id, event.linked) for event in events], dead) == ([("2", False)], [])
+
+
+async def test_what_comes_between_a_removal_and_its_proof_waits_for_the_new_connection(waiting: House) -> None:
+    before, farewell = ended("cancelled"), received(body("2", kind="app_integration_removed"))
+    removed = changed("A", 1, linked=False, user=None)
+    events, dead = await waiting.tell(
+        [received(body("1")), farewell, received(body("3", kind="device_added"))],
+        [received(body("4"))],
+        [removed],
+        [received(body("5"))],
+        [changed("A", 2)],
+    )
+    assert [(event.id, event.linked) for event in events] == [("2", False), ("3", True), ("4", True), ("5", True)]
+    assert (dead, ended("cancelled") - before) == ([], 1)
 
 
 async def test_after_a_tombstone_nothing_is_known_and_versions_begin_anew(waiting: House) -> None:

@@ -7,13 +7,16 @@ from workers.runtime.lines import TOTAL, Line, Lines, above, cut, levelled
 
 KEYS = st.sampled_from("AB")
 DEEDS = st.one_of(
-    st.tuples(st.just("add"), KEYS), st.tuples(st.just("leave"), KEYS, st.integers(0, 4)), st.tuples(st.just("drop"), KEYS)
+    st.tuples(st.just("add"), KEYS),
+    st.tuples(st.just("leave"), KEYS, st.integers(0, 4)),
+    st.tuples(st.sampled_from(["drop", "doubt", "drop_doubted"]), KEYS),
 )
 
 
 @given(st.lists(DEEDS, max_size=40))
 def test_a_line_is_what_a_list_would_be(deeds: list[tuple[str, ...]]) -> None:
     lines, naive, names = Lines([Line("A", 3, 4), Line(TOTAL, 7, 8)]), {"A": [b"x", b"y"], "B": list[bytes]()}, count()
+    doubted = set[bytes]()
     for deed, key, *more in deeds:
         if deed == "add":
             record = b"%d" % next(names)
@@ -23,9 +26,13 @@ def test_a_line_is_what_a_list_would_be(deeds: list[tuple[str, ...]]) -> None:
             upto = int(more[0])
             assert lines.leave(key, lines[key].first + upto - 1) == len(naive[key][:upto])
             del naive[key][:upto]
+        elif deed == "doubt":
+            lines.doubt(key)
+            doubted |= set(naive[key])
         else:
-            assert lines.drop(key) == len(naive[key])
-            naive[key].clear()
+            left = [record for record in naive[key] if deed == "drop_doubted" and record not in doubted]
+            assert getattr(lines, deed)(key) == len(naive[key]) - len(left)
+            naive[key] = left
     assert {key: lines[key].rows for key in naive} == {key: len(rows) for key, rows in naive.items()}
     assert lines[TOTAL].rows == sum(map(len, naive.values()))
     for key, rows in naive.items():
@@ -33,6 +40,8 @@ def test_a_line_is_what_a_list_would_be(deeds: list[tuple[str, ...]]) -> None:
         line = lines[key]
         assert [added.get(at, rows[at - line.first]) for at in range(line.first, line.last + 1)] == rows
         assert not [at for at in added if at > line.last]
+        first, last = lines.dropped.get(key, (1, 0))
+        assert not [at for at in range(first, last + 1) if line.first <= at <= line.last or at in added]
 
 
 def test_who_begins_to_wait_anew_is_not_ready_because_a_former_one_was() -> None:

@@ -73,14 +73,12 @@ def parse(url: str) -> Address:
     username, _, password = credentials.partition(":")
     pairs, servers = parse_qsl(parts.query, keep_blank_values=True), [host for host in hosts.split(",") if host]
     given = dict(pairs)
-    wrong = [*_wrong_hosts(servers), *_wrong_parameters(given), *_wrong_user(username, password, given), *_wrong_files(given)]
-    if len(pairs) > len(given):
-        wrong.append("a parameter of the Kafka URL stands there twice: keep one")
+    wrong = [*_wrong_hosts(servers), *_wrong_parameters(pairs), *_wrong_user(username, password, given), *_wrong_files(given)]
     if wrong:
         raise Misconfigured("; ".join(wrong))
     return Address(
         servers=tuple(filter(None, map(_server, servers))),
-        security_protocol=given.get("security_protocol", PROTOCOLS[0]),
+        security_protocol=_protocol(given),
         mechanism=given.get("sasl_mechanism", MECHANISMS[0]),
         username=given.get("sasl_username") or unquote(username) or None,
         password=given.get("sasl_password") or unquote(password) or None,
@@ -98,7 +96,10 @@ def _wrong_hosts(servers: Sequence[str]) -> Iterator[str]:
         yield "the hosts of the Kafka URL are host:port,host:port ([::1]:port for an IPv6 address)"
 
 
-def _wrong_parameters(given: Mapping[str, str]) -> Iterator[str]:
+def _wrong_parameters(pairs: Sequence[tuple[str, str]]) -> Iterator[str]:
+    given = dict(pairs)
+    if len(pairs) > len(given):
+        yield "a parameter of the Kafka URL stands there twice: keep one"
     if set(given) - set(PARAMETERS):  # not quoted: a password may hold a question mark
         yield f"the Kafka URL has a parameter that is not known; known are {', '.join(PARAMETERS)}"
     for name, allowed in (("security_protocol", PROTOCOLS), ("sasl_mechanism", MECHANISMS)):
@@ -109,16 +110,16 @@ def _wrong_parameters(given: Mapping[str, str]) -> Iterator[str]:
 
 
 def _wrong_user(username: str, password: str, given: Mapping[str, str]) -> Iterator[str]:
-    protocol = given.get("security_protocol", PROTOCOLS[0])
+    shown = _shown(given)
     named, secret = username or given.get("sasl_username"), password or given.get("sasl_password")
-    if named and protocol in PROTOCOLS and not protocol.startswith("SASL"):
+    if named and not shown:
         yield "the Kafka URL names a user, whom only security_protocol=SASL_SSL or SASL_PLAINTEXT shows to the broker"
     if (username and "sasl_username" in given) or (password and "sasl_password" in given):
         yield "the Kafka URL names its user or password twice, before the hosts and as a parameter: keep one"
-    if "sasl_mechanism" in given and protocol in PROTOCOLS and not protocol.startswith("SASL"):
+    if "sasl_mechanism" in given and not shown:
         yield "sasl_mechanism in the Kafka URL is of use only with security_protocol=SASL_SSL or SASL_PLAINTEXT"
-    if protocol.startswith("SASL") and not (named and secret):
-        yield f"security_protocol={protocol} in the Kafka URL needs a user and a password: kafka://user:password@host:9092?…"
+    if _protocol(given).startswith("SASL") and not (named and secret):
+        yield f"security_protocol={_protocol(given)} in the Kafka URL needs a user and a password: kafka://user:password@host:9092?…"
 
 
 def _wrong_files(given: Mapping[str, str]) -> Iterator[str]:
@@ -127,8 +128,17 @@ def _wrong_files(given: Mapping[str, str]) -> Iterator[str]:
     for name in ("cafile", "certfile", "keyfile"):
         if name in given and not os.access(given[name], os.R_OK):
             yield f"the certificate file of {name} in the Kafka URL cannot be read"
-        if name in given and given.get("security_protocol", PROTOCOLS[0]) in ("PLAINTEXT", "SASL_PLAINTEXT"):
+        if name in given and _protocol(given).endswith("PLAINTEXT"):
             yield f"{name} in the Kafka URL is of use only with security_protocol=SSL or SASL_SSL"
+
+
+def _protocol(given: Mapping[str, str]) -> str:
+    return given.get("security_protocol", PROTOCOLS[0])
+
+
+def _shown(given: Mapping[str, str]) -> bool:
+    """Say whether a user is shown to the broker, or may be: what is no protocol is told of by itself."""
+    return _protocol(given) not in ("PLAINTEXT", "SSL")
 
 
 def _server(text: str) -> str | None:
