@@ -9,7 +9,7 @@ from ingress.admin.tables import attempt_claims
 from workers.runtime.database import Database
 from workers.runtime.rows import insert_once
 
-KEPT: Final = timedelta(days=1)  # a nonce lives ten minutes
+KEPT: Final = timedelta(hours=1)  # a nonce lives ten minutes; and whoever asks to be forgotten is named here no longer
 
 
 class ClaimStore:

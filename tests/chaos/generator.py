@@ -50,6 +50,14 @@ class Generator:
             for account in self._accounts:
                 posters.create_task(self._post_all(client, account, stop), name=account)
 
+    async def once(self, accounts: Sequence[str]) -> None:
+        """Post one more event of each of these accounts, each until it is acknowledged."""
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as client:
+            for account in accounts:
+                request_id = f"once-{uuid4().hex}"
+                assert await self._deliver(client, request_id, account)
+                self._ledger.acknowledged[request_id] = (account, 0)
+
     async def _post_all(self, client: aiohttp.ClientSession, account: str, stop: asyncio.Event) -> None:
         place = 0
         while not stop.is_set():

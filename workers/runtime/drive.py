@@ -30,8 +30,8 @@ from workers.runtime.supervise import Fatal, wait_or_stop
 log = structlog.get_logger()
 Result = TypeVar("Result")
 
-SMALLEST, LARGEST = 16, 500  # records in a batch; a Kafka lane holds about as many ready
-FIRST: Final = 250  # the first batch's bound; as a small batch costs nearly as much as a large one, smaller is slower yet
+SMALLEST, LARGEST = 16, 200  # records in a batch; twelve lanes with 500 each took 15 MB more, and were no faster
+FIRST: Final = 200  # the first batch's bound; as a small batch costs nearly as much as a large one, smaller is slower yet
 SWIFT, SLOW = 0.25, 1.0  # seconds of a step, other lanes' turns included, between which a batch is as large as it should be
 PATIENCE: Final = 1.0  # seconds that a fetch waits, and that `due` may be late
 RELEASES: Final = 10  # steps that release, between two batches

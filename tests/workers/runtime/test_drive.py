@@ -319,7 +319,8 @@ async def test_lag_is_measured_in_records_and_seconds(bus: memory.MemoryBus, dat
         (100, 5, 0.6, 100),
         (100, 5, 1.1, 50),
         (16, 16, 9, 16),
-        (500, 500, 0, 500),
+        (150, 150, 0, 200),
+        (200, 200, 0, 200),
     ],
 )
 def test_batches_grow_while_steps_are_swift_and_shrink_when_they_are_slow(

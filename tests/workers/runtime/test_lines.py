@@ -16,7 +16,7 @@ DEEDS = st.one_of(
 @given(st.lists(DEEDS, max_size=40))
 def test_a_line_is_what_a_list_would_be(deeds: list[tuple[str, ...]]) -> None:
     lines, naive, names = Lines([Line("A", 3, 4), Line(TOTAL, 7, 8)]), {"A": [b"x", b"y"], "B": list[bytes]()}, count()
-    doubted = set[bytes]()
+    doubted, vanished = set[bytes](), set[tuple[str, int]]()
     for deed, key, *more in deeds:
         if deed == "add":
             record = b"%d" % next(names)
@@ -30,9 +30,11 @@ def test_a_line_is_what_a_list_would_be(deeds: list[tuple[str, ...]]) -> None:
             lines.doubt(key)
             doubted |= set(naive[key])
         else:
+            before = lines[key]
             left = [record for record in naive[key] if deed == "drop_doubted" and record not in doubted]
             assert getattr(lines, deed)(key) == len(naive[key]) - len(left)
             naive[key] = left
+            vanished |= {(key, at) for at in range(before.first, lines[key].first)}
     assert {key: lines[key].rows for key in naive} == {key: len(rows) for key, rows in naive.items()}
     assert lines[TOTAL].rows == sum(map(len, naive.values()))
     for key, rows in naive.items():
@@ -41,7 +43,9 @@ def test_a_line_is_what_a_list_would_be(deeds: list[tuple[str, ...]]) -> None:
         assert [added.get(at, rows[at - line.first]) for at in range(line.first, line.last + 1)] == rows
         assert not [at for at in added if at > line.last]
         first, last = lines.dropped.get(key, (1, 0))
-        assert not [at for at in range(first, last + 1) if line.first <= at <= line.last or at in added]
+        gone = range(first, last + 1)
+        assert not [at for at in gone if line.first <= at <= line.last or at in added]
+        assert {at for name, at in vanished if name == key} <= {*gone}
 
 
 def test_who_begins_to_wait_anew_is_not_ready_because_a_former_one_was() -> None:

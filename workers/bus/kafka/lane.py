@@ -15,9 +15,9 @@ from workers.bus.kafka.eos import Place
 from workers.bus.kafka.group import pack, unpack
 from workers.bus.metrics import RECORDS_EXPIRED
 
-FULL: Final = 512  # records in the buffer, at which its partitions are paused
+FULL: Final = 256  # records in the buffer, at which its partitions are paused
 FULL_BYTES: Final = 512 * 1024
-LOW: Final = 128  # records, at which they go on
+LOW: Final = 64  # records, at which they go on
 
 Committed = Mapping[Place, tuple[int, str]]
 
