@@ -89,8 +89,8 @@ class Lines:
         return self._drop(key, self[key].doubted)
 
     def _drop(self, key: str, through: int) -> int:
-        first, _ = self._dropped.get(key, (self[key].first, 0))
-        self._dropped[key] = first, through
+        first, last = self._dropped.get(key, (self[key].first, 0))
+        self._dropped[key] = first, max(last, through)
         self._added = [row for row in self._added if row.key != key or row.sequence > through]
         return self.leave(key, through)
 

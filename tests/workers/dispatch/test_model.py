@@ -196,6 +196,7 @@ class Real:
 @example([batch([("event", "A", at) for at in range(4)]), batch(LINK), DUE])
 @example([batch(WAITS), batch(LINK), DUE, batch([("lose", "A")]), batch([("event", "A", 2)])])
 @example([batch([*WAITS, ("farewell", "A"), ("event", "A", 2)]), batch([("remove", "A")]), batch(LINK), DUE])
+@example([batch(WAITS), batch([("forget", "A"), ("remove", "A")]), batch(LINK), DUE])
 @given(st.lists(DEEDS, min_size=4, max_size=14))
 def test_any_deeds_some_undone_end_as_a_naive_reader_expects(deeds: list[tuple[tuple[str, Any], bool]]) -> None:
     asyncio.run(compared(deeds))

@@ -1,6 +1,6 @@
 from itertools import count
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from workers.runtime.lines import TOTAL, Line, Lines, above, cut, levelled
@@ -13,6 +13,7 @@ DEEDS = st.one_of(
 )
 
 
+@example([("drop", "A"), ("drop_doubted", "A")])
 @given(st.lists(DEEDS, max_size=40))
 def test_a_line_is_what_a_list_would_be(deeds: list[tuple[str, ...]]) -> None:
     lines, naive, names = Lines([Line("A", 3, 4), Line(TOTAL, 7, 8)]), {"A": [b"x", b"y"], "B": list[bytes]()}, count()
