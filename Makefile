@@ -18,7 +18,7 @@ demo: .venv/run ## the whole main job on this machine against a simulated Ring (
 test: .venv/dev ## everything, against a real Apache Kafka and a real PostgreSQL that are started for it
 	@$(BIN)/python -m deploy.local prepare
 	@$(MAKE) --no-print-directory check
-	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: .venv/dev ## what each commit passes: lint, types, arrows between packages, unit tests
 	@mkdir -p build
