@@ -6,7 +6,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from linker.mishap import FORGOTTEN, Mishap, guess
-from linker.moves import TAP_OR_MEND
+from linker.moves import GOES_ON, TAP_OR_MEND
 from linker.rows import ENDED, OVER, Attempt, Grant
 from linker.saga import TAP, Move, Verdict, claimed
 from linker.schedule import CODE_LIFE, NONCE_LIFE, linking
@@ -54,7 +54,9 @@ def overdue(attempt: Attempt, now: float) -> Attempt | None:
     """Return the attempt as expired once its nonce's window is over, with the reason."""
     if now <= attempt.until:
         return None
-    if attempt.grant:
+    if attempt.grant and attempt.reason:
+        words = attempt.reason.removesuffix(GOES_ON)  # why its grant ended: no other one came
+    elif attempt.grant:
         words = f"another sign-in of this Ring account was under way until the 10 minutes of this one were over: {TAP}"
     elif attempt.horizon is None:
         words = f"our side was down until the sign-in's 10 minutes were over: {TAP_OR_MEND}"

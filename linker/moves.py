@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from linker.outcomes import Done, Outcome, Tokens
 from linker.rows import ASIDE, Grant, Risk, Stage
-from linker.schedule import linking, next_try
+from linker.schedule import NONCE_LIFE, linking, next_try
 from schemas.records import LinkState
 
 KEPT: Final = 30 * 86_400.0  # seconds: a grant nobody claims, and the end of every retry
@@ -15,6 +15,7 @@ SHOWN: Final = 3_600.0  # a second tap on Sign In finds a completed grant this l
 MENDS: Final = "remove the app in the Ring app and connect it again"
 TAP: Final = "tap Sign In in the Ring app again"
 TAP_OR_MEND: Final = f"{TAP}; if that does not help, {MENDS}"  # where nothing of the account is here that a tap could find
+GOES_ON: Final = "; if you have just done that, this page goes on by itself"  # the sign-in looks for the new code's grant
 REMOVED: Final = "if the app was removed in the Ring app, connect it there again"
 
 Call = Literal["exchange", "identify", "post", "patch", "refresh", "devices"]
@@ -59,14 +60,24 @@ def again(grant: Grant, outcome: Outcome, now: float) -> Move:
     return Move(replace(grant, **changes))
 
 
-def ended(grant: Grant, state: LinkState, words: str, now: float, *, risk: Risk | None = None) -> Move:
-    """End a grant for good, with the reason; its code and tokens are dropped."""
+def ended(grant: Grant, state: LinkState, words: str, now: float, *, risk: Risk | None = None, dead: bool = False) -> Move:
+    """End a grant for good, with the reason; its code and tokens are dropped. `dead`: Ring did not take its tokens any more."""
     over = replace(grant, state=state, code=None, access=None, refresh=None, expires_at=None, pool=None)
     over = replace(over, tokens_at=None, settles_at=None, risk=risk, withdrawn_at=None, look_at=None, looks=0)
     over = replace(over, nonce_until=None)
-    served = grant.state == "completed"  # another grant of the account may be on its way: the sign-in looks for that one
-    verdict = Verdict("received" if served else state, words) if linking(grant) else None
-    return Move(replace(to(marked(over, state, now), "rest", None), reason=words), verdict)
+    looks_on = grant.state == "completed" or (dead and _of_another(grant))
+    verdict = Verdict("received", words + GOES_ON) if looks_on else Verdict(state, words)
+    return Move(replace(to(marked(over, state, now), "rest", None), reason=words), verdict if linking(grant) else None)
+
+
+def _of_another(grant: Grant) -> bool:
+    """Say whether the sign-in may be meant for another grant of the account, which is on its way.
+
+    Ring sends nobody to sign in without a code. Tokens that it took since then were this one's; and who removed the app after
+    signing in wants the link no more.
+    """
+    sent_at = (grant.nonce_until or 0.0) - NONCE_LIFE
+    return grant.state == "claimed" and (grant.withdrawn_at or 0.0) < sent_at
 
 
 def hold(grant: Grant, tokens: Tokens, now: float) -> Grant:

@@ -89,7 +89,7 @@ def end(grant: Grant, outcome: Outcome, now: float) -> Move:
 
 def lost(grant: Grant, risk: Risk, words: str, now: float) -> Move:
     """End a grant whose tokens nobody can renew: only the user can begin anew."""
-    return ended(grant, "lost", f"{words}: {MENDS}", now, risk=risk)
+    return ended(grant, "lost", f"{words}: {MENDS}", now, risk=risk, dead=True)
 
 
 def _renewed(grant: Grant, tokens: Tokens, now: float) -> Grant:

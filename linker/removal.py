@@ -68,7 +68,7 @@ def judged(before: Grant, move: Move, now: float) -> Move:
 
 def gone(grant: Grant, now: float) -> Move:
     """End a grant whose removal is proven."""
-    return ended(grant, "removed", GONE, now)
+    return ended(grant, "removed", GONE, now, dead=True)
 
 
 def _ask(grant: Grant, now: float) -> Move:

@@ -11,7 +11,6 @@ from sqlalchemy import ColumnElement, Row, ScalarSelect, Table, bindparam, func,
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from linker import claims, metrics, pool, saga, view
-from linker.group import Group
 from linker.held import NONE, Names, columns_of, heed, hold, write
 from linker.ledger import Ledger, made
 from linker.mishap import BEFORE, Mishap
@@ -24,6 +23,7 @@ from linker.tables import accounts, attempts, ended_unnamed, grants
 from schemas.records import App
 from workers.runtime import lease, stops
 from workers.runtime.database import Database
+from workers.runtime.group import Group
 from workers.runtime.rows import insert_ignore, insert_once
 
 Result = TypeVar("Result")

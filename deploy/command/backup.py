@@ -73,6 +73,7 @@ def elsewhere(url: str, target: Path) -> str:
     back = "--clean --if-exists --no-owner --no-privileges --single-transaction"
     return (
         "The store is PostgreSQL, which has its own tool: nothing was written. It asks for the password (or reads ~/.pgpass):\n"
+        f"  mkdir -p -m 700 {quote(str(target))}\n"
         f"  pg_dump --format=custom --file={dump} --dbname={bare}\n"
         "and to bring it back, with every role stopped:\n"
         f"  pg_restore {back} --dbname={bare} {dump}\n"

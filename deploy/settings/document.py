@@ -1,13 +1,20 @@
 """`ringhook.toml` as a file: what stands in it, on which lines, and what can be said where it cannot be read."""
 
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from deploy.settings import syntax
 from deploy.settings.lines import positions
 from deploy.settings.problems import Problems
 from deploy.settings.text import Unread, place, read
+
+DEEPEST: Final = 50  # values within values: a filter has ten at most
+
+
+class TooDeep(ValueError):
+    """Values stand in one another deeper than anything that is meant here."""
 
 
 class Document:
@@ -16,9 +23,9 @@ class Document:
     whole = True  # everything of the file is here, so that what is not here is missing
 
     def __init__(self, text: str, name: str) -> None:
-        """Parse the text; TOMLDecodeError where that cannot be done."""
+        """Parse the text; TOMLDecodeError where that cannot be done, TooDeep where nobody should try."""
         self.name = name
-        self.data: dict[str, Any] = tomllib.loads(text)
+        self.data: dict[str, Any] = _shallow(text)
         self._lines = positions(text)
 
     def may_mention(self, word: str) -> bool:
@@ -59,7 +66,28 @@ def load(path: Path, name: str, problems: Problems, *, expected: bool = True) ->
             problems.add(name, "is not there; `ringhook init` writes a ringhook.toml, RINGHOOK_CONFIG names another file")
     except Unread as error:
         problems.add(place(name, error.line), str(error))
+    except TooDeep as error:
+        problems.add(name, str(error))
     except ValueError as error:
         line, words = syntax.told(error, text or "")
         problems.add(place(name, line), words)
     return Unreadable(text, name)
+
+
+def _shallow(text: str) -> dict[str, Any]:
+    try:
+        data = tomllib.loads(text)
+    except RecursionError:
+        raise TooDeep(f"has values more than {DEEPEST} deep in one another") from None
+    level: list[object] = [data]
+    for _ in range(DEEPEST):
+        level = [inner for one in level for inner in _within(one)]
+    if level:
+        raise TooDeep(f"has values more than {DEEPEST} deep in one another")
+    return data
+
+
+def _within(value: object) -> Iterable[object]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()

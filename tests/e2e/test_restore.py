@@ -33,7 +33,8 @@ async def backed_up(scene: Scene, target: Path) -> None:
         return
     code, said = await ringhook("backup", str(target), cwd=scene.made.directory, **scene.made.environment)
     assert (code, "pg_dump" in said) == (2, True)
-    await told(url, elsewhere(url, target), "pg_dump")
+    for name in ("mkdir", "pg_dump"):
+        await told(url, elsewhere(url, target), name)
 
 
 async def restored(scene: Scene, target: Path) -> None:

@@ -160,7 +160,7 @@ def test_a_sign_in_during_a_renewal_waits_for_its_answer() -> None:
     refused = saga.late(held, claimed, Refused(words="400"), AT + DAY + 1)
     assert refused is not None
     assert refused.verdict is not None
-    assert refused.verdict.state == "lost"
+    assert (refused.grant.state, refused.verdict.state) == ("lost", "received")  # it may be of a newer code: see test_saga
 
 
 @pytest.mark.parametrize(("tries", "told"), [(0, None), (1, "was over before")])

@@ -6,6 +6,7 @@ from msgspec.structs import replace
 from linker import saga
 from linker.outcomes import Done, NotSent, Refused, Tokens, Unauthorised, Unclear
 from linker.rows import Grant
+from schemas.records import LinkState
 
 AT = 1_771_130_906.0
 TOKENS = Tokens(access=b"a", refresh=b"r", writes=1, expires_at=AT + 14_400)
@@ -194,6 +195,26 @@ def test_an_expired_access_token_is_renewed_before_it_is_used() -> None:
 
 def claimed_late() -> Grant:
     return saga.claimed(unclaimed(), attempt="t1", partner_user="u1", nonce_until=AT + 20_600, now=AT + 20_000).grant
+
+
+@pytest.mark.parametrize(
+    ("state", "told", "learns"),
+    [
+        ("claimed", None, "received"),  # tokens that Ring never took since the user signed in: of an older connection, maybe
+        ("claimed", AT - 1, "received"),  # removed before that: the user has connected anew
+        ("claimed", AT + 1, "removed"),  # removed after it
+        ("awaiting", None, "lost"),  # Ring took them since: the sign-in was this grant's
+        ("awaiting", AT + 1, "removed"),
+    ],
+)
+def test_a_sign_in_looks_on_where_the_dead_grant_may_not_be_the_one_it_was_meant_for(
+    state: LinkState, told: float | None, learns: LinkState
+) -> None:
+    grant = replace(awaiting(), state=state, stage="refreshing", resume="post", nonce_until=AT + 600, withdrawn_at=told, begun=1)
+    move = saga.end(grant, Refused(words="400 invalid_grant"), AT + 60)
+    assert move.grant.state == ("lost" if told is None else "removed")
+    assert move.verdict is not None
+    assert move.verdict.state == learns
 
 
 def test_a_refused_refresh_loses_the_grant_and_an_unclear_one_is_tried_again() -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
+from typing import Final
 
 import msgspec
 
@@ -11,6 +12,7 @@ from schemas.ring.envelope import DEVICE_REMOVED, Envelope
 from workers.dispatch import apps
 from workers.dispatch.normalise import NOTHING, View
 
+MICROSECONDS: Final = 1_000_000
 Told = tuple[str, App]  # of which account, and by which app
 
 
@@ -25,6 +27,7 @@ class Version(msgspec.Struct, frozen=True):
     partner_since: float
     apps: str = ""
     former_apps: str = ""
+    generation: int = 0
 
 
 class Holding(msgspec.Struct, frozen=True):
@@ -132,6 +135,11 @@ class Known:
         version = self._versions.get(account)
         return version is not None and version.linked
 
+    def connected_at(self, account: str) -> float:
+        """Return when the code of the account's link came, in epoch seconds; 0 where that is not known."""
+        version = self._versions.get(account)
+        return version.generation / MICROSECONDS if version else 0.0
+
     def removed(self, account: str) -> bool:
         """Say whether the account's user has taken the app away."""
         version = self._versions.get(account)
@@ -146,7 +154,7 @@ def after(before: Version | None, change: AccountChanged) -> Version:
     named = change.partner_user or user
     former = apps.after(before.apps, before.former_apps, change.apps, change.at.timestamp()) if before else ""
     own = apps.written(change.apps)
-    return Version(change.account, change.version, change.state, change.linked, named, since, own, former)
+    return Version(change.account, change.version, change.state, change.linked, named, since, own, former, change.generation)
 
 
 def seen(version: Version, received_at: float) -> View:

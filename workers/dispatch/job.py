@@ -171,7 +171,10 @@ def decide(item: Item, batch: Batch) -> Result:
 
 
 def _changed(change: AccountChanged, batch: Batch) -> Result:
-    """Take in how an account's link stands: complete, its events may go; removed, those go nowhere that a removal was told of."""
+    """Take in how an account's link stands: complete, its events may go; removed, those go nowhere that a removal was told of.
+
+    Where a newer connection completes first, nobody says `removed` of the older one: `parked.released` leaves out its events.
+    """
     if batch.known.change(change):
         if batch.known.removed(change.account):
             metrics.LEFT.labels(how="cancelled").inc(batch.lines.drop_doubted(change.account))
@@ -200,7 +203,7 @@ def _answered(webhook: Webhook, account: str, batch: Batch, *, foreign: bool) ->
     # Made even where it waits: what cannot be made must fail here, where one record can be buried.
     event = parked.event(webhook, account, batch.known.view(account, webhook.arrival.received_at), answer.request_id)
     if webhook.envelope.type == envelope.REMOVED:
-        batch.lines.doubt(account)  # what comes behind it may be of a new connection
+        batch.lines.doubt(account, webhook.at.timestamp())  # what comes behind it may be of a new connection
     if not waits:
         return (event, *told(webhook, account))
     parked.park(batch.lines, account, webhook.held, answer.request_id, batch.now)

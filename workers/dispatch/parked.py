@@ -110,7 +110,20 @@ async def released(step: Step, limit: int, now: datetime) -> list[Record] | None
     rows = await waiting.leave(step, lines, {line.key: line.last for line in found}, limit)
     await waiting.keep(step, lines)
     known = Known(await store.versions(step.connection, [line.key for line in found]), ())
-    return await _going(step, rows, known, now, how="released")
+    former = {line.key: line for line in found if line.doubted_at <= known.connected_at(line.key)}
+    going = [row for row in rows if row.key not in former or not _doubted(row, former[row.key])]
+    metrics.LEFT.labels(how="cancelled").inc(len(rows) - len(going))
+    return await _going(step, going, known, now, how="released")
+
+
+def _doubted(row: Row, line: Line) -> bool:
+    """Say whether a row is of the connection whose removal was told: it was there then, and happened before."""
+    if row.sequence > line.doubted:
+        return False
+    try:
+        return webhook(_PARKED.decode(row.record).held).at.timestamp() < line.doubted_at
+    except Rejected:
+        return False  # it becomes a dead letter
 
 
 def chosen(ready: Sequence[Line], limit: int) -> Sequence[Line]:

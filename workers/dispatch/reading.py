@@ -1,5 +1,6 @@
 """What a record of dispatch's two topics says. Pure."""
 
+from datetime import datetime
 from typing import Final
 
 import msgspec
@@ -24,6 +25,11 @@ class Webhook(msgspec.Struct, frozen=True):
     arrival: Arrival
     envelope: Envelope
     account: str | None
+
+    @property
+    def at(self) -> datetime:
+        """When it happened, as Ring says; where it does not, when it came."""
+        return self.envelope.time or self.arrival.received_at
 
     @property
     def wish(self) -> Wish:

@@ -44,6 +44,7 @@ accounts: Final = Table(
     Column("partner_since", Double, nullable=False),  # events received earlier belong to another user; 0: to nobody else
     Column("apps", Text, nullable=False),  # by which its events may come, with commas between; empty: nobody can say
     Column("former_apps", Text, nullable=False),  # by which earlier ones may have come too, each with its end
+    Column("generation", BigInteger, nullable=False, server_default="0"),  # of the link: microseconds of when its code came
     *(Column("grp", Text, nullable=False), Column("lane", Integer, nullable=False)),
     Column("n", BigInteger, primary_key=True, autoincrement=False),
     Column("release_n", BigInteger),

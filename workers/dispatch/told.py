@@ -25,8 +25,7 @@ def told(webhook: Webhook, account: str, *, foreign: bool = False) -> Sequence[R
     removed, subscription = said.type == envelope.REMOVED, None if foreign else subscribed(said)
     if not removed and subscription is None:
         return ()
-    at = said.time or webhook.arrival.received_at
-    said_of = AccountTold(account=account, at=at, app=webhook.arrival.app, removed=removed, subscription=subscription)
+    said_of = AccountTold(account=account, at=webhook.at, app=webhook.arrival.app, removed=removed, subscription=subscription)
     return (Record(topic=ACCOUNT_TOLD.name, key=account.encode(), value=msgspec.json.encode(said_of)),)
 
 

@@ -36,6 +36,7 @@ PATIENCE: Final = 5.0  # seconds to wait for a connection, or for the turn to wr
 STATEMENT: Final = 10.0  # seconds a statement may take; an idle transaction is ended by the server after as long
 READERS: Final = 4
 HIGHEST_PORT: Final = 65_535
+_EXAMPLE: Final = "sqlite:///var/store.db (relative), sqlite:////var/lib/ringhook/store.db (absolute)"
 
 
 class Database:
@@ -157,11 +158,20 @@ def address(url: str) -> URL:
         parsed = make_url(url)
     except Exception as error:
         raise Misconfigured("the store's URL cannot be read: sqlite:///path or postgresql://… is meant") from error
-    if parsed.drivername not in ("sqlite", "postgresql", "postgres") or (parsed.drivername == "sqlite" and not parsed.database):
+    if parsed.drivername not in ("sqlite", "postgresql", "postgres"):
         raise Misconfigured("the store's URL is neither sqlite:///path nor postgresql://…")
+    if parsed.drivername == "sqlite":
+        _demand_file(parsed)
     if not 0 < (5432 if parsed.port is None else parsed.port) <= HIGHEST_PORT:
         raise Misconfigured(f"the port in the store's URL is not between 1 and {HIGHEST_PORT}")
     return parsed
+
+
+def _demand_file(url: URL) -> None:
+    if url.host is not None or not url.database or url.database.endswith("/"):  # of sqlite://var/name.db, var is a host
+        raise Misconfigured(f"the store's URL names no file: {_EXAMPLE} is meant")
+    if url.query:
+        raise Misconfigured("the store's URL has an option, and SQLite's has none")
 
 
 def _open(url: str, connections: int) -> Database:

@@ -20,6 +20,7 @@ class Line(msgspec.Struct, frozen=True):
     last: int = 0  # the newest
     ready: bool = False  # nothing but its turn keeps it any more
     doubted: int = 0  # through here they vanish, should a doubt prove true that was raised when this was the newest
+    doubted_at: float = 0.0  # epoch seconds: what the doubt is about came before
 
     @property
     def rows(self) -> int:
@@ -79,10 +80,11 @@ class Lines:
         """Let all of a key vanish, those of this step too; return how many these were."""
         return self._drop(key, self[key].last)
 
-    def doubt(self, key: str) -> None:
-        """Note that all of a key may have to vanish, and none that comes behind them."""
+    def doubt(self, key: str, at: float) -> None:
+        """Note that all of a key may have to vanish that is from before `at`, and none that comes behind them."""
         if self.waits(key):
-            self._now[key] = msgspec.structs.replace(self[key], doubted=self[key].last)
+            at = max(at, self[key].doubted_at)
+            self._now[key] = msgspec.structs.replace(self[key], doubted=self[key].last, doubted_at=at)
 
     def drop_doubted(self, key: str) -> int:
         """Let those of a key vanish that a doubt was about; return how many these were."""

@@ -3,13 +3,16 @@
 import logging
 import re
 import sys
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
 from datetime import datetime
-from typing import Any, Final, TextIO
+from typing import Any, Final, TextIO, cast
 
 import orjson
 import structlog
 from structlog.typing import Processor
+
+from workers.runtime.metrics import LOG_FAILURES
 
 # C0 and C1 controls, the characters that turn or hide text (bidirectional marks, zero width, line separators), and lone
 # surrogates, as which Python carries a header's bytes that are no UTF-8: no stream takes them.
@@ -57,9 +60,36 @@ def _dumps(event: Mapping[str, object], **_options: object) -> str:
         return orjson.dumps(plain).decode()
 
 
+class Patient:
+    """A stream to which nobody fails to write: lines for which a disk has no room, or a pipe no reader, are lost and counted."""
+
+    def __init__(self, stream: TextIO) -> None:
+        """Write to this one."""
+        self._stream = stream
+        self.isatty = stream.isatty
+
+    def write(self, text: str) -> int:
+        """Write, or lose it."""
+        with self._losing():
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Bring out what was written; what does not come out now may with a later line."""
+        with self._losing():
+            self._stream.flush()
+
+    @contextmanager
+    def _losing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError:
+            LOG_FAILURES.inc()
+
+
 def configure(*, level: str = "INFO", json: bool | None = None, stream: TextIO | None = None) -> None:
     """Set up structlog and the standard library's logging alike; JSON unless the stream is a terminal."""
-    out = stream or sys.stderr
+    out = Patient(stream or sys.stderr)
     json = not out.isatty() if json is None else json
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -72,7 +102,7 @@ def configure(*, level: str = "INFO", json: bool | None = None, stream: TextIO |
     structlog.configure(
         processors=[*shared, *render],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.PrintLoggerFactory(out),
+        logger_factory=structlog.PrintLoggerFactory(cast("TextIO", out)),
         cache_logger_on_first_use=False,
     )
     formatter = structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=[_drop_meta, *render])

@@ -6,6 +6,10 @@ from prometheus_client import Counter, Gauge, Histogram
 
 WORKER_RESTARTS: Final = Counter("ringhook_worker_restarts_total", "Workers restarted after a crash", ["worker"])
 
+LOG_FAILURES: Final = Counter(
+    "ringhook_log_write_failures_total", "Times a log line could not be written: its disk is full, its reader gone"
+)
+
 BATCHES: Final = Counter("ringhook_batches_total", "Batches a job has committed", ["job"])
 STEP_SECONDS: Final = Histogram(
     "ringhook_step_seconds",

@@ -90,6 +90,12 @@ class CodeSealer:
             raise Misconfigured("one public key seals codes: give a single id:base64")
         ((self._name, key),) = keys.items()
         self._box = SealedBox(PublicKey(key))
+        try:
+            self._box.encrypt(b"")
+        except CryptoError:
+            raise Misconfigured(
+                f"nothing can be sealed to the public key {self._name}: `ringhook init` makes a good pair"
+            ) from None
 
     def seal(self, plaintext: bytes) -> bytes:
         """Return a sealed box around `plaintext`, different each time."""

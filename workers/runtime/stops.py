@@ -6,7 +6,7 @@ each attempt. What is free may be remembered for five seconds; what is stopped i
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, Final, Literal
@@ -15,6 +15,7 @@ from sqlalchemy import Column, Double, Executable, Table, Text, bindparam, delet
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from workers.runtime.database import Database, StoreUnavailable, metadata
+from workers.runtime.group import Group
 from workers.runtime.rows import among, insert_once, lists, prepared, upsert
 
 Why = Literal["removed", "forgotten"]  # by the user, which a re-link undoes; by the operator, which nothing does
@@ -73,7 +74,7 @@ async def forgotten(connection: AsyncConnection, namespace: str, accounts: Colle
     return {account for account, why in (await stopped(connection, namespace, accounts)).items() if why == "forgotten"}
 
 
-@dataclass(frozen=True)
+@dataclass
 class StopTable:
     """Looks accounts up: those that wait for an answer at one time share one statement."""
 
@@ -81,30 +82,23 @@ class StopTable:
     namespace: str
     clock: Callable[[], float] = time.monotonic
     _free: dict[str, float] = field(default_factory=dict)  # until when an account counts as free
-    _asked: set[str] = field(default_factory=set)
-    _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def __post_init__(self) -> None:
+        self._looks = Group[str, Why | None](self._look)
 
     async def why(self, account: str) -> Why | None:
         """Return why nothing may be sent for this account, None where it is free. Raises StoreUnavailable: nobody knows."""
-        if self._is_free(account):
+        if self._free.get(account, 0.0) > self.clock():
             return None
-        self._asked.add(account)
-        async with self._turn:
-            if self._is_free(account):  # somebody asked for us
-                return None
-            return (await self._look({account, *self._asked})).get(account)
+        return await self._looks(account)
 
-    def _is_free(self, account: str) -> bool:
-        return self._free.get(account, 0.0) > self.clock()
-
-    async def _look(self, accounts: Collection[str]) -> Mapping[str, Why]:
-        """Return why, for those that are stopped, and remember the others."""
+    async def _look(self, accounts: Sequence[str]) -> Sequence[Why | None]:
+        """Return why for each, and remember those that are free."""
         until = self.clock() + CACHED_S
-        found = await self._read(accounts)
-        self._asked.difference_update(accounts)
+        found = await self._read({*accounts})
         self._drop_old()
         self._free.update((account, until) for account in accounts if account not in found)
-        return found
+        return [found.get(account) for account in accounts]
 
     def _drop_old(self) -> None:
         if len(self._free) > REMEMBERED:

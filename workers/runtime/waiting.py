@@ -75,6 +75,7 @@ lines: Final = Table(
     Column("rows", BigInteger, nullable=False),  # last - first + 1, for the index
     Column("ready", Boolean, nullable=False),
     Column("doubted", BigInteger, nullable=False, server_default="0"),
+    Column("doubted_at", Double, nullable=False, server_default="0"),
     Column("n", BigInteger, primary_key=True, autoincrement=False),
     Column("release_n", BigInteger),
     Index(None, "grp", "lane", "n"),
@@ -84,7 +85,7 @@ lines: Final = Table(
 )
 
 STEPPED: Final = (waiting, lines)
-_LINE: Final = (lines.c.key, lines.c.first, lines.c.last, lines.c.ready, lines.c.doubted)
+_LINE: Final = (lines.c.key, lines.c.first, lines.c.last, lines.c.ready, lines.c.doubted, lines.c.doubted_at)
 _ROW: Final = (waiting.c.key, waiting.c.sequence, waiting.c.record, waiting.c.since)
 
 

@@ -65,11 +65,12 @@ def changed(
     state: LinkState = "removed",
     at: datetime = NOW,
     apps: tuple[str, ...] = (),
+    generation: int = 1,
 ) -> Record:
     change = AccountChanged(
         account=account,
         version=version,
-        generation=1,
+        generation=generation,
         state="completed" if linked else state,
         linked=linked,
         partner_user=user,

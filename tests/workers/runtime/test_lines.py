@@ -28,7 +28,7 @@ def test_a_line_is_what_a_list_would_be(deeds: list[tuple[str, ...]]) -> None:
             assert lines.leave(key, lines[key].first + upto - 1) == len(naive[key][:upto])
             del naive[key][:upto]
         elif deed == "doubt":
-            lines.doubt(key)
+            lines.doubt(key, 1.0)
             doubted |= set(naive[key])
         else:
             before = lines[key]

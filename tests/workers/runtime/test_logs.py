@@ -8,6 +8,7 @@ import pytest
 import structlog
 
 from workers.runtime import logs
+from workers.runtime.metrics import LOG_FAILURES
 
 
 @pytest.fixture(autouse=True)
@@ -24,6 +25,27 @@ def logged(*, json: bool) -> tuple[io.StringIO, structlog.stdlib.BoundLogger]:
     out = io.StringIO()
     logs.configure(json=json, stream=out)
     return out, structlog.get_logger()
+
+
+class Pipe(io.StringIO):
+    """Takes nothing while its reader is away."""
+
+    away = True
+
+    def flush(self) -> None:
+        if self.away:
+            raise BrokenPipeError
+
+
+def test_a_line_that_cannot_be_written_is_counted_and_harms_nobody() -> None:
+    before, pipe = LOG_FAILURES._value.get(), Pipe()
+    logs.configure(json=True, stream=pipe)
+    structlog.get_logger().info("code.received")
+    logging.getLogger("library").error("broken")
+    assert LOG_FAILURES._value.get() - before == 2
+    pipe.away = False
+    structlog.get_logger().info("link.moved")
+    assert [orjson.loads(line)["event"] for line in pipe.getvalue().splitlines()][-1] == "link.moved"
 
 
 def test_a_json_line_is_one_object_with_its_fields() -> None:

@@ -60,6 +60,10 @@ class Wire:
                 return await self.client.send(node, request, group=group)
             except NodeNotReadyError as error:
                 raise Broken(await self._unreached(node)) from error
+            except RuntimeError as error:
+                if "closed" not in str(error):  # uvloop's word for a connection that ended just now
+                    raise
+                raise Broken(f"{_name(request)} to {self._who(node)}: the connection was closed") from error
 
     async def insist(self, kind: int, key: str, request: object, code: Callable[[Answer], int], *, deadline: float) -> Answer:
         """Return the coordinator's answer, asking again while it says so; `deadline` is in the loop's time.

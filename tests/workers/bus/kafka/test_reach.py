@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import pytest
+import uvloop
 from aiokafka.errors import AuthenticationFailedError, GroupCoordinatorNotAvailableError, RequestTimedOutError
 from structlog.testing import capture_logs
 
@@ -89,6 +90,27 @@ async def test_the_log_tells_it_once_and_the_library_nothing(capfd: pytest.Captu
     assert logged == [{"event": "producer.waiting", "log_level": "warning", "why": why}]
     logging.getLogger("aiokafka.client").error("a line of the library's own")
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.kafka
+def test_a_connection_that_ended_just_now_is_an_absent_broker(kafka_url: str) -> None:
+    """As under uvloop, on which every role runs: writing to a closed connection raises there."""
+
+    async def asked() -> None:
+        wire = Wire(parse(kafka_url), patience=5.0)
+        try:
+            await wire.open()
+            await wire.heard()
+            for connection in wire.client._conns.values():
+                connection._reader.feed_data(b"\0")  # half an answer: so it does not count as closed yet
+                connection._writer.transport.abort()
+            await asyncio.sleep(0)
+            await wire.heard()
+        finally:
+            await wire.close()
+
+    with pytest.raises(BusUnavailable, match="closed"):
+        uvloop.run(asked())
 
 
 @pytest.mark.kafka
