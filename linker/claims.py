@@ -83,9 +83,12 @@ def matched(attempt: Attempt, grant: Grant, now: float) -> tuple[Attempt, Move |
     """
     guessed = attempt.grant is None  # what was said while no grant was known is not so
     known = replace(attempt, grant=grant.code_hash, reason=None if guessed else attempt.reason)
-    if grant.state == "completed" and grant.partner_user != attempt.partner_user:
-        if now < attempt.until - NONCE_LIFE + OWN_CODE:
-            return unmatched(known, now, now), None  # the user may have connected anew, and that code be under way still
+    sent_at = attempt.until - NONCE_LIFE
+    others = grant.state == "completed" and grant.partner_user != attempt.partner_user
+    gone = grant.withdrawn_at is not None and grant.withdrawn_at < sent_at
+    if (others or gone) and now < sent_at + OWN_CODE:
+        return unmatched(known, now, now), None  # the user may have connected anew, and that code be under way still
+    if others:
         words = f"this Ring account is already linked to another user: remove the app there first, or {TAP}"
         return learned(known, Verdict("rejected", words), now), None
     if grant.state == "unclaimed" or (grant.state == "completed" and not linking(grant)):

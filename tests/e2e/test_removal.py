@@ -56,7 +56,8 @@ async def becomes(scene: Scene, account: Account, right: Callable[[dict[str, Any
     seen: dict[str, Any] = {}
     async with asyncio.timeout(PATIENCE_S):
         while not (seen and right(seen)):
-            seen = orjson.loads(await said(scene, "show", account.id, "--json"))
+            answer = await said(scene, "show", account.id, "--json")
+            seen = orjson.loads(answer) if answer.startswith("{") else {}  # nothing may be known of it yet
     return seen
 
 

@@ -132,6 +132,18 @@ def test_where_a_code_would_have_come_long_ago_an_account_of_another_user_is_ref
     assert "already linked to another user" in (over.reason or "")
 
 
+@pytest.mark.parametrize(("removed_at", "moves"), [(AT - 1, False), (AT + 1, True), (None, True)])
+def test_a_grant_whose_removal_was_told_before_the_sign_in_waits_for_that_of_the_new_code(
+    removed_at: float | None,
+    moves: bool,  # noqa: FBT001 - a table
+) -> None:
+    found = replace(grant("unclaimed"), withdrawn_at=removed_at)
+    waits, move = claims.matched(attempt(), found, AT + claims.OWN_CODE - 1)
+    assert (waits.state == "claimed", move is not None) == (moves, moves)
+    late, move = claims.matched(attempt(), found, AT + claims.OWN_CODE)
+    assert (late.state, move is not None) == ("claimed", True)  # no new code came: what is there may be good
+
+
 def test_the_newest_completed_grant_serves_and_replaces_the_older() -> None:
     old, new = grant("completed", AT, "u1"), grant("awaiting", AT + 100, "u2")
     assert view.serving([old, new]) == old
