@@ -99,17 +99,25 @@ async def test_where_ring_took_the_old_tokens_back_the_sign_in_waits_for_the_new
     assert rig.ring.standing("acct-1") == "completed"
 
 
-async def test_a_sign_in_that_meets_an_older_grant_with_dead_tokens_waits_for_the_new_code(rig: Rig) -> None:
+async def met_a_dead_grant(rig: Rig) -> None:
+    """Let a sign-in meet an older grant of its account, unclaimed, whose tokens Ring has taken back."""
     old = await rig.code("acct-1", "canary-code-old")
     await rig.state(rig.linker(), old, "unclaimed")
     revoke(rig)
     rig.now += 60
     await rig.sign_in("t1", nonce(rig.time(), "acct-1"), rig.time())
     await rig.state(rig.linker(), old, "lost")
+
+
+async def finding(rig: Rig, attempt: str) -> str:
+    found = await rig.explain.progress(attempt)
+    return (found and found.finding) or ""
+
+
+async def test_a_sign_in_that_meets_an_older_grant_with_dead_tokens_waits_for_the_new_code(rig: Rig) -> None:
+    await met_a_dead_grant(rig)
     await ended(rig, "t1", "received")
-    told = await rig.explain.progress("t1")
-    assert told is not None
-    assert "connect it again; if you have just done that, this page goes on" in (told.finding or "")
+    assert "connect it again; if you have just done that, this page goes on" in await finding(rig, "t1")
     new = await rig.code("acct-1", "canary-code-new")
     done = await rig.state(rig.linker(), new, "completed")
     assert done.attempt == "t1"
@@ -118,17 +126,12 @@ async def test_a_sign_in_that_meets_an_older_grant_with_dead_tokens_waits_for_th
 
 
 async def test_where_no_new_code_comes_it_ends_with_the_sign_ins_time_and_says_why(rig: Rig) -> None:
-    old = await rig.code("acct-1", "canary-code-old")
-    await rig.state(rig.linker(), old, "unclaimed")
-    revoke(rig)
-    await rig.sign_in("t1", nonce(rig.time(), "acct-1"), rig.time())
-    await rig.state(rig.linker(), old, "lost")
+    await met_a_dead_grant(rig)
     rig.now += 601
     await ended(rig, "t1", "expired")
-    told = await rig.explain.progress("t1")
-    assert told is not None
-    assert (told.finding or "").startswith("Ring does not renew the tokens any more")
-    assert (told.finding or "").endswith("remove the app in the Ring app and connect it again")
+    told = await finding(rig, "t1")
+    assert told.startswith("Ring does not renew the tokens any more")
+    assert told.endswith("remove the app in the Ring app and connect it again")
 
 
 async def test_a_link_that_was_taken_for_complete_too_early_is_so_after_the_next_tap(rig: Rig) -> None:
