@@ -5,7 +5,7 @@ import gc
 import os
 import socket
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -114,9 +114,19 @@ async def run(role: str, directory: Path, say: Say) -> None:
     chosen = configured(role, directory)
     logs.configure(level=chosen.common.log_level)
     with on_signals(drain_s=chosen.edge.drain_s if chosen.edge else 0.0) as ending:
-        async with built(chosen, say, ending.leaving) as workers:
+        async with built(chosen, _patient(say), ending.leaving) as workers:
             _calm_collector()
             await supervise(workers, ending.stop)
+
+
+def _patient(say: Say) -> Say:
+    """Return what says the same, and loses it where the output cannot be written: that is no worker's fault."""
+
+    def said(words: str) -> None:
+        with suppress(OSError):
+            say(words)
+
+    return said
 
 
 def _calm_collector() -> None:

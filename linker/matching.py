@@ -85,8 +85,9 @@ class Matching:
 
     async def _find(self, attempt: Attempt, wanted: str) -> Grant | None:
         since = attempt.horizon - claims.OVERLAP if attempt.horizon is not None else None
-        if found := await self._search(attempt, wanted, since):
-            return await self.store.newest(*found)
+        found = await self._search(attempt, wanted, since)
+        if found and (newest := await self.store.newest(*found, attempt.requested_at + claims.APART)):
+            return newest
         grant = await self.store.grant(attempt.grant) if attempt.grant else None
         return grant if grant and grant.pool is not None else await self._own(attempt, wanted)
 

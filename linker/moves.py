@@ -15,7 +15,9 @@ SHOWN: Final = 3_600.0  # a second tap on Sign In finds a completed grant this l
 MENDS: Final = "remove the app in the Ring app and connect it again"
 TAP: Final = "tap Sign In in the Ring app again"
 TAP_OR_MEND: Final = f"{TAP}; if that does not help, {MENDS}"  # where nothing of the account is here that a tap could find
-GOES_ON: Final = "; if you have just done that, this page goes on by itself"  # the sign-in looks for the new code's grant
+GOES_ON: Final = (
+    "; if you had done that before you signed in, this page goes on by itself"  # the sign-in looks for the new code's grant
+)
 REMOVED: Final = "if the app was removed in the Ring app, connect it there again"
 
 Call = Literal["exchange", "identify", "post", "patch", "refresh", "devices"]

@@ -143,9 +143,10 @@ class Store:
         async with self.database.read() as connection:
             return await pool.page(connection, apps, after, since, size)
 
-    async def newest(self, account: str, apps: Collection[App]) -> Grant | None:
-        """Return the newest grant of the account under one of these apps that a nonce may match."""
-        mine = (grants.c.account == account) & grants.c.app.in_(apps) & grants.c.pool.is_not(None)
+    async def newest(self, account: str, apps: Collection[App], received_by: float) -> Grant | None:
+        """Return the newest grant of the account under one of these apps that a nonce may match, its code received by a time."""
+        known = grants.c.pool <= round(received_by * 1_000_000)
+        mine = (grants.c.account == account) & grants.c.app.in_(apps) & known
         async with self.database.read() as connection:
             row = (await connection.execute(columns(Grant, grants).where(mine).order_by(grants.c.pool.desc()).limit(1))).first()
             return value_of(Grant, row) if row else None

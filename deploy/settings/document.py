@@ -10,11 +10,12 @@ from deploy.settings.lines import positions
 from deploy.settings.problems import Problems
 from deploy.settings.text import Unread, place, read
 
+LONGEST: Final = 10_000  # characters of a line: a name of as many parts keeps the parser busy for a second
 DEEPEST: Final = 50  # values within values: a filter has ten at most
 
 
 class TooDeep(ValueError):
-    """Values stand in one another deeper than anything that is meant here."""
+    """Values stand in one another deeper, or lines are longer, than anything that is meant here."""
 
 
 class Document:
@@ -75,6 +76,8 @@ def load(path: Path, name: str, problems: Problems, *, expected: bool = True) ->
 
 
 def _shallow(text: str) -> dict[str, Any]:
+    if any(len(line) > LONGEST for line in text.split("\n")):
+        raise TooDeep(f"has a line of more than {LONGEST:,} characters")
     try:
         data = tomllib.loads(text)
     except RecursionError:

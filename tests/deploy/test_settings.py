@@ -136,6 +136,8 @@ def test_what_init_writes_with_a_destination_has_no_problem(tmp_path: Path) -> N
         ("RINGHOOK_STORE_URL=sqlite://var/store.db", "names no file: sqlite:///var/store.db"),
         ("RINGHOOK_STORE_URL=sqlite://u:canary@h/x.db", "names no file"),
         ("RINGHOOK_STORE_URL=sqlite:///var/", "names no file"),
+        ("RINGHOOK_STORE_URL=sqlite:///var/%00x", "names no file"),
+        ("RINGHOOK_BUS_URL=sqlite:///var/%00x", "names no file"),
         ("RINGHOOK_BUS_URL=sqlite:///var/", "names no file"),
         ("RINGHOOK_STORE_URL=sqlite:///var/store.db?mode=canary", "SQLite's has none"),
         (f"RINGHOOK_CODE_PUBLIC_KEY=k1:{'A' * 43}=", "nothing can be sealed to the public key k1"),

@@ -117,7 +117,7 @@ async def finding(rig: Rig, attempt: str) -> str:
 async def test_a_sign_in_that_meets_an_older_grant_with_dead_tokens_waits_for_the_new_code(rig: Rig) -> None:
     await met_a_dead_grant(rig)
     await ended(rig, "t1", "received")
-    assert "connect it again; if you have just done that, this page goes on" in await finding(rig, "t1")
+    assert "connect it again; if you had done that before you signed in, this page goes on" in await finding(rig, "t1")
     new = await rig.code("acct-1", "canary-code-new")
     done = await rig.state(rig.linker(), new, "completed")
     assert done.attempt == "t1"

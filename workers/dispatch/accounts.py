@@ -13,6 +13,7 @@ from workers.dispatch import apps
 from workers.dispatch.normalise import NOTHING, View
 
 MICROSECONDS: Final = 1_000_000
+APART: Final = 5.0  # seconds by which the clocks of two ingress hosts may differ
 Told = tuple[str, App]  # of which account, and by which app
 
 
@@ -147,11 +148,15 @@ class Known:
 
 
 def after(before: Version | None, change: AccountChanged) -> Version:
-    """Return the version that a change makes. A first user gets what came before the link; a second one does not."""
+    """Return the version that a change makes.
+
+    A first user gets what came before the link, though not what came before its code: an earlier connection may have been
+    another's. A second one gets what comes after the link.
+    """
     user, since = (before.partner_user, before.partner_since) if before else (None, 0.0)
     if change.partner_user and change.partner_user != user:
-        since = change.at.timestamp() if user else 0.0
-    named = change.partner_user or user
+        since = change.at.timestamp() if user else change.generation / MICROSECONDS - APART
+    named = change.whose or user
     former = apps.after(before.apps, before.former_apps, change.apps, change.at.timestamp()) if before else ""
     own = apps.written(change.apps)
     return Version(change.account, change.version, change.state, change.linked, named, since, own, former, change.generation)

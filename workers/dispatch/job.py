@@ -46,6 +46,7 @@ class Batch(msgspec.Struct):
     parked: list[str] = []
     stopped: list[str] = []
     freed: list[str] = []
+    counted: dict[tuple[str, int], tuple[str | None, str]] = {}  # by (topic, offset): a record's type and outcome
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,7 @@ class Dispatch:
     _watches: dict[int, Watch] = field(default_factory=dict)
     _hasty: set[int] = field(default_factory=set)  # lanes in which something may go at once
     _looked: dict[int, float] = field(default_factory=dict)
+    _counted: dict[tuple[int, str], int] = field(default_factory=dict)  # lane, topic → just after the last record counted
 
     async def __call__(self, batch: Sequence[Held], step: Step, now: datetime) -> Sequence[Result]:
         """Return for each record what it becomes; a quarantined one is Rejected with its reason."""
@@ -68,13 +70,14 @@ class Dispatch:
         await self._broom.sweep(step)
         items = [read(held) for held in batch]
         state = await _state(step, items, self, now)
-        results = [decide(item, state) for item in items]
+        results = [decide(held, item, state) for held, item in zip(batch, items, strict=True)]
         await store.learn(step, state.known)
         await store.note(step, state.parked, "waiting")
         await store.note(step, state.stopped, "stopped")
         await store.free(step, state.freed)
         letters = await parked.written(step, state.lines, self.bounds, now)
         self._note(step, state)
+        self._count(batch, state)
         return _beside(results, letters) if letters else results
 
     def _note(self, step: Step, state: Batch) -> None:
@@ -82,6 +85,14 @@ class Dispatch:
             self._broom.marked(step)
         if any(state.lines[key].ready for key in state.lines.changed):
             self._hasty.add(step.index)
+
+    def _count(self, batch: Sequence[Held], state: Batch) -> None:
+        """Count what became of records, of each once: a step may be tried again, with more of them."""
+        fresh = [held for held in batch if held.offset >= self._counted.get((held.index, held.topic), 0)]
+        for held in fresh:
+            if said := state.counted.get((held.topic, held.offset)):
+                metrics.EVENTS.labels(type=envelope.label(said[0]), outcome=said[1]).inc()
+            self._counted[held.index, held.topic] = held.offset + 1
 
     def owes(self, index: int) -> bool:
         """Say whether something may go now: a link was completed, or nobody has looked for a while."""
@@ -152,21 +163,21 @@ async def _claimed(step: Step, webhooks: Sequence[Webhook], now: datetime) -> Ma
     return {(webhook.held.topic, webhook.held.offset): answer for webhook, answer in zip(webhooks, answers, strict=True)}
 
 
-def decide(item: Item, batch: Batch) -> Result:
+def decide(held: Held, item: Item, batch: Batch) -> Result:
     """Return what one record becomes, and let the batch learn from it."""
     if isinstance(item, AccountChanged):
         return _changed(item, batch)
     if isinstance(item, Forgotten):
         return _forgotten(item.account, batch)
     if isinstance(item, Rejected):
-        return _quarantined(item.type if isinstance(item, envelope.Stale) else None, item)
+        return _quarantined(held, item.type if isinstance(item, envelope.Stale) else None, item, batch)
     if item.account in batch.forgotten:
         return _stopped(item, batch)  # before anything is learnt of the account again
     foreign = item.account is not None and batch.known.foreign(item.account, item.arrival)
     if not foreign:
         batch.known.see(item.envelope, item.arrival)
     if item.account is None:
-        return _found(item, batch.known.owner(item.envelope.device))
+        return _found(item, batch.known.owner(item.envelope.device), batch)
     return _answered(item, item.account, batch, foreign=foreign)
 
 
@@ -194,7 +205,7 @@ def _answered(webhook: Webhook, account: str, batch: Batch, *, foreign: bool) ->
     waits = answer.outcome != "duplicate" and must_wait(webhook, account, batch)
     aside = foreign and not waits and answer.outcome != "duplicate"
     outcome = "waiting" if waits else OTHER_APP if aside else answer.outcome
-    metrics.EVENTS.labels(type=envelope.label(webhook.envelope.type), outcome=outcome).inc()
+    batch.counted[webhook.held.topic, webhook.held.offset] = webhook.envelope.type, outcome
     if answer.outcome == "duplicate":
         return ()
     if aside:
@@ -215,7 +226,7 @@ def _stopped(webhook: Webhook, batch: Batch) -> Result:
     """Let an event of a forgotten account go nowhere: not into the store, not to the linker."""
     answer = batch.answers[webhook.held.topic, webhook.held.offset]
     outcome = answer.outcome if answer.outcome == "duplicate" else "stopped"
-    metrics.EVENTS.labels(type=envelope.label(webhook.envelope.type), outcome=outcome).inc()
+    batch.counted[webhook.held.topic, webhook.held.offset] = webhook.envelope.type, outcome
     if outcome == "stopped":
         batch.stopped.append(answer.request_id)
     return ()
@@ -239,18 +250,18 @@ def _beside(results: Sequence[Result], letters: Sequence[Record]) -> Sequence[Re
     return whole
 
 
-def _found(webhook: Webhook, account: str | None) -> Result:
+def _found(webhook: Webhook, account: str | None, batch: Batch) -> Result:
     """Send an event whose account was looked up to that account's lane, where all its copies meet; else quarantine it."""
     if account is None:
         why = Rejected("no account, and no one account has its device", reason="account_unknown")
-        return _quarantined(webhook.envelope.type, why)
-    metrics.EVENTS.labels(type=envelope.label(webhook.envelope.type), outcome="republished").inc()
+        return _quarantined(webhook.held, webhook.envelope.type, why, batch)
+    batch.counted[webhook.held.topic, webhook.held.offset] = webhook.envelope.type, "republished"
     key, headers = account.encode(), (*webhook.held.headers, (ACCOUNT, account.encode()))
     return (Record(topic=WEBHOOK_RECEIVED.name, key=key, value=webhook.held.value, headers=headers),)
 
 
-def _quarantined(kind: str | None, why: Rejected) -> Rejected:
-    metrics.EVENTS.labels(type=envelope.label(kind), outcome=why.reason).inc()
+def _quarantined(held: Held, kind: str | None, why: Rejected, batch: Batch) -> Rejected:
+    batch.counted[held.topic, held.offset] = kind, why.reason
     return why
 
 

@@ -168,7 +168,8 @@ def address(url: str) -> URL:
 
 
 def _demand_file(url: URL) -> None:
-    if url.host is not None or not url.database or url.database.endswith("/"):  # of sqlite://var/name.db, var is a host
+    name = url.database or ""
+    if url.host is not None or not name or name.endswith("/") or "\0" in name:  # of sqlite://var/name.db, var is a host
         raise Misconfigured(f"the store's URL names no file: {_EXAMPLE} is meant")
     if url.query:
         raise Misconfigured("the store's URL has an option, and SQLite's has none")

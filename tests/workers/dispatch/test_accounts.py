@@ -5,7 +5,7 @@ import pytest
 from schemas.records import AccountChanged
 from schemas.ring.arrival import Arrival
 from schemas.ring.envelope import Envelope
-from workers.dispatch.accounts import Holding, Known, Version, after, news, seen
+from workers.dispatch.accounts import APART, Holding, Known, Version, after, news, seen
 from workers.dispatch.claims import Answer, Wish, answers, first, strangers
 from workers.dispatch.normalise import NOTHING, View
 
@@ -22,14 +22,17 @@ def version(number: int = 1, user: str | None = "u", since: float = 0.0, *, link
     return Version("A", number, "completed", linked, user, since)
 
 
+CODE = 1e-6 - APART  # generation 1
+
+
 @pytest.mark.parametrize(
     ("before", "user", "expected"),
     [
-        (None, "u", ("u", 0.0)),  # the first user gets what came before the link
+        (None, "u", ("u", CODE)),  # the first user gets what came before the link, though not before its code
         (version(), "u", ("u", 0.0)),
         (version(), "v", ("v", AT)),  # the second one does not
         (version(), None, ("u", 0.0)),  # a removal does not forget whose events these were
-        (version(user=None), "u", ("u", 0.0)),
+        (version(user=None), "u", ("u", CODE)),
         (version(user="v", since=5.0), "v", ("v", 5.0)),
     ],
 )
@@ -38,6 +41,12 @@ def test_whose_events_these_are_after_a_change(
 ) -> None:
     now = after(before, change(2, user))
     assert (now.partner_user, now.partner_since) == expected
+
+
+def test_who_had_signed_in_and_never_became_linked_is_a_former_user_too() -> None:
+    ended = AccountChanged(account="A", version=1, generation=1, state="lost", linked=False, last_partner_user="u", at=NOW)
+    held = after(after(None, ended), change(2, "v"))
+    assert (held.partner_user, held.partner_since) == ("v", AT)
 
 
 def test_an_event_from_before_the_present_users_time_names_nobody() -> None:

@@ -13,6 +13,7 @@ from deploy.local.postgres import Postgres
 from schemas import cloudevents, topics
 from schemas.ring import arrival
 from schemas.ring.peek import peek
+from tests.workers.dispatch.house import counted
 from workers.bus import memory
 from workers.bus.contract import Record
 from workers.dispatch.job import Dispatch
@@ -60,6 +61,7 @@ async def frozen(server: Postgres) -> None:
 
 
 async def test_dispatch_outlives_its_store(postgres_server: Postgres, database: Database) -> None:
+    before = {name: counted("button_press", name) for name in ("published", "duplicate")}
     faults: list[Callable[[Postgres], Awaitable[None]]] = [killed, frozen, killed]
     used = (topics.WEBHOOK_RECEIVED, topics.ACCOUNT_CHANGED, topics.EVENT_RECORDED, topics.WEBHOOK_RECEIVED.dead)
     async with memory.connect("memory:", namespace="t", topics=used) as bus:
@@ -76,6 +78,8 @@ async def test_dispatch_outlives_its_store(postgres_server: Postgres, database: 
                 await asyncio.sleep(0.05)
             await asyncio.sleep(0.2)
             stop.set()
+        outcomes = {name: counted("button_press", name) - before[name] for name in before}
+        assert outcomes == {"published": EVENTS, "duplicate": EVENTS}, "each once, however often a step is tried"
         for number in range(7):
             mine = [event for account, event in recorded(bus) if account == f"A{number}"]
             assert mine == [each for each in range(EVENTS) if each % 7 == number]

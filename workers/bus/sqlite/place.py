@@ -34,7 +34,7 @@ def parse(url: str) -> Place:
     except ValueError:
         raise Misconfigured(f"the bus's URL cannot be read: {_EXAMPLE} is meant") from None
     path = unquote(parts.path).removeprefix("/")
-    if parts.scheme != "sqlite" or parts.netloc or not path or path.endswith("/"):
+    if parts.scheme != "sqlite" or parts.netloc or not path or path.endswith("/") or "\0" in path:
         raise Misconfigured(f"the bus's URL names no file: {_EXAMPLE} is meant")
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
     try:
