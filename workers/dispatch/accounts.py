@@ -13,7 +13,7 @@ from workers.dispatch import apps
 from workers.dispatch.normalise import NOTHING, View
 
 MICROSECONDS: Final = 1_000_000
-APART: Final = 5.0  # seconds by which the clocks of two ingress hosts may differ
+APART: Final = 0.5  # seconds by which the clocks of two ingress hosts may differ
 Told = tuple[str, App]  # of which account, and by which app
 
 
