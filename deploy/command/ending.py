@@ -1,5 +1,6 @@
 """How a process ends that could not go on: its exit code, and one sentence instead of a traceback."""
 
+import errno
 from collections.abc import Iterator
 from typing import Final
 
@@ -14,6 +15,7 @@ log = structlog.get_logger()
 EXPLAINED: Final = (RinghookError, Fatal, BusBroken)  # their words say it all
 MISTAKE: Final = 2  # the configuration, or something it names, is to be mended first
 FAILURE: Final = 1
+UNWRITABLE: Final = frozenset({errno.ENOSPC, errno.EPIPE, errno.EIO, errno.EFBIG})
 
 
 def leaves(error: BaseException) -> Iterator[BaseException]:
@@ -37,6 +39,9 @@ def ended(error: Exception) -> int:
     if isinstance(why, Misconfigured):
         click.echo(str(why), err=True)
         return MISTAKE
+    if isinstance(why, OSError) and why.errno in UNWRITABLE and why.filename is None:
+        click.echo(f"The output cannot be written: {why.strerror}", err=True)
+        return FAILURE
     if not structlog.is_configured():  # no role has begun to run
         if not isinstance(why, EXPLAINED):
             raise error

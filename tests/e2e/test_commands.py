@@ -357,6 +357,14 @@ async def test_topics_tells_programs_what_differs_and_what_was_done(at_kafka: di
     assert await said("check") == (0, {"differences": []})
 
 
+async def test_an_output_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        command = (sys.executable, "-m", "deploy.command", "config", "schema", "-C", str(tmp_path))
+        process = await asyncio.create_subprocess_exec(*command, stdout=full, stderr=PIPE)
+        _, said = await asyncio.wait_for(process.communicate(), 60)
+    assert (process.returncode, said.decode()) == (1, "The output cannot be written: No space left on device\n")
+
+
 async def test_config_check_tells_programs_each_problem_with_its_place(tmp_path: Path) -> None:
     code, said = await ringhook("config", "check", "--json", cwd=tmp_path)
     assert (code, json.loads(said)["problems"][0]["place"]) == (2, None)
