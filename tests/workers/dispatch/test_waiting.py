@@ -96,15 +96,16 @@ async def test_what_comes_between_a_removal_and_its_proof_waits_for_the_new_conn
 
 
 LATER = NOW + timedelta(seconds=10)
+CONNECTED = round(NOW.timestamp() * 1_000_000)
 CONNECTED_ANEW = round((NOW + timedelta(seconds=5)).timestamp() * 1_000_000)
 
 
 async def test_what_waited_for_a_connection_that_ended_is_never_released_to_the_next_one(waiting: House) -> None:
     """Its removal is told, and before Ring has proven it the user has connected anew, so that nobody says `removed`."""
     before, farewell = ended("cancelled"), received(body("2", kind="app_integration_removed", at=NOW + timedelta(seconds=1)))
-    late = received(body("3", at=LATER))
+    late = received(body("3", at=LATER), LATER)
     events, dead = await waiting.tell(
-        [received(body("1")), late, farewell, received(body("4", at=LATER))],
+        [received(body("1")), late, farewell, received(body("4", at=LATER), LATER)],
         [changed("A", 1, user="v", generation=CONNECTED_ANEW)],
         [received(body("1"))],
     )
@@ -115,7 +116,7 @@ async def test_what_waited_for_a_connection_that_ended_is_never_released_to_the_
 
 async def test_a_removal_that_was_told_of_a_link_that_completes_takes_nothing_from_it(waiting: House) -> None:
     farewell = received(body("2", kind="app_integration_removed", at=LATER))
-    events, _ = await waiting.tell([received(body("1")), farewell], [changed("A", 1, generation=CONNECTED_ANEW)])
+    events, _ = await waiting.tell([received(body("1")), farewell], [changed("A", 1, generation=CONNECTED)])
     assert [(event.id, event.linked) for event in events] == [("2", False), ("1", True)]
 
 
