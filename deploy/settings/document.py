@@ -76,8 +76,9 @@ def load(path: Path, name: str, problems: Problems, *, expected: bool = True) ->
 
 
 def _shallow(text: str) -> dict[str, Any]:
-    if any(len(line) > LONGEST for line in text.split("\n")):
-        raise TooDeep(f"has a line of more than {LONGEST:,} characters")
+    for number, line in enumerate(text.split("\n"), start=1):
+        if len(line) > LONGEST:
+            raise TooDeep(f"line {number} has more than {LONGEST:,} characters")
     try:
         data = tomllib.loads(text)
     except RecursionError:

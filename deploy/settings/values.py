@@ -11,6 +11,7 @@ from urllib.parse import SplitResult, urlsplit
 from ingress.proxies import Proxies
 from ingress.settings import Limits
 from schemas.errors import Misconfigured
+from schemas.hosts import is_host
 from workers.bus.kafka.url import parse as kafka_address
 from workers.bus.sqlite.place import parse as sqlite_place
 from workers.deliver.sign import key
@@ -75,6 +76,8 @@ def listen(text: str) -> tuple[str, int]:
         raise ValueError("is not host:port")
     if ":" in host and not (host.startswith("[") and host.endswith("]")):
         raise ValueError("is not host:port; an IPv6 address stands in brackets: [::1]:8080")
+    if host and not is_host(host):
+        raise ValueError("is not host:port: that is no name of a host")
     return host.strip("[]") or "0.0.0.0", int(port)  # noqa: S104 -- `:port` means every address, as everywhere
 
 

@@ -63,8 +63,8 @@ def test_a_file_of_lists_that_cannot_be_read_is_one_problem_with_its_line(tmp_pa
 
 def test_a_line_without_end_is_one_problem(tmp_path: Path) -> None:
     installed(tmp_path)
-    add(tmp_path / "ringhook.toml", f"{'a.' * 300_000}a = 1\n")
-    assert told(tmp_path) == ["ringhook.toml: has a line of more than 10,000 characters"]
+    line = add(tmp_path / "ringhook.toml", f"{'a.' * 300_000}a = 1\n")
+    assert told(tmp_path) == [f"ringhook.toml: line {line} has more than 10,000 characters"]
 
 
 @pytest.mark.parametrize("deep", [f"{'[' * 4_000}{']' * 4_000}", f"{'{not=' * 900}1{'}' * 900}", f"{'{not=' * 60}1{'}' * 60}"])

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import unquote
 
 from sqlalchemy import MetaData, event
 from sqlalchemy.engine import URL, make_url
@@ -18,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.util import await_only
 
 from schemas.errors import Misconfigured
+from schemas.hosts import is_host
 from workers.bus.sqlite.place import FileGone, anchored
 from workers.runtime import sqliteconnection
 from workers.runtime.storefault import OutcomeUnknown, StoreBroken, StoreUnavailable, translated, translating
@@ -162,6 +164,8 @@ def address(url: str) -> URL:
         raise Misconfigured("the store's URL is neither sqlite:///path nor postgresql://…")
     if parsed.drivername == "sqlite":
         _demand_file(parsed)
+    if parsed.host and not is_host(unquote(parsed.host)):
+        raise Misconfigured("the host in the store's URL is no name of a host")
     if not 0 < (5432 if parsed.port is None else parsed.port) <= HIGHEST_PORT:
         raise Misconfigured(f"the port in the store's URL is not between 1 and {HIGHEST_PORT}")
     return parsed

@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 import msgspec
 
 from schemas.errors import Misconfigured
+from schemas.hosts import is_host
 
 PROTOCOLS: Final = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 MECHANISMS: Final = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
@@ -143,7 +144,7 @@ def _shown(given: Mapping[str, str]) -> bool:
 
 def _server(text: str) -> str | None:
     found = _HOST.fullmatch(text)
-    if found is None or not 0 < int(found[2] or DEFAULT_PORT) <= HIGHEST_PORT:
+    if found is None or not is_host(found[1]) or not 0 < int(found[2] or DEFAULT_PORT) <= HIGHEST_PORT:
         return None
     return f"{found[1]}:{found[2] or DEFAULT_PORT}"
 
