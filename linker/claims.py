@@ -13,7 +13,6 @@ from linker.schedule import CODE_LIFE, NONCE_LIFE, linking
 
 QUICK: Final = 1.0  # seconds until an attempt that found no grant looks again
 OWN_CODE: Final = CODE_LIFE + 5.0  # seconds after Ring sent the browser in which the code that came before is exchanged, or never
-APART: Final = 0.5  # seconds by which two ingress hosts' clocks may differ: Ring sends the browser after the code, never before
 OVERLAP: Final = 60.0  # seconds a look reaches back behind the last one: commits need not appear in the order of their times
 NOBODY: Final = ""  # who signed in where that was forgotten
 _UNKNOWN: Final = "Ring did not let us know this account within the sign-in's 10 minutes"

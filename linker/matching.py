@@ -17,7 +17,7 @@ from linker.saga import Verdict
 from linker.steps import Notices
 from linker.store import Store
 from schemas.errors import Rejected
-from schemas.records import App, LinkSecret, LinkState
+from schemas.records import CLOCKS_APART, App, LinkSecret, LinkState
 from schemas.ring import nonce
 from workers.runtime.sealing import CodeOpener
 from workers.runtime.secrets import Secret
@@ -86,7 +86,8 @@ class Matching:
     async def _find(self, attempt: Attempt, wanted: str) -> Grant | None:
         since = attempt.horizon - claims.OVERLAP if attempt.horizon is not None else None
         found = await self._search(attempt, wanted, since)
-        if found and (newest := await self.store.newest(*found, attempt.requested_at + claims.APART)):
+        # Ring sends the browser once the code is answered: one that came later is of another connection (decision 19).
+        if found and (newest := await self.store.newest(*found, attempt.requested_at + CLOCKS_APART)):
             return newest
         grant = await self.store.grant(attempt.grant) if attempt.grant else None
         return grant if grant and grant.pool is not None else await self._own(attempt, wanted)

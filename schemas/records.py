@@ -1,10 +1,11 @@
 """What our own topics carry besides Ring's raw bodies and CloudEvents: JSON by msgspec, no secret in the clear."""
 
 from datetime import datetime
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
+CLOCKS_APART: Final = 0.5  # seconds by which two ingress hosts' clocks may differ: of their times, which came first is not surer
 App = str  # the id of an app in Ring's portal, as `schemas.ring.app` makes it of its key: whatever variables hold that now
 LinkState = Literal[
     "received",

@@ -14,17 +14,13 @@ LONGEST: Final = 10_000  # characters of a line: a name of as many parts keeps t
 DEEPEST: Final = 50  # values within values: a filter has ten at most
 
 
-class TooDeep(ValueError):
-    """Values stand in one another deeper, or lines are longer, than anything that is meant here."""
-
-
 class Document:
     """A parsed file that knows on which line each table and key stands."""
 
     whole = True  # everything of the file is here, so that what is not here is missing
 
     def __init__(self, text: str, name: str) -> None:
-        """Parse the text; TOMLDecodeError where that cannot be done, TooDeep where nobody should try."""
+        """Parse the text; TOMLDecodeError where that cannot be done, Unread where nobody should try."""
         self.name = name
         self.data: dict[str, Any] = _shallow(text)
         self._lines = positions(text)
@@ -67,8 +63,6 @@ def load(path: Path, name: str, problems: Problems, *, expected: bool = True) ->
             problems.add(name, "is not there; `ringhook init` writes a ringhook.toml, RINGHOOK_CONFIG names another file")
     except Unread as error:
         problems.add(place(name, error.line), str(error))
-    except TooDeep as error:
-        problems.add(name, str(error))
     except ValueError as error:
         line, words = syntax.told(error, text or "")
         problems.add(place(name, line), words)
@@ -78,16 +72,16 @@ def load(path: Path, name: str, problems: Problems, *, expected: bool = True) ->
 def _shallow(text: str) -> dict[str, Any]:
     for number, line in enumerate(text.split("\n"), start=1):
         if len(line) > LONGEST:
-            raise TooDeep(f"line {number} has more than {LONGEST:,} characters")
+            raise Unread(f"line {number} has more than {LONGEST:,} characters")
     try:
         data = tomllib.loads(text)
     except RecursionError:
-        raise TooDeep(f"has values more than {DEEPEST} deep in one another") from None
+        raise Unread(f"has values more than {DEEPEST} deep in one another") from None
     level: list[object] = [data]
     for _ in range(DEEPEST):
         level = [inner for one in level for inner in _within(one)]
     if level:
-        raise TooDeep(f"has values more than {DEEPEST} deep in one another")
+        raise Unread(f"has values more than {DEEPEST} deep in one another")
     return data
 
 

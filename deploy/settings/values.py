@@ -152,6 +152,7 @@ def _web(text: str) -> SplitResult:
         sound = (
             parts.scheme in ("https", "http")
             and _HOST.fullmatch(parts.hostname or "")
+            and is_host(parts.hostname or "")
             and parts.port != 0
             and text.isprintable()
             and " " not in text

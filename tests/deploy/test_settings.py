@@ -141,6 +141,7 @@ def test_what_init_writes_with_a_destination_has_no_problem(tmp_path: Path) -> N
         ("RINGHOOK_STORE_URL=postgresql://u:canary@h%00st/x", "no name of a host"),
         ("RINGHOOK_BUS_URL=kafka://k..example.com:9092", "host:port"),
         ("RINGHOOK_PUBLIC_LISTEN=h..x:18490", "no name of a host"),
+        ("RINGHOOK_INTERNAL_URL=http://admin..example.com:1", "is not an address"),
         ("RINGHOOK_BUS_URL=sqlite:///var/%00x", "names no file"),
         ("RINGHOOK_BUS_URL=sqlite:///var/", "names no file"),
         ("RINGHOOK_STORE_URL=sqlite:///var/store.db?mode=canary", "SQLite's has none"),

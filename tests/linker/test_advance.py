@@ -41,17 +41,21 @@ async def test_a_code_and_a_sign_in_become_a_completed_link(rig: Rig) -> None:
 async def test_a_sign_in_that_comes_before_its_code_waits_for_it(rig: Rig) -> None:
     time, began = rig.time(), rig.now
     await rig.sign_in("t1", nonce(time, "acct-1"), time)
-    linker = rig.linker()
-    async with linker:
-        for _ in range(2):
-            await rig.turn(linker, _true)
-            rig.now += 20
-    progress = await rig.explain.progress("t1")
-    assert progress is not None
-    assert progress.state == "received"
+    assert await looked_for(rig, 2) == "received"
     code = await rig.code("acct-1", at=began)
     done = await rig.state(rig.linker(), code, "completed")
     assert done.attempt == "t1"
+
+
+async def looked_for(rig: Rig, times: int) -> str | None:
+    """Let the linker look for the grant of sign-in t1, 20 seconds apart; return how that stands then."""
+    linker = rig.linker()
+    async with linker:
+        for _ in range(times):
+            await rig.turn(linker, _true)
+            rig.now += 20
+    progress = await rig.explain.progress("t1")
+    return progress and progress.state
 
 
 async def test_a_sign_in_is_never_used_for_a_connection_whose_code_came_after_it(rig: Rig) -> None:
@@ -60,14 +64,7 @@ async def test_a_sign_in_is_never_used_for_a_connection_whose_code_came_after_it
     rig.now += 10
     code = await rig.code("acct-1")
     await rig.state(rig.linker(), code, "unclaimed")
-    linker = rig.linker()
-    async with linker:
-        for _ in range(3):
-            await rig.turn(linker, _true)
-            rig.now += 20
-    progress = await rig.explain.progress("t1")
-    assert progress is not None
-    assert (progress.state, rig.ring.count("post")) == ("received", 0)
+    assert (await looked_for(rig, 3), rig.ring.count("post")) == ("received", 0)
     await rig.sign_in("t2", nonce(rig.time(), "acct-1"), rig.time(), user="u2")
     done = await rig.state(rig.linker(), code, "completed")
     assert (done.attempt, done.partner_user) == ("t2", "u2")

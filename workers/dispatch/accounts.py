@@ -6,14 +6,13 @@ from typing import Final
 
 import msgspec
 
-from schemas.records import AccountChanged, App
+from schemas.records import CLOCKS_APART, AccountChanged, App
 from schemas.ring.arrival import Arrival
 from schemas.ring.envelope import DEVICE_REMOVED, Envelope
 from workers.dispatch import apps
 from workers.dispatch.normalise import NOTHING, View
 
 MICROSECONDS: Final = 1_000_000
-APART: Final = 0.5  # seconds by which the clocks of two ingress hosts may differ
 Told = tuple[str, App]  # of which account, and by which app
 
 
@@ -155,7 +154,7 @@ def after(before: Version | None, change: AccountChanged) -> Version:
     """
     user, since = (before.partner_user, before.partner_since) if before else (None, 0.0)
     if change.partner_user and change.partner_user != user:
-        since = change.at.timestamp() if user else change.generation / MICROSECONDS - APART
+        since = change.at.timestamp() if user else change.generation / MICROSECONDS - CLOCKS_APART
     named = change.whose or user
     former = apps.after(before.apps, before.former_apps, change.apps, change.at.timestamp()) if before else ""
     own = apps.written(change.apps)

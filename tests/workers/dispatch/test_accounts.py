@@ -2,10 +2,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from schemas.records import AccountChanged
+from schemas.records import CLOCKS_APART, AccountChanged
 from schemas.ring.arrival import Arrival
 from schemas.ring.envelope import Envelope
-from workers.dispatch.accounts import APART, Holding, Known, Version, after, news, seen
+from workers.dispatch.accounts import Holding, Known, Version, after, news, seen
 from workers.dispatch.claims import Answer, Wish, answers, first, strangers
 from workers.dispatch.normalise import NOTHING, View
 
@@ -22,7 +22,7 @@ def version(number: int = 1, user: str | None = "u", since: float = 0.0, *, link
     return Version("A", number, "completed", linked, user, since)
 
 
-CODE = 1e-6 - APART  # generation 1
+CODE = 1e-6 - CLOCKS_APART  # generation 1
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from linker.ledger import Moved
-from schemas.errors import Unavailable
+from schemas.errors import Rejected, Unavailable
 from workers.runtime.group import LARGEST, Group
 from workers.runtime.storefault import OutcomeUnknown
 
@@ -31,7 +30,7 @@ class Writes:
             raise Unavailable("away")
         if 13 in group:
             raise ValueError("13")
-        return [one * 2 if one >= 0 else Moved() for one in group]
+        return [one * 2 if one >= 0 else Rejected() for one in group]
 
 
 async def asked(writes: Writes, *numbers: int) -> list[int | BaseException]:
@@ -100,7 +99,7 @@ async def test_a_group_is_bounded() -> None:
 
 async def test_what_is_refused_to_one_is_refused_to_no_other() -> None:
     found = await asked(Writes(), 1, -2, 3)
-    assert (found[0], type(found[1]), found[2]) == (2, Moved, 6)
+    assert (found[0], type(found[1]), found[2]) == (2, Rejected, 6)
 
 
 async def test_what_nobody_knows_the_fault_of_is_written_one_by_one() -> None:
