@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from ipaddress import ip_network
 from typing import Final, Literal
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 import msgspec
 from yarl import URL
@@ -16,6 +16,7 @@ from deploy.settings.toml import Kind, table
 from ingress.link.signin.handoff import usable
 from ingress.settings import Dev, Handoff, Oidc
 from ingress.settings import SignIn as SignInSettings
+from schemas.hosts import web_parts
 from workers.runtime.guard import leads_inside, misspelt, no_network
 from workers.runtime.secrets import Secret
 
@@ -71,7 +72,8 @@ def _judge_signin(given: SignIn) -> Iterator[str]:
         yield "passcode_env: is missing: name the variable that holds the passcode"
     if given.kind == "handoff" and not given.login_url:
         yield "login_url: is missing: the page of yours that signs users in"
-    if "attempt" in parse_qs(urlsplit(given.login_url or "").query):
+    page = web_parts(given.login_url or "")
+    if page and "attempt" in parse_qs(page.query):
         yield "login_url: has an attempt= of its own: that is what ringhook adds"
     if given.kind == "oidc":
         yield from _judge_oidc(given)

@@ -11,7 +11,7 @@ from urllib.parse import SplitResult, urlsplit
 from ingress.proxies import Proxies
 from ingress.settings import Limits
 from schemas.errors import Misconfigured
-from schemas.hosts import is_host
+from schemas.hosts import is_host, web_parts
 from workers.bus.kafka.url import parse as kafka_address
 from workers.bus.sqlite.place import parse as sqlite_place
 from workers.deliver.sign import key
@@ -23,7 +23,6 @@ DAY: Final = 86_400
 LONGEST_DRAIN_S: Final = 600
 LEAST_BUS: Final = 64 * 2**20  # bytes; a smaller bus refuses what comes in minutes
 _NAME: Final = re.compile(r"[a-z0-9_]([a-z0-9_.-]{0,251}[a-z0-9_])?")
-_HOST: Final = re.compile(r"[^\s*/\\<>\"'`|^{}]+")
 _PATH_PART: Final = re.compile(r"[A-Za-z0-9_.~-]{16,200}")
 
 
@@ -147,19 +146,8 @@ def _bare(text: str) -> str:
 
 
 def _web(text: str) -> SplitResult:
-    try:
-        parts = urlsplit(text)
-        sound = (
-            parts.scheme in ("https", "http")
-            and _HOST.fullmatch(parts.hostname or "")
-            and is_host(parts.hostname or "")
-            and parts.port != 0
-            and text.isprintable()
-            and " " not in text
-        )
-    except ValueError:
-        sound = False
-    if not sound:
+    parts = web_parts(text)
+    if parts is None:
         raise ValueError("is not an address like https://host.example.com")
     if parts.username is not None or parts.password is not None:
         raise ValueError("holds a user or password, which everybody would see")

@@ -15,10 +15,11 @@ _JSON: Final = _PAIR + rb"|\\u" + _HEX + rb"{4}|\\[^u]"
 _PERCENT: Final = rb"%" + _HEX + rb"{2}"
 _FORM: Final = _PERCENT + rb"|\+"
 _SHORT: Final = dict(zip(b"bfnrt", b"\b\f\n\r\t", strict=True))
-# As others may spell what they repeat: as it is, in JSON, in a path, in a form, and in a form or path within JSON.
+# As others may spell what they repeat: in a form or path within JSON, in a form, in a path, in JSON, and as it is.
+# The most escaped first: read as it is, "\/abc" would lose the secret "/abc" and keep its escape.
 _SPELLINGS: Final = [
     re.compile(escapes + rb"|[^\\%+]+|.", re.DOTALL)
-    for escapes in (b"(?!)", _JSON, _PERCENT, _FORM, _JSON + b"|" + _PERCENT, _JSON + b"|" + _FORM)
+    for escapes in (_JSON + b"|" + _FORM, _JSON + b"|" + _PERCENT, _FORM, _PERCENT, _JSON, b"(?!)")
 ]
 
 

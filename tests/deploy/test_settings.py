@@ -335,6 +335,7 @@ def test_what_is_wrong_in_a_table_is_told_with_the_line_of_its_key(tmp_path: Pat
     [
         ('kind = "handoff"\nlogin_url = "javascript:alert(1)"', "ringhook.toml:3: login_url: is not an address"),
         ('kind = "handoff"\nlogin_url = "not a url"', "ringhook.toml:3: login_url: is not an address"),
+        ('kind = "handoff"\nlogin_url = "https://[::1/ring"', "ringhook.toml:3: login_url: is not an address"),
         ('kind = "handoff"\nlogin_url = "http://login.example.com"', "ringhook.toml:3: login_url: must begin with https://"),
         ('kind = "handoff"', "ringhook.toml:1: login_url: is missing: the page of yours"),
         ('kind = "dev"', "ringhook.toml:1: passcode_env: is missing: name the variable"),

@@ -54,6 +54,7 @@ def test_a_client_without_a_secret_and_an_issuer_on_this_machine_may_be_meant(tm
         (WHOLE.replace("login.example.com", "localhost"), "ringhook.toml:3: issuer, allow_networks: leads into a network"),
         (WHOLE.replace("login.example.com", "0x7f.1"), "ringhook.toml:3: issuer: holds an address that is not written as four"),
         (WHOLE.replace("login.example.com", "[broken"), "ringhook.toml:3: issuer: is not an address"),
+        (WHOLE.replace("login.example.com", "login..example.com"), "ringhook.toml:3: issuer: is not an address"),
         (WHOLE.replace("ALERTS", "whsec_canary"), "ringhook.toml:5: client_secret_env: the variable named here"),
         (WHOLE + 'scopes = ["email"]', 'ringhook.toml:6: scopes: must hold "openid"'),
         (WHOLE + 'scopes = ["openid email"]', "ringhook.toml:6: scopes: each must be one word"),

@@ -5,12 +5,12 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from ipaddress import ip_network
 from typing import Any, Final, Literal
-from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 from yarl import URL
 
 from schemas.filters import Wants, compiled, everything
+from schemas.hosts import web_parts
 from workers.deliver.birth import begins
 from workers.runtime.guard import Network, leads_inside, misspelt, no_network
 
@@ -88,12 +88,11 @@ def _filter(destination: Destination) -> Iterator[str]:
 
 
 def _url(destination: Destination) -> Iterator[str]:
-    url, host = _split(destination.url), _host(destination.url)
-    schemes = ("https", "http") if destination.allow_http else ("https",)
+    url, host = web_parts(destination.url), _host(destination.url)
     if url is None or host is None:
         yield "url: is not an address like https://service.example.com/ring"
         return
-    if url.scheme not in schemes:
+    if url.scheme == "http" and not destination.allow_http:
         yield "url, allow_http: must begin with https:// (allow_http = true permits http inside your own network)"
     if url.username is not None or url.password is not None:
         yield "url: holds a user or password; deliveries are signed instead"
@@ -103,16 +102,6 @@ def _url(destination: Destination) -> Iterator[str]:
         yield "url: holds an address that is not written as four numbers (127.0.0.1): write it so, or use a name"
     elif not _permitted(host, destination):
         yield "url, allow_networks: leads into a network or this machine: closed, unless allow_networks names it, as 127.0.0.0/8"
-
-
-def _split(url: str) -> SplitResult | None:
-    """Return the parts of a URL, or None where it is none."""
-    try:
-        parts = urlsplit(url)
-        sound = parts.hostname and parts.port != 0 and url.isprintable() and " " not in url
-    except ValueError:
-        return None
-    return parts if sound else None
 
 
 def _host(url: str) -> str | None:

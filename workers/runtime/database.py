@@ -164,7 +164,8 @@ def address(url: str) -> URL:
         raise Misconfigured("the store's URL is neither sqlite:///path nor postgresql://…")
     if parsed.drivername == "sqlite":
         _demand_file(parsed)
-    if parsed.host and not is_host(unquote(parsed.host)):
+    host = unquote(parsed.host or "")
+    if host and not host.startswith("/") and not is_host(host):  # that of a socket is its folder
         raise Misconfigured("the host in the store's URL is no name of a host")
     if not 0 < (5432 if parsed.port is None else parsed.port) <= HIGHEST_PORT:
         raise Misconfigured(f"the port in the store's URL is not between 1 and {HIGHEST_PORT}")

@@ -13,6 +13,7 @@ import msgspec
 
 from ingress.settings import Oidc
 from schemas.errors import UNREADABLE, Misconfigured
+from schemas.hosts import web_parts
 
 WELL_KNOWN: Final = "/.well-known/openid-configuration"
 
@@ -56,13 +57,9 @@ def discovered(body: bytes, issuer: str) -> Discovered:
 
 def _usable(url: str, issuer: str) -> bool:
     """Say whether an address is https; http only where the issuer itself is (config check allows that on this machine alone)."""
-    try:
-        parts = urlsplit(url)
-        sound = bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        return False
-    plain = parts.scheme == "http" and issuer.startswith("http:")
-    return sound and (parts.scheme == "https" or plain) and parts.username is None and not parts.fragment and url.isprintable()
+    parts = web_parts(url)
+    plain = issuer.startswith("http:")
+    return parts is not None and (parts.scheme == "https" or plain) and parts.username is None and not parts.fragment
 
 
 def authorization_url(found: Discovered, settings: Oidc, *, redirect_uri: str, state: str, nonce: str, verifier: str) -> str:

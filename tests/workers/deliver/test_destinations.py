@@ -53,6 +53,8 @@ def test_a_beginning_that_lies_ahead_is_told_where_the_time_is_known() -> None:
         ({"url": "https://x.example.com:99999/"}, "address"),
         ({"url": "https://x.example.com:0/"}, "address"),
         ({"url": "https://[::1"}, "address"),
+        ({"url": "https://alerts..example.com/"}, "address"),
+        ({"url": "https://1.2.3.4.5/"}, "address"),
         ({"url": "https://x.example.com/a b"}, "address"),
         ({"url": "https://u:p@x.example.com/"}, "password"),
         ({"url": "https://x.example.com/#here"}, "fragment"),
