@@ -13,6 +13,7 @@ from schemas.records import LinkState
 KEPT: Final = 30 * 86_400.0  # seconds: a grant nobody claims, and the end of every retry
 SHOWN: Final = 3_600.0  # a second tap on Sign In finds a completed grant this long
 MENDS: Final = "remove the app in the Ring app and connect it again"
+OURS_FIRST: Final = "whoever runs this service has to mend that first; then"
 TAP: Final = "tap Sign In in the Ring app again"
 TAP_OR_MEND: Final = f"{TAP}; if that does not help, {MENDS}"  # where nothing of the account is here that a tap could find
 GOES_ON: Final = (

@@ -25,6 +25,7 @@ class Refused(msgspec.Struct, frozen=True, kw_only=True):
     words: str
     stale: bool = False
     past: bool = False  # to a POST: the integration awaits its PATCH already, or is completed
+    client: bool = False  # to a code: our client id or secret is wrong, and the code as lost as any other
     doubtful: bool = False  # to a refresh, and not said of its token: whoever answers so for days means it
 
 
@@ -40,6 +41,7 @@ class NotSent(msgspec.Struct, frozen=True, kw_only=True):
     words: str
     wait: float = 0.0
     limited: bool = False  # 429: everybody waits
+    client: bool = False  # our client id or secret is wrong, which must not end every grant there is
     sealed: bool = False  # our own key is missing: what was to be sent cannot be opened
     stray: bool = False  # the app that the grant came by is not configured: nobody else's credentials would do
 

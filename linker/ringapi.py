@@ -203,6 +203,8 @@ def _outcome(  # noqa: PLR0911 - a table: one line, one meaning
             return Unauthorised(words=words)
         case "limited":
             return NotSent(words=words, wait=max(wait, BUSY), limited=True)
+        case "client":
+            return Refused(words=words, client=True) if call == "exchange" else NotSent(words=words, wait=wait, client=True)
         case "unavailable":
             return _unavailable(call, raw.status, words, wait)
         case "ambiguous":

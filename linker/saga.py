@@ -13,6 +13,7 @@ from linker.mishap import FORGOTTEN
 from linker.moves import (
     KEPT,
     MENDS,
+    OURS_FIRST,
     REMOVED,
     SHOWN,
     TAP,
@@ -237,6 +238,8 @@ def _exchanged(grant: Grant, outcome: Outcome, now: float) -> Move:
             return Move(to(marked(held, "exchanged", now), "identify", now))
         case NotSent():
             return again(replace(grant, stage="exchange"), outcome, now)
+        case Refused(client=True):
+            return ended(grant, "rejected", f"Ring refused our client id or secret ({outcome.words}): {OURS_FIRST}, {MENDS}", now)
         case Refused() | Unauthorised():
             return ended(grant, "rejected", f"Ring refused the code ({outcome.words}): {MENDS}", now)
         case _:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, NamedTuple, Protocol
 
 import msgspec
@@ -25,6 +25,7 @@ from schemas.records import LinkSecret, Notice
 from schemas.ring import api
 from workers.runtime.backoff import Backoff
 from workers.runtime.lease import steady
+from workers.runtime.sampling import Sampler
 from workers.runtime.sealing import CodeOpener, KeyMissing
 from workers.runtime.storefault import OutcomeUnknown
 
@@ -35,6 +36,10 @@ MARGIN_OF_LEASE: Final = 2.0  # seconds of the lease that no call may use: what 
 UNREADABLE: Final = 30.0  # seconds until what a missing key sealed is tried again: putting it back takes a restart
 MOST: Final = 4  # steps that a grant does in one go: others are due, too
 NEVER: Final = float("-inf")
+CLIENT: Final = (
+    "Ring does not accept this app's client id or secret: each code that comes is lost, and no token is renewed; compare "
+    "RINGHOOK_RING_CLIENT_ID and RINGHOOK_RING_CLIENT_SECRET with the portal's, mend them and restart"
+)
 INSISTS: Final = 600.0  # seconds an outcome is tried to be written: it may hold the only copy of tokens
 _RESULTS: Final[dict[type[Outcome], Result]] = {
     Done: "done",
@@ -71,6 +76,7 @@ class Steps:
     budget: Budget
     notices: Notices
     clock: Callable[[], float]
+    clients: Sampler = field(default_factory=lambda: Sampler(60.0))
 
     async def __call__(self, grant: Grant, lease_ends: float) -> None:
         """Do what is due; `lease_ends` is of `steady()`. Unavailable: the row comes due again when its lease ends.
@@ -106,11 +112,18 @@ class Steps:
                 return await self._postpone(held, grant)
             _measure(call, grant, self.clock())
             outcome = await self._ask(call, held, self._patience(lease_ends))
+            if isinstance(outcome, Refused | NotSent) and outcome.client:
+                self._tell_client(grant, outcome)
             if isinstance(outcome, NotSent) and outcome.limited:
                 self.budget.rest(outcome.wait)
         if call == "exchange" and isinstance(outcome, Done):
             self.notices.proven("code")
         return await self._record(held, outcome, room)
+
+    def _tell_client(self, grant: Grant, outcome: Refused | NotSent) -> None:
+        """Log that nobody can be linked or stay linked until an operator acts; a line a minute and app says it."""
+        if self.clients.take(grant.app) is not None:
+            log.error("ring.client_refused", app=grant.app, why=outcome.words, meaning=CLIENT)
 
     async def _may(self, turn: Turn, call: Call, grant: Grant, lease_ends: float) -> bool:
         """Say whether the request may go now: it has its place, ends within the lease, and is still what is to be done."""

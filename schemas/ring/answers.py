@@ -17,6 +17,7 @@ Call = Literal["exchange", "refresh", "account", "claim", "complete", "devices"]
 Meaning = Literal[
     "done",  # 2xx, also with a body that cannot be read
     "refused",  # trying the same again will not help: bad or used code, refused refresh token, missing fields
+    "client",  # our own client id or secret is refused, whatever the token or code is worth
     "doubtful",  # a 4xx to a refresh that does not speak of its token: a gate on the way, or a wrong URL
     "unauthorised",  # the access token is not good: refresh it, then the same call again
     "invalid_nonce",  # POST: this nonce is not this account's, or its 600 s are over
@@ -77,8 +78,8 @@ def _meaning(call: Call, status: int, said: str) -> Meaning:
         return "unavailable"
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return "ambiguous" if call in _ONCE else "unavailable"
-    if call == "refresh" and any(word in said for word in _OURS):
-        return "unavailable"  # a wrong client secret must not end every grant there is
+    if call in {"exchange", "refresh"} and any(word in said for word in _OURS):
+        return "client"
     if call == "refresh":
         return "refused" if _REFUSED in said else "doubtful"
     return "refused" if call == "exchange" else _refused(call, status, said)

@@ -8,6 +8,7 @@ from itertools import pairwise
 import pytest
 from prometheus_client import REGISTRY
 from sqlalchemy import func, select
+from structlog.testing import capture_logs
 
 from deploy.demo.ring.faults import Fault
 from linker.advance import Advance
@@ -111,6 +112,17 @@ async def test_a_refused_code_says_what_ring_said(rig: Rig, fault: int, state: s
     assert grant.state == state
     assert str(fault) in (grant.reason or "")
     assert rig.ring.count("exchange") == 1
+
+
+async def test_a_wrong_client_secret_is_an_operators_to_mend_and_said_so_once(rig: Rig) -> None:
+    rig.ring.inner.faults.next("POST /oauth/token", Fault(401, title="invalid_client"), times=2)
+    with capture_logs() as logs:
+        codes = [await rig.code("acct-1"), await rig.code("acct-2")]
+        grant, _ = await rig.settle(rig.linker(), *codes)
+    assert grant.state == "rejected"
+    assert (grant.reason or "").startswith("Ring refused our client id or secret (401 invalid_client")
+    [told] = [line for line in logs if line["event"] == "ring.client_refused"]
+    assert "RINGHOOK_RING_CLIENT_SECRET" in told["meaning"]
 
 
 async def test_a_code_ring_had_no_room_for_is_sent_when_it_said(rig: Rig) -> None:

@@ -23,7 +23,14 @@ STATES: tuple[LinkState, ...] = ("received", "unclaimed", "claimed", "awaiting",
 
 def outcomes(said: str) -> tuple[Outcome, ...]:
     refusals = Refused(words=said), Refused(words=said, stale=True), Refused(words=said, past=True, stale=True)
-    return (*refusals, Refused(words=said, doubtful=True), Unauthorised(words=said), NotSent(words=said), Unclear(words=said))
+    return (
+        *refusals,
+        Refused(words=said, doubtful=True),
+        Refused(words=said, client=True),
+        Unauthorised(words=said),
+        NotSent(words=said),
+        Unclear(words=said),
+    )
 
 
 def grants() -> Iterator[Grant]:
