@@ -16,7 +16,7 @@ OWN_CODE: Final = CODE_LIFE + 5.0  # seconds after Ring sent the browser in whic
 OVERLAP: Final = 60.0  # seconds a look reaches back behind the last one: commits need not appear in the order of their times
 NOBODY: Final = ""  # who signed in where that was forgotten
 _UNKNOWN: Final = "Ring did not let us know this account within the sign-in's 10 minutes"
-CONTESTED: Final = f"two users confirmed the same sign-in; neither was linked: {TAP}"
+CONTESTED: Final = f"two users confirmed the same sign-in; neither was linked: {TAP_OR_MEND}"
 
 
 def requested(*, attempt: str, nonce_hash: str, secret: bytes, time: str, partner_user: str, at: float) -> Attempt:

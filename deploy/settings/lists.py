@@ -88,6 +88,8 @@ def _judge_token(token: Token) -> Iterator[str]:
         yield "name: say whose token it is, for the log"
     if len(token.sha256) != sha256().digest_size * 2 or set(token.sha256.lower()) - _HEX:
         yield 'sha256: is not the SHA-256 of a token in hex: printf %s "$TOKEN" | sha256sum'
+    if token.sha256.lower() == sha256().hexdigest():
+        yield "sha256: is that of nothing: the variable with the token was empty when this was made"
     if not token.scopes:
         yield "scopes: name at least one; without any the token is good for nothing"
 

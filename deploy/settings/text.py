@@ -38,10 +38,12 @@ def read_broken(path: Path) -> str:
     """Return the same where not all of it is UTF-8: what is none is no character then (PEP 383)."""
     try:
         data = _bytes(path)
-    except FileNotFoundError:
+    except (FileNotFoundError, Unread):
         raise
     except OSError as error:
         raise Unread(f"cannot be read: {error.strerror}") from error
+    except ValueError as error:  # of a NUL
+        raise Unread("cannot be read: no file has such a name") from error
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         raise Unread(NO_TEXT, 1)
     text = data.decode("utf-8-sig", "surrogateescape")  # Windows' editors begin with a mark

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
+from yarl import URL
+
 from ingress.proxies import Proxies
 from ingress.settings import Limits
 from schemas.errors import Misconfigured
@@ -115,9 +117,9 @@ def _file(path: Path) -> None:
 
 
 def web_address(text: str) -> str:
-    """Return an address for browsers."""
+    """Return an address for browsers, as it stands in a header: letters beyond ASCII are encoded."""
     _web(text)
-    return text
+    return str(URL(text))
 
 
 def page(text: str) -> str:

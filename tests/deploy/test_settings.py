@@ -1,5 +1,6 @@
 import re
 from collections.abc import Mapping
+from hashlib import sha256
 from pathlib import Path
 
 import msgspec
@@ -11,7 +12,7 @@ from deploy.settings.document import Document, load
 from deploy.settings.dotenv import parse
 from deploy.settings.problems import Problems
 from deploy.settings.source import Reader, gather
-from deploy.settings.values import base_url, listen, secret
+from deploy.settings.values import base_url, listen, secret, web_address
 from schemas.errors import Misconfigured
 from tests.deploy.judged import DESTINATION, PORTAL, SHARED, TOKEN, installed, wrong
 
@@ -152,6 +153,8 @@ def test_what_init_writes_with_a_destination_has_no_problem(tmp_path: Path) -> N
         ("RINGHOOK_HOMEPAGE_URL_FILE=/dev/zero", "larger than 1 MiB"),
         ("RINGHOOK_BUS_URL=amqp://h", "sqlite:// or kafka://"),
         ("RINGHOOK_BUS_URL=sqlite://", "names no file"),
+        ("RINGHOOK_BUS_URL=kafka://h:9092/x", "behind its hosts"),
+        ("RINGHOOK_HOMEPAGE_URL_FILE=a\0b", "no file has such a name"),
         ("RINGHOOK_STORE_URL=postgresql://u:canary@h:99999999/x", "port"),
         ("RINGHOOK_STORE_URL=postgresql://u:canary@h:port/x", "cannot be read"),
         ("RINGHOOK_STORE_URL=mysql://h/x", "neither sqlite"),
@@ -314,6 +317,7 @@ def test_a_secret_that_cannot_sign_is_told_with_destination_variable_and_line(tm
         (TOKEN.replace('["read"]', "[]"), 4, "scopes: name at least one"),
         (TOKEN.replace('["read"]', '["reed", "rite"]'), 4, "item 2 must be one of claim, broker"),
         (TOKEN.replace("a" * 64, "a" * 63), 3, "sha256: is not the SHA-256"),
+        (TOKEN.replace("a" * 64, sha256().hexdigest()), 3, "sha256: is that of nothing"),
         (DESTINATION + DESTINATION, 6, "name: is the same in another [[destination]]"),
         (DESTINATION.replace("ALERTS", "whsec_canary"), 4, "secret_env: the variable named here is neither"),
         (DESTINATION.replace("_env", "_file").replace("ALERTS", "canary"), 4, "secret_file: cannot be read: No such file"),
@@ -480,3 +484,9 @@ def test_all_mistakes_in_postgresqls_url_are_told_at_once(tmp_path: Path) -> Non
 )
 def test_a_sound_url_of_postgresql_passes(tmp_path: Path, url: str) -> None:
     assert wrong(tmp_path, f"RINGHOOK_BUS_URL=kafka://h\nRINGHOOK_STORE_URL=postgresql://{url}\n") == []
+
+
+def test_an_address_for_browsers_is_written_as_headers_take_it() -> None:
+    assert (
+        web_address("https://www.example.com/über?x=ä b".replace(" ", "%20")) == "https://www.example.com/%C3%BCber?x=%C3%A4%20b"
+    )

@@ -12,6 +12,7 @@ from ingress.link.site import same_site
 from ingress.link.words import TROUBLE, plain
 from ingress.settings import Handoff
 from linker.claims import CONTESTED
+from linker.moves import TAP_OR_MEND
 from linker.saga import MENDS, TAP
 from schemas import topics
 from schemas.records import LinkRequested, LinkSecret
@@ -358,7 +359,7 @@ KEEPS = "This page keeps itself up to date."
         (
             "contested",
             CONTESTED,
-            ["Two users confirmed the same sign-in; neither was linked: tap Sign In in the Ring app again."],
+            [f"Two users confirmed the same sign-in; neither was linked: {TAP_OR_MEND}."],
         ),
         ("rejected", f"Ring refused the link (400): {TAP}", ["Ring refused the link: tap Sign In in the Ring app again."]),
         ("rejected", None, ["The sign-in was not accepted. Open the Ring app and tap Sign In there again."]),

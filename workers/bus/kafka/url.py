@@ -5,7 +5,7 @@ import re
 import ssl
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 import msgspec
 
@@ -74,7 +74,13 @@ def parse(url: str) -> Address:
     username, _, password = credentials.partition(":")
     pairs, servers = parse_qsl(parts.query, keep_blank_values=True), [host for host in hosts.split(",") if host]
     given = dict(pairs)
-    wrong = [*_wrong_hosts(servers), *_wrong_parameters(pairs), *_wrong_user(username, password, given), *_wrong_files(given)]
+    wrong = [
+        *_wrong_hosts(servers),
+        *_wrong_end(parts),
+        *_wrong_parameters(pairs),
+        *_wrong_user(username, password, given),
+        *_wrong_files(given),
+    ]
     if wrong:
         raise Misconfigured("; ".join(wrong))
     return Address(
@@ -95,6 +101,11 @@ def _wrong_hosts(servers: Sequence[str]) -> Iterator[str]:
         yield "the Kafka URL names no host"
     if not all(_server(host) for host in servers):
         yield "the hosts of the Kafka URL are host:port,host:port ([::1]:port for an IPv6 address)"
+
+
+def _wrong_end(parts: SplitResult) -> Iterator[str]:
+    if parts.path.strip("/") or parts.fragment:
+        yield "the Kafka URL has something behind its hosts that means nothing: kafka://host:9092?name=value is meant"
 
 
 def _wrong_parameters(pairs: Sequence[tuple[str, str]]) -> Iterator[str]:
