@@ -95,7 +95,7 @@ class Matching:
     async def _own(self, attempt: Attempt, wanted: str) -> Grant | None:
         """Return the link of this user that the nonce names, however long it stands: the user may have connected anew."""
         for grant in await self.store.own(attempt.partner_user):
-            key = self.keys.get(grant.app)
+            key = self.keys.get(grant.app) if grant.received_at <= attempt.requested_at + CLOCKS_APART else None
             if key and grant.account and nonce.match(key.reveal().encode(), wanted, attempt.time, [grant.account]):
                 return grant
         return None

@@ -1,6 +1,6 @@
 """What an account is, seen over all its grants: only the serving generation decides `linked`. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from msgspec.structs import replace
 
@@ -31,17 +31,27 @@ def overtaken(grants: Sequence[Grant]) -> list[Grant]:
 
 def seen(account: Account, grants: Sequence[Grant], now: float) -> Account:
     """Return the account as its grants make it; the version rises only where something changed."""
-    shown = serving(grants) or max(grants, key=_order, default=None)
+    shown = serving(grants) or _newest(grant for grant in grants if grant.state not in ENDED) or _newest(grants)
     if shown is None:
         return account
     linked = shown.state == "completed"
-    told = shown.partner_user if linked or shown.state in ENDED else None
-    user = told or account.partner_user  # a grant that is not linked yet does not change whose it was
+    # A grant that is not linked yet does not change whose it was; one that ended does, whoever else is on the way.
+    user = (shown.partner_user if linked else _last_user(grants)) or account.partner_user
     after = replace(account, state=shown.state, generation=shown.generation, linked=linked, partner_user=user)
     after = replace(after, apps=",".join(sorted(apps(grants))))
     news = after != account  # a risk that is no loss is the operator's to know, not the world's
     after = replace(after, risk=shown.risk)
     return replace(after, version=account.version + 1, changed_at=now) if news else after
+
+
+def _newest(grants: Iterable[Grant]) -> Grant | None:
+    return max(grants, key=_order, default=None)
+
+
+def _last_user(grants: Sequence[Grant]) -> str | None:
+    """Return who had signed in for the grant that ended last, of those for which somebody had."""
+    ended = [grant for grant in grants if grant.state in ENDED and grant.partner_user]
+    return max(ended, key=lambda grant: max((at for _, at in grant.marks), default=0.0)).partner_user if ended else None
 
 
 def apps(grants: Sequence[Grant]) -> set[App]:

@@ -161,5 +161,9 @@ def test_an_account_is_linked_by_its_serving_generation_only() -> None:
     assert view.seen(linked, [grant("completed", AT, "u1"), grant("claimed", AT + 9, "u2")], AT + 10) == linked
     gone = view.seen(linked, [grant("removed", AT, "u1")], AT + 11)
     assert (gone.version, gone.linked, gone.user, gone.last_user) == (3, False, None, "u1")
+    other = view.seen(gone, [grant("unclaimed", AT - 5), grant("removed", AT, "u1")], AT + 12)  # of another app
+    assert (other.state, other.last_user) == ("unclaimed", "u1")
+    signed_in = view.seen(Account(account="acct"), [grant("unclaimed", AT - 5), grant("lost", AT, "u2")], AT)
+    assert (signed_in.state, signed_in.last_user) == ("unclaimed", "u2")
     anew = view.seen(gone, [grant("lost", AT, "u1"), grant("lost", AT + 20)], AT + 30)  # a code that nobody signed in for
     assert anew.last_user == "u1"

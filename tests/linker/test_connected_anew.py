@@ -172,3 +172,21 @@ async def test_a_nonce_that_ring_refuses_leaves_a_link_that_stands_as_it_is(rig:
     await ended(rig, "t2", "completed")
     [grant] = await rig.grants(code)
     assert (grant.state, grant.stage, rig.ring.standing("acct-1")) == ("completed", "rest", "completed")
+
+
+async def test_a_sign_in_is_not_used_for_its_users_own_link_whose_code_came_after_it(rig: Rig) -> None:
+    dead = await rig.code("acct-1", "canary-code-dead")
+    await rig.state(rig.linker(), dead, "unclaimed")
+    revoke(rig)
+    await rig.sign_in("t1", nonce(rig.time(), "acct-1"), rig.time())
+    await rig.state(rig.linker(), dead, "lost")
+    rig.now += 5
+    code = await rig.code("acct-1")
+    await rig.sign_in("t2", nonce(rig.time(), "acct-1"), rig.time())
+    await rig.state(rig.linker(), code, "completed")
+    posts = rig.ring.count("post")
+    rig.now += 20
+    await ended(rig, "t1", "received")
+    await rig.settle(rig.linker(), code)
+    [grant] = await rig.grants(code)
+    assert (grant.attempt, rig.ring.count("post")) == ("t2", posts)

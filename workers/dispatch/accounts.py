@@ -13,6 +13,8 @@ from workers.dispatch import apps
 from workers.dispatch.normalise import NOTHING, View
 
 MICROSECONDS: Final = 1_000_000
+# `partner_since` of users who signed in and were not linked: nothing is theirs yet, whether or not there was another before.
+FIRST, LATER = 1e12, 2e12
 Told = tuple[str, App]  # of which account, and by which app
 
 
@@ -150,12 +152,15 @@ def after(before: Version | None, change: AccountChanged) -> Version:
     """Return the version that a change makes.
 
     A first user gets what came before the link, though not what came before its code: an earlier connection may have been
-    another's. A second one gets what comes after the link.
+    another's. A second one gets what comes after the link. Who signed in for a grant that ended is somebody's former user, too.
     """
-    user, since = (before.partner_user, before.partner_since) if before else (None, 0.0)
-    if change.partner_user and change.partner_user != user:
-        since = change.at.timestamp() if user else change.generation / MICROSECONDS - CLOCKS_APART
+    user, since = (before.partner_user, before.partner_since) if before else (None, FIRST)
     named = change.whose or user
+    alone = user is None or (named == user and since == FIRST)
+    if change.partner_user and (named != user or since >= FIRST):
+        since = change.generation / MICROSECONDS - CLOCKS_APART if alone else change.at.timestamp()
+    elif named != user:
+        since = FIRST if alone else LATER
     former = apps.after(before.apps, before.former_apps, change.apps, change.at.timestamp()) if before else ""
     own = apps.written(change.apps)
     return Version(change.account, change.version, change.state, change.linked, named, since, own, former, change.generation)

@@ -3,10 +3,12 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from math import inf
 from time import monotonic
 from typing import Final
 
 import msgspec
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.errors import Rejected
 from schemas.records import AccountChanged
@@ -42,6 +44,7 @@ class Batch(msgspec.Struct):
     answers: Mapping[tuple[str, int], Answer]
     wait: timedelta
     now: datetime
+    times: Mapping[tuple[str, int], float] = {}  # of what waits for accounts of which a removal is told, by account and sequence
     forgotten: Collection[str] = ()  # accounts for which nothing is sent any more, whatever comes
     parked: list[str] = []
     stopped: list[str] = []
@@ -116,6 +119,10 @@ class Dispatch:
         self._broom.marked(step)
         return outputs
 
+    async def distrust(self, connection: AsyncConnection, index: int) -> None:
+        """Let events wait until the linker has told again how their accounts stand: another's may be what was linked."""
+        await store.distrust(connection, self.name, index)
+
     def _settled(self, index: int, now: datetime) -> bool:
         watch = self._watch(index, now)
         watch.look(now)
@@ -132,7 +139,10 @@ async def _state(step: Step, items: Sequence[Item], job: Dispatch, now: datetime
     known = await _known(step, webhooks, names)
     answers = await _claimed(step, [webhook for webhook in webhooks if webhook.account], now)
     forgotten = await stops.forgotten(step.connection, job.namespace, asked(items, known))
-    return Batch(known, Lines(await waiting.read(step, names)), answers, job.bounds.wait, now, forgotten)
+    lines = Lines(await waiting.read(step, names))
+    ending = {webhook.account for webhook in webhooks if webhook.account and webhook.envelope.type == envelope.REMOVED}
+    times = await parked.times(step, lines, ending)
+    return Batch(known, lines, answers, job.bounds.wait, now, times, forgotten)
 
 
 def asked(items: Sequence[Item], known: Known) -> Collection[str]:
@@ -214,12 +224,22 @@ def _answered(webhook: Webhook, account: str, batch: Batch, *, foreign: bool) ->
     # Made even where it waits: what cannot be made must fail here, where one record can be buried.
     event = parked.event(webhook, account, batch.known.view(account, webhook.arrival.received_at), answer.request_id)
     if webhook.envelope.type == envelope.REMOVED:
-        batch.lines.doubt(account, webhook.at.timestamp())  # what comes behind it may be of a new connection
+        _doubt(webhook, account, batch)
     if not waits:
         return (event, *told(webhook, account))
     parked.park(batch.lines, account, webhook.held, answer.request_id, batch.now)
     batch.parked.append(answer.request_id)
     return told(webhook, account, foreign=foreign)  # which does not wait: it may be what ends the wait
+
+
+def _doubt(webhook: Webhook, account: str, batch: Batch) -> None:
+    """Doubt what waits and happened before the removal: what comes behind it, or happened after, may be of a new connection."""
+    at = max(webhook.at.timestamp(), batch.lines[account].doubted_at)
+
+    def older(sequence: int, added: bytes | None) -> bool:
+        return (parked.happened(added) if added is not None else batch.times.get((account, sequence), inf)) <= at
+
+    batch.lines.doubt(account, at, older)
 
 
 def _stopped(webhook: Webhook, batch: Batch) -> Result:

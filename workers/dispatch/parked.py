@@ -1,6 +1,6 @@
 """Events that wait for their account's link: how they are kept, what ends their wait, and what they become then."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import accumulate
 from typing import Final, Literal, NamedTuple
@@ -65,6 +65,20 @@ def park(lines: Lines, account: str, held: Held, request_id: str, now: datetime)
     lines.add(account, msgspec.msgpack.encode(Parked(held, request_id)), now.timestamp())
 
 
+async def times(step: Step, lines: Lines, accounts: Collection[str]) -> dict[tuple[str, int], float]:
+    """Return when what waits for these accounts happened, in epoch seconds, by account and sequence."""
+    ends = {name: (lines[name].first, lines[name].last) for name in accounts if lines.waits(name)}
+    return {(row.key, row.sequence): happened(row.record) for row in await waiting.look(step, ends)}
+
+
+def happened(record: bytes) -> float:
+    """Return when the event of a row happened, in epoch seconds; 0 where this version reads no more what it was."""
+    try:
+        return webhook(_PARKED.decode(record).held).at.timestamp()
+    except Rejected:
+        return 0.0  # it becomes a dead letter
+
+
 def event(said: Webhook, account: str, view: View, request_id: str) -> Record:
     """Return the record of `event.recorded` that a webhook becomes."""
     made = normalise(said.envelope, said.arrival, said.held.value, account, view)
@@ -118,12 +132,7 @@ async def released(step: Step, limit: int, now: datetime) -> list[Record] | None
 
 def _doubted(row: Row, line: Line) -> bool:
     """Say whether a row is of the connection whose removal was told: it was there then, and happened before."""
-    if row.sequence > line.doubted:
-        return False
-    try:
-        return webhook(_PARKED.decode(row.record).held).at.timestamp() < line.doubted_at
-    except Rejected:
-        return False  # it becomes a dead letter
+    return row.sequence <= line.doubted and happened(row.record) <= line.doubted_at
 
 
 def chosen(ready: Sequence[Line], limit: int) -> Sequence[Line]:

@@ -82,6 +82,12 @@ async def versions(connection: AsyncConnection, names: Collection[str]) -> list[
     return [Version(*row) for row in await connection.execute(_versions(connection), lists(connection, name=[*names]))]
 
 
+async def distrust(connection: AsyncConnection, group: str, lane: int) -> None:
+    """Count no account of a lane as linked; whose it was stays known."""
+    mine = (accounts.c.grp == group) & (accounts.c.lane == lane)
+    await connection.execute(update(accounts).where(mine).values(linked=False))
+
+
 @prepared
 def _holdings(engine: str) -> Executable:
     columns = [devices.c[name] for name in Holding.__struct_fields__]

@@ -41,7 +41,7 @@ accounts: Final = Table(
     Column("state", Text, nullable=False),
     Column("linked", Boolean, nullable=False),
     Column("partner_user", Text),  # the last one known: a removal does not forget whose events these were
-    Column("partner_since", Double, nullable=False),  # events received earlier belong to another user; 0: to nobody else
+    Column("partner_since", Double, nullable=False),  # events received earlier are another's, or nobody's
     Column("apps", Text, nullable=False),  # by which its events may come, with commas between; empty: nobody can say
     Column("former_apps", Text, nullable=False),  # by which earlier ones may have come too, each with its end
     Column("generation", BigInteger, nullable=False, server_default="0"),  # of the link: microseconds of when its code came

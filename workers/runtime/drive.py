@@ -22,7 +22,7 @@ from workers.runtime.clock import utc_now
 from workers.runtime.database import Database, OutcomeUnknown
 from workers.runtime.dead import letter
 from workers.runtime.delay import Delay
-from workers.runtime.jobs import Aside, Job, Owing
+from workers.runtime.jobs import Aside, Distrusting, Job, Owing
 from workers.runtime.lane import Session, note
 from workers.runtime.poison import Suspicion
 from workers.runtime.supervise import Fatal, wait_or_stop
@@ -67,7 +67,8 @@ class _LaneDrive:
 
     def __init__(self, drive: Drive, lane: Lane, stop: Stop) -> None:
         self._job, self._clock, self._lane, self._stop = drive.job, drive.clock, lane, stop
-        self._session = Session(drive.database, drive.job.name, lane.index, drive.job.stepped)
+        distrust = drive.job.distrust if isinstance(drive.job, Distrusting) else None
+        self._session = Session(drive.database, drive.job.name, lane.index, drive.job.stepped, distrust=distrust)
         self._suspicion, self._delay = drive.suspicions[lane.index], drive.delay
         self._next: dict[str, int] = {}
         self._limit = FIRST

@@ -65,6 +65,15 @@ class Owing(Protocol):
         ...
 
 
+@runtime_checkable
+class Distrusting(Protocol):
+    """A job whose rows may be out of date where the store was set back, though nobody undid them."""
+
+    async def distrust(self, connection: AsyncConnection, index: int) -> None:
+        """Count nothing as known of this lane that the lost steps may have changed; it is told again."""
+        ...
+
+
 class Sweep(Protocol):
     """Does work that rows and time make due."""
 

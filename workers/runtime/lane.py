@@ -17,6 +17,7 @@ from workers.runtime.database import Database, metadata
 from workers.runtime.jobs import Step
 from workers.runtime.rows import insert
 
+Distrust = Callable[[AsyncConnection, int], Awaitable[None]]
 Insist = Callable[[Callable[[], Awaitable[int]]], Awaitable[int]]
 
 lanes: Final = Table(
@@ -48,10 +49,12 @@ def committed(held: bytes, copy: int) -> int:
 class Session:
     """One session of one lane, as the store sees it; `n` is its last committed step."""
 
-    def __init__(self, database: Database, group: str, index: int, stepped: Collection[Table]) -> None:
+    def __init__(
+        self, database: Database, group: str, index: int, stepped: Collection[Table], *, distrust: Distrust | None = None
+    ) -> None:
         self.group, self.index = group, index
         self.n = 0
-        self._database, self._stepped = database, stepped
+        self._database, self._stepped, self._distrust = database, stepped, distrust
         self._epoch = 0
 
     async def open(self, lane: Lane, insist: Insist) -> Start:
@@ -94,8 +97,12 @@ class Session:
             await self._claim(connection)
 
     async def _set_back(self, copy: int) -> int:
-        """Write down that the store was restored, before undoing writes the bus's n into it."""
+        """Write down that the store was restored, before the bus's n is written into it; what it holds may be out of date."""
         await setback.found(self._database, self.group, self.index, self.n, copy)
+        async with self._database.begin() as connection:
+            await self._claim(connection)
+            if self._distrust:
+                await self._distrust(connection, self.index)
         return copy
 
     async def _raise_epoch(self) -> int:

@@ -4,7 +4,8 @@ A line's sequence has no holes, because rows leave it at its old end only; so tw
 """
 
 import heapq
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import takewhile
 from typing import Final
 
 import msgspec
@@ -19,8 +20,9 @@ class Line(msgspec.Struct, frozen=True):
     first: int = 1  # the oldest that waits
     last: int = 0  # the newest
     ready: bool = False  # nothing but its turn keeps it any more
-    doubted: int = 0  # through here they vanish, should a doubt prove true that was raised when this was the newest
+    doubted: int = 0  # the newest when a doubt was raised
     doubted_at: float = 0.0  # epoch seconds: what the doubt is about came before
+    sure: int = 0  # through here all are what it is about, and vanish should it prove true; `doubted` or less
 
     @property
     def rows(self) -> int:
@@ -80,15 +82,21 @@ class Lines:
         """Let all of a key vanish, those of this step too; return how many these were."""
         return self._drop(key, self[key].last)
 
-    def doubt(self, key: str, at: float) -> None:
-        """Note that all of a key may have to vanish that is from before `at`, and none that comes behind them."""
-        if self.waits(key):
-            at = max(at, self[key].doubted_at)
-            self._now[key] = msgspec.structs.replace(self[key], doubted=self[key].last, doubted_at=at)
+    def doubt(self, key: str, at: float, older: Callable[[int, bytes | None], bool]) -> None:
+        """Note that all of a key may have to vanish that is from before `at`, and none that comes behind them.
+
+        `older` says of a sequence, and of the record where it joined in this step, whether that is so.
+        """
+        if not self.waits(key):
+            return
+        line, added = self[key], {row.sequence: row.record for row in self._added if row.key == key}
+        known = takewhile(lambda sequence: older(sequence, added.get(sequence)), range(line.first, line.last + 1))
+        sure = max(known, default=0)
+        self._now[key] = msgspec.structs.replace(line, doubted=line.last, doubted_at=at, sure=sure)
 
     def drop_doubted(self, key: str) -> int:
-        """Let those of a key vanish that a doubt was about; return how many these were."""
-        return self._drop(key, self[key].doubted)
+        """Let those of a key vanish of which it is sure that a doubt was about them; return how many these were."""
+        return self._drop(key, self[key].sure)
 
     def _drop(self, key: str, through: int) -> int:
         first, last = self._dropped.get(key, (self[key].first, 0))

@@ -76,6 +76,7 @@ lines: Final = Table(
     Column("ready", Boolean, nullable=False),
     Column("doubted", BigInteger, nullable=False, server_default="0"),
     Column("doubted_at", Double, nullable=False, server_default="0"),
+    Column("sure", BigInteger, nullable=False, server_default="0"),
     Column("n", BigInteger, primary_key=True, autoincrement=False),
     Column("release_n", BigInteger),
     Index(None, "grp", "lane", "n"),
@@ -85,7 +86,7 @@ lines: Final = Table(
 )
 
 STEPPED: Final = (waiting, lines)
-_LINE: Final = (lines.c.key, lines.c.first, lines.c.last, lines.c.ready, lines.c.doubted, lines.c.doubted_at)
+_LINE: Final = (lines.c.key, lines.c.first, lines.c.last, lines.c.ready, lines.c.doubted, lines.c.doubted_at, lines.c.sure)
 _ROW: Final = (waiting.c.key, waiting.c.sequence, waiting.c.record, waiting.c.since)
 
 
@@ -160,14 +161,21 @@ async def leave(step: Step, state: Lines, plan: Mapping[str, int], most: int) ->
     ends = cut(plan, state, most)
     if not ends:
         return []
-    first, last = zip(*ends.values(), strict=True)
-    wanted = lists(step.connection, key=[*ends], first=[*map(str, first)], last=[*map(str, last)])
-    found = await step.connection.execute(_leaving(step.connection), wanted | lane_of(step))
-    leaving = sorted((Row(*row) for row in found if row.key is not None), key=lambda row: (row.key, row.sequence))
+    leaving = await look(step, ends)
     await mark(step, ends)
     for key, (_, through) in ends.items():
         state.leave(key, through)
     return leaving
+
+
+async def look(step: Step, ends: Mapping[str, tuple[int, int]]) -> list[Row]:
+    """Return the rows of a plan (key → first and last sequence), each key's oldest first."""
+    if not ends:
+        return []
+    first, last = zip(*ends.values(), strict=True)
+    wanted = lists(step.connection, key=[*ends], first=[*map(str, first)], last=[*map(str, last)])
+    found = await step.connection.execute(_leaving(step.connection), wanted | lane_of(step))
+    return sorted((Row(*row) for row in found if row.key is not None), key=lambda row: (row.key, row.sequence))
 
 
 _MARK: Final = (

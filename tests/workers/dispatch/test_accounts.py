@@ -1,5 +1,6 @@
 from datetime import UTC, datetime
 
+import msgspec
 import pytest
 
 from schemas.records import CLOCKS_APART, AccountChanged
@@ -47,6 +48,14 @@ def test_who_had_signed_in_and_never_became_linked_is_a_former_user_too() -> Non
     ended = AccountChanged(account="A", version=1, generation=1, state="lost", linked=False, last_partner_user="u", at=NOW)
     held = after(after(None, ended), change(2, "v"))
     assert (held.partner_user, held.partner_since) == ("v", AT)
+
+
+def test_who_signed_in_for_a_grant_that_ended_gets_what_came_since_the_code_that_linked_them() -> None:
+    ended = AccountChanged(account="A", version=1, generation=1, state="lost", linked=False, last_partner_user="u", at=NOW)
+    held = after(after(None, ended), msgspec.structs.replace(change(2, "u"), generation=5_000_000))
+    assert (held.partner_user, held.partner_since) == ("u", 5.0 - CLOCKS_APART)
+    other = after(after(after(None, change(1, "v")), ended), change(3, "u"))
+    assert (other.partner_user, other.partner_since) == ("u", AT)  # another was linked before
 
 
 def test_an_event_from_before_the_present_users_time_names_nobody() -> None:

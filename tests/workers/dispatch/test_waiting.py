@@ -24,6 +24,7 @@ from workers.dispatch.census import Census
 from workers.dispatch.parked import Bounds
 from workers.dispatch.tables import accounts, claims, devices
 from workers.runtime import stops
+from workers.runtime.lane import lanes
 from workers.runtime.stops import Why
 from workers.runtime.waiting import lines
 from workers.runtime.waiting import waiting as rows
@@ -112,6 +113,39 @@ async def test_what_waited_for_a_connection_that_ended_is_never_released_to_the_
     named = [(event.id, event.linked, event.partneruserid) for event in events]
     assert named == [("2", False, None), ("3", True, "v"), ("4", True, "v")]
     assert (dead, ended("cancelled") - before) == ([], 1)
+
+
+async def test_a_removal_that_is_told_late_takes_nothing_of_the_next_connection(waiting: House) -> None:
+    """The next one's event was there before the removal's webhook, and Ring proved the removal before its code was exchanged."""
+    before, farewell = ended("cancelled"), received(body("2", kind="app_integration_removed", at=NOW + timedelta(seconds=1)))
+    events, dead = await waiting.tell(
+        [received(body("w0")), received(body("n0", at=LATER), LATER)],
+        [received(body("w1", at=NOW + timedelta(seconds=1)), LATER), farewell, received(body("n1", at=LATER), LATER)],
+        [changed("A", 1, linked=False, user=None)],
+        [changed("A", 2, user="v", generation=CONNECTED_ANEW)],
+    )
+    assert [(event.id, event.partneruserid) for event in events] == [("2", None), ("n0", "v"), ("n1", "v")]
+    assert (dead, ended("cancelled") - before) == ([], 2)
+
+
+async def test_in_one_batch_too_a_removal_is_about_what_happened_before_it(waiting: House) -> None:
+    farewell = received(body("2", kind="app_integration_removed", at=NOW + timedelta(seconds=1)))
+    events, _ = await waiting.tell(
+        [received(body("w0")), received(body("n0", at=LATER), LATER), farewell, changed("A", 1, linked=False, user=None)],
+        [changed("A", 2, user="v", generation=CONNECTED_ANEW)],
+    )
+    assert [(event.id, event.partneruserid) for event in events] == [("2", None), ("n0", "v")]
+
+
+async def test_where_the_store_was_set_back_events_wait_until_it_is_told_again_how_their_accounts_stand(waiting: House) -> None:
+    await waiting.tell([changed("A", 1, user="former")], *([received(body(f"e{number}"))] for number in range(4)))
+    async with waiting.database.begin() as connection:  # the backup was made then, and the account was linked by another since
+        await connection.execute(lanes.update().values(n=lanes.c.n - 3))
+    events, _ = await waiting.tell(
+        [received(body("x"))], [changed("A", 1_000_002, user="v", at=LATER)], [received(body("y"), LATER)]
+    )
+    named = [(event.id, event.linked, event.partneruserid) for event in events[4:]]
+    assert named == [("x", False, None), ("y", True, "v")]
 
 
 async def test_a_removal_that_was_told_of_a_link_that_completes_takes_nothing_from_it(waiting: House) -> None:

@@ -9,7 +9,8 @@ KEYS = st.sampled_from("AB")
 DEEDS = st.one_of(
     st.tuples(st.just("add"), KEYS),
     st.tuples(st.just("leave"), KEYS, st.integers(0, 4)),
-    st.tuples(st.sampled_from(["drop", "doubt", "drop_doubted"]), KEYS),
+    st.tuples(st.just("doubt"), KEYS, st.integers(0, 4)),
+    st.tuples(st.sampled_from(["drop", "drop_doubted"]), KEYS),
 )
 
 
@@ -28,8 +29,9 @@ def test_a_line_is_what_a_list_would_be(deeds: list[tuple[str, ...]]) -> None:
             assert lines.leave(key, lines[key].first + upto - 1) == len(naive[key][:upto])
             del naive[key][:upto]
         elif deed == "doubt":
-            lines.doubt(key, 1.0)
-            doubted |= set(naive[key])
+            through = lines[key].first + int(more[0]) - 1
+            lines.doubt(key, 1.0, lambda sequence, _record, through=through: sequence <= through)
+            doubted = (doubted - {*naive[key]}) | {*naive[key][: int(more[0])]}
         else:
             before = lines[key]
             left = [record for record in naive[key] if deed == "drop_doubted" and record not in doubted]
