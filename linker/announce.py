@@ -58,6 +58,7 @@ def _record(account: Account) -> Record:
         partner_user=account.user,
         last_partner_user=account.last_user,
         at=datetime.fromtimestamp(account.changed_at, UTC),
+        since=datetime.fromtimestamp(account.since, UTC) if account.linked and account.since else None,
         apps=account.app_ids,
         reconnect=account.risk in LOST,
     )

@@ -133,6 +133,7 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     linked: bool = False
     partner_user: str | None = None  # whose it is, or was until its link ended
     changed_at: float = 0.0
+    since: float = 0.0  # epoch seconds from when on its events are the linked user's; 0: not known
     risk: Risk | None = None  # announced where it is lost
     apps: str = ""  # the ids of the apps of its open grants, sorted, with commas between
 

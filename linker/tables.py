@@ -106,6 +106,7 @@ accounts: Final = Table(
     Column("linked", Boolean, nullable=False),
     Column("partner_user", Text),
     Column("changed_at", Double, nullable=False),
+    Column("since", Double, nullable=False, server_default="0"),
     Column("risk", Text),
     Column("apps", Text, nullable=False),
 )

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from msgspec.structs import replace
 
 from linker.rows import ENDED, Account, Grant
-from schemas.records import App
+from schemas.records import CLOCKS_APART, App
 
 
 def serving(grants: Sequence[Grant]) -> Grant | None:
@@ -37,11 +37,33 @@ def seen(account: Account, grants: Sequence[Grant], now: float) -> Account:
     linked = shown.state == "completed"
     # A grant that is not linked yet does not change whose it was; one that ended does, whoever else is on the way.
     user = (shown.partner_user if linked else _last_user(grants)) or account.partner_user
-    after = replace(account, state=shown.state, generation=shown.generation, linked=linked, partner_user=user)
+    since = _since(account, shown, grants, now) if linked else account.since
+    after = replace(account, state=shown.state, generation=shown.generation, linked=linked, partner_user=user, since=since)
     after = replace(after, apps=",".join(sorted(apps(grants))))
     news = after != account  # a risk that is no loss is the operator's to know, not the world's
     after = replace(after, risk=shown.risk)
     return replace(after, version=account.version + 1, changed_at=now) if news else after
+
+
+def _since(account: Account, shown: Grant, grants: Sequence[Grant], now: float) -> float:
+    """Return from when on events are the serving grant's user's (security.md 4).
+
+    Who serves on, or comes back with nobody in between, keeps what was theirs. A first user gets what came since the code of the
+    link: an earlier connection may have been another's. After somebody else, and be it that they only signed in, it is from now.
+    """
+    user = shown.partner_user
+    if account.linked and account.partner_user == user and account.since:
+        return account.since
+    mine = max((grant.completed_at or 0.0 for grant in grants if grant is not shown and grant.partner_user == user), default=0.0)
+    others = [grant for grant in grants if grant.partner_user not in {None, user}]
+    if account.partner_user not in {None, user} or any(_latest(grant) > mine for grant in others):
+        return now
+    return account.since if mine and account.since else shown.received_at - CLOCKS_APART
+
+
+def _latest(grant: Grant) -> float:
+    """Return when something happened to a grant last."""
+    return max((at for _, at in grant.marks), default=grant.received_at)
 
 
 def _newest(grants: Iterable[Grant]) -> Grant | None:
@@ -51,7 +73,7 @@ def _newest(grants: Iterable[Grant]) -> Grant | None:
 def _last_user(grants: Sequence[Grant]) -> str | None:
     """Return who had signed in for the grant that ended last, of those for which somebody had."""
     ended = [grant for grant in grants if grant.state in ENDED and grant.partner_user]
-    return max(ended, key=lambda grant: max((at for _, at in grant.marks), default=0.0)).partner_user if ended else None
+    return max(ended, key=_latest).partner_user if ended else None
 
 
 def apps(grants: Sequence[Grant]) -> set[App]:

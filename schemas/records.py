@@ -59,6 +59,7 @@ class AccountChanged(msgspec.Struct, frozen=True, kw_only=True):
     partner_user: str | None = None
     last_partner_user: str | None = None  # whose it was, where it is not linked any more
     at: datetime
+    since: datetime | None = None  # where it is linked: events received earlier are not `partner_user`'s
     apps: tuple[App, ...] = ()  # by which its webhooks may come: those of its open grants; none: nobody can say
     reconnect: bool = False  # its tokens are lost: the user must remove the app in the Ring app and connect it again
 

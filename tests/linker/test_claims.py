@@ -7,7 +7,7 @@ from ingress.link.words import spoken
 from linker import claims, saga, view
 from linker.mishap import Mishap
 from linker.rows import Account, Attempt, Grant, Stage
-from schemas.records import LinkState
+from schemas.records import CLOCKS_APART, LinkState
 
 AT = 1_771_130_906.0
 
@@ -167,3 +167,26 @@ def test_an_account_is_linked_by_its_serving_generation_only() -> None:
     assert (signed_in.state, signed_in.last_user) == ("unclaimed", "u2")
     anew = view.seen(gone, [grant("lost", AT, "u1"), grant("lost", AT + 20)], AT + 30)  # a code that nobody signed in for
     assert anew.last_user == "u1"
+
+
+def test_since_when_events_are_a_users_is_known_by_all_who_ever_signed_in() -> None:
+    def linked(before: Account, *grants: Grant, at: float) -> Account:
+        return view.seen(before, grants, at)
+
+    def done(at: float, user: str, state: LinkState = "completed") -> Grant:
+        return replace(grant(state, at, user), completed_at=at + 1, marks=(("claimed", at + 1), (state, at + 1)))
+
+    nobody, code = Account(account="acct"), AT - CLOCKS_APART
+    first = linked(nobody, done(AT, "u1"), at=AT + 1)
+    assert first.since == code  # a first user: from the code of the link on
+    assert linked(first, done(AT, "u1"), done(AT + 50, "u1"), at=AT + 51).since == code  # and a link of their own goes on
+    assert linked(first, done(AT, "u1"), done(AT + 50, "u2"), at=AT + 51).since == AT + 51
+    gone = view.seen(first, [done(AT, "u1", "removed")], AT + 20)
+    back = linked(gone, done(AT, "u1", "removed"), done(AT + 50, "u1"), at=AT + 51)
+    assert back.since == code  # nobody else was there in between
+    other = replace(grant("removed", AT + 30, "u2"), marks=(("claimed", AT + 31), ("removed", AT + 51)))
+    assert linked(gone, done(AT, "u1", "removed"), other, done(AT + 50, "u1"), at=AT + 51).since == AT + 51
+    dead = replace(grant("lost", AT, "u1"), marks=(("claimed", AT + 1), ("lost", AT + 2)))
+    signed = view.seen(nobody, [dead], AT + 2)
+    assert linked(signed, dead, done(AT + 50, "u1"), at=AT + 51).since == AT + 50 - CLOCKS_APART
+    assert linked(signed, dead, done(AT + 50, "u2"), at=AT + 51).since == AT + 51

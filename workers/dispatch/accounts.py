@@ -6,15 +6,14 @@ from typing import Final
 
 import msgspec
 
-from schemas.records import CLOCKS_APART, AccountChanged, App
+from schemas.records import AccountChanged, App
 from schemas.ring.arrival import Arrival
 from schemas.ring.envelope import DEVICE_REMOVED, Envelope
 from workers.dispatch import apps
 from workers.dispatch.normalise import NOTHING, View
 
 MICROSECONDS: Final = 1_000_000
-# `partner_since` of users who signed in and were not linked: nothing is theirs yet, whether or not there was another before.
-FIRST, LATER = 1e12, 2e12
+DISTRUSTED: Final = "distrusted"  # the state of an account of which the store, set back, may not know the truth
 Told = tuple[str, App]  # of which account, and by which app
 
 
@@ -108,7 +107,7 @@ class Known:
 
     def owner(self, device: str | None) -> str | None:
         """Return the account an event without one belongs to: the only completed account that has the device, or None."""
-        linked = [held.account for held in self._believed(device or "") if held.held and self.linked(held.account)]
+        linked = [held.account for held in self._believed(device or "") if held.held and self._is_or_was_linked(held.account)]
         return linked[0] if len(linked) == 1 else None
 
     def _believed(self, device: str) -> Collection[Holding]:
@@ -133,7 +132,15 @@ class Known:
         return version is not None and apps.foreign(version.apps, version.former_apps, arrival.app, at)
 
     def linked(self, account: str) -> bool:
-        """Say whether an account's link is complete."""
+        """Say whether an account's link is known to be complete."""
+        return self._is_or_was_linked(account) and not self.distrusted(account)
+
+    def distrusted(self, account: str) -> bool:
+        """Say whether it has to be told again how the account stands."""
+        version = self._versions.get(account)
+        return version is not None and version.state == DISTRUSTED
+
+    def _is_or_was_linked(self, account: str) -> bool:
         version = self._versions.get(account)
         return version is not None and version.linked
 
@@ -149,20 +156,12 @@ class Known:
 
 
 def after(before: Version | None, change: AccountChanged) -> Version:
-    """Return the version that a change makes.
-
-    A first user gets what came before the link, though not what came before its code: an earlier connection may have been
-    another's. A second one gets what comes after the link. Who signed in for a grant that ended is somebody's former user, too.
-    """
-    user, since = (before.partner_user, before.partner_since) if before else (None, FIRST)
-    named = change.whose or user
-    alone = user is None or (named == user and since == FIRST)
-    if change.partner_user and (named != user or since >= FIRST):
-        since = change.generation / MICROSECONDS - CLOCKS_APART if alone else change.at.timestamp()
-    elif named != user:
-        since = FIRST if alone else LATER
+    """Return the version that a change makes; since when events are its user's the linker says, who knows every grant."""
+    user, since = (before.partner_user, before.partner_since) if before else (None, 0.0)
+    if change.linked and (change.since or change.partner_user != user):
+        since = (change.since or change.at).timestamp()
     former = apps.after(before.apps, before.former_apps, change.apps, change.at.timestamp()) if before else ""
-    own = apps.written(change.apps)
+    own, named = apps.written(change.apps), change.whose or user
     return Version(change.account, change.version, change.state, change.linked, named, since, own, former, change.generation)
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from math import inf
 from time import monotonic
 from typing import Final
 
@@ -18,7 +17,8 @@ from workers.bus.contract import Held, Record
 from workers.dispatch import claims, metrics, parked, store
 from workers.dispatch.accounts import Known
 from workers.dispatch.claims import Answer
-from workers.dispatch.parked import AT_ONCE, OTHER_APP, Bounds
+from workers.dispatch.normalise import NOTHING, View
+from workers.dispatch.parked import AT_ONCE, OTHER_APP, Bounds, Past
 from workers.dispatch.reading import ACCOUNT, Forgotten, Item, Webhook, read
 from workers.dispatch.tables import STEPPED
 from workers.dispatch.told import told
@@ -44,7 +44,7 @@ class Batch(msgspec.Struct):
     answers: Mapping[tuple[str, int], Answer]
     wait: timedelta
     now: datetime
-    times: Mapping[tuple[str, int], float] = {}  # of what waits for accounts of which a removal is told, by account and sequence
+    pasts: Mapping[tuple[str, int], Past] = {}  # of what waits for accounts of which a removal is told, by account and sequence
     forgotten: Collection[str] = ()  # accounts for which nothing is sent any more, whatever comes
     parked: list[str] = []
     stopped: list[str] = []
@@ -141,8 +141,8 @@ async def _state(step: Step, items: Sequence[Item], job: Dispatch, now: datetime
     forgotten = await stops.forgotten(step.connection, job.namespace, asked(items, known))
     lines = Lines(await waiting.read(step, names))
     ending = {webhook.account for webhook in webhooks if webhook.account and webhook.envelope.type == envelope.REMOVED}
-    times = await parked.times(step, lines, ending)
-    return Batch(known, lines, answers, job.bounds.wait, now, times, forgotten)
+    pasts = await parked.pasts(step, lines, ending)
+    return Batch(known, lines, answers, job.bounds.wait, now, pasts, forgotten)
 
 
 def asked(items: Sequence[Item], known: Known) -> Collection[str]:
@@ -222,7 +222,7 @@ def _answered(webhook: Webhook, account: str, batch: Batch, *, foreign: bool) ->
         batch.freed.append(answer.request_id)
         return Aside("its app is none of the account's", reason=OTHER_APP, beside=told(webhook, account, foreign=True))
     # Made even where it waits: what cannot be made must fail here, where one record can be buried.
-    event = parked.event(webhook, account, batch.known.view(account, webhook.arrival.received_at), answer.request_id)
+    event = parked.event(webhook, account, _view(webhook, account, batch), answer.request_id)
     if webhook.envelope.type == envelope.REMOVED:
         _doubt(webhook, account, batch)
     if not waits:
@@ -232,14 +232,23 @@ def _answered(webhook: Webhook, account: str, batch: Batch, *, foreign: bool) ->
     return told(webhook, account, foreign=foreign)  # which does not wait: it may be what ends the wait
 
 
+def _view(webhook: Webhook, account: str, batch: Batch) -> View:
+    """Return what an event may say of its account's link: a removal nothing of one whose code came after it."""
+    if webhook.envelope.type == envelope.REMOVED and webhook.at.timestamp() < batch.known.connected_at(account):
+        return NOTHING
+    return batch.known.view(account, webhook.arrival.received_at)
+
+
 def _doubt(webhook: Webhook, account: str, batch: Batch) -> None:
     """Doubt what waits and happened before the removal: what comes behind it, or happened after, may be of a new connection."""
-    at = max(webhook.at.timestamp(), batch.lines[account].doubted_at)
+    line, app = batch.lines[account], webhook.arrival.app
+    at = max(webhook.at.timestamp(), line.doubted_at if app == line.doubted_app else 0.0)
 
     def older(sequence: int, added: bytes | None) -> bool:
-        return (parked.happened(added) if added is not None else batch.times.get((account, sequence), inf)) <= at
+        past = parked.past(added) if added is not None else batch.pasts.get((account, sequence))
+        return past is not None and past.of(app, at)
 
-    batch.lines.doubt(account, at, older)
+    batch.lines.doubt(account, at, app, older)
 
 
 def _stopped(webhook: Webhook, batch: Batch) -> Result:
@@ -259,7 +268,9 @@ def must_wait(webhook: Webhook, account: str, batch: Batch) -> bool:
     """
     if webhook.envelope.type == envelope.REMOVED:
         return False
-    return batch.lines.waits(account) or (bool(batch.wait) and not batch.known.linked(account))
+    if batch.lines.waits(account) or batch.known.distrusted(account):
+        return True
+    return bool(batch.wait) and not batch.known.linked(account)
 
 
 def _beside(results: Sequence[Result], letters: Sequence[Record]) -> Sequence[Result]:

@@ -10,6 +10,7 @@ import structlog
 
 from schemas import cloudevents
 from schemas.errors import Rejected
+from schemas.records import App
 from schemas.topics import EVENT_RECORDED, PARTITIONS
 from workers.bus.contract import Held, Record
 from workers.dispatch import metrics, store
@@ -49,6 +50,17 @@ class Parked(msgspec.Struct, frozen=True):
     request_id: str
 
 
+class Past(NamedTuple):
+    """When an event happened, in epoch seconds, and by which app of ours it came; an empty one is any."""
+
+    at: float
+    app: App
+
+    def of(self, app: App, removed_at: float) -> bool:
+        """Say whether it is of the connection by that app which was removed then."""
+        return self.at <= removed_at and (not self.app or not app or self.app == app)
+
+
 class Out(NamedTuple):
     """What an event becomes whose wait is over; where that is a dead letter, why, and the claim that it gives back."""
 
@@ -65,18 +77,19 @@ def park(lines: Lines, account: str, held: Held, request_id: str, now: datetime)
     lines.add(account, msgspec.msgpack.encode(Parked(held, request_id)), now.timestamp())
 
 
-async def times(step: Step, lines: Lines, accounts: Collection[str]) -> dict[tuple[str, int], float]:
-    """Return when what waits for these accounts happened, in epoch seconds, by account and sequence."""
+async def pasts(step: Step, lines: Lines, accounts: Collection[str]) -> dict[tuple[str, int], Past]:
+    """Return when what waits for these accounts happened, and by which apps it came, by account and sequence."""
     ends = {name: (lines[name].first, lines[name].last) for name in accounts if lines.waits(name)}
-    return {(row.key, row.sequence): happened(row.record) for row in await waiting.look(step, ends)}
+    return {(row.key, row.sequence): past(row.record) for row in await waiting.look(step, ends)}
 
 
-def happened(record: bytes) -> float:
-    """Return when the event of a row happened, in epoch seconds; 0 where this version reads no more what it was."""
+def past(record: bytes) -> Past:
+    """Return when the event of a row happened, and by which app it came; long ago where this version cannot read it."""
     try:
-        return webhook(_PARKED.decode(record).held).at.timestamp()
+        said = webhook(_PARKED.decode(record).held)
     except Rejected:
-        return 0.0  # it becomes a dead letter
+        return Past(0.0, "")  # it becomes a dead letter
+    return Past(said.at.timestamp(), said.arrival.app)
 
 
 def event(said: Webhook, account: str, view: View, request_id: str) -> Record:
@@ -132,7 +145,7 @@ async def released(step: Step, limit: int, now: datetime) -> list[Record] | None
 
 def _doubted(row: Row, line: Line) -> bool:
     """Say whether a row is of the connection whose removal was told: it was there then, and happened before."""
-    return row.sequence <= line.doubted and happened(row.record) <= line.doubted_at
+    return row.sequence <= line.doubted and past(row.record).of(line.doubted_app, line.doubted_at)
 
 
 def chosen(ready: Sequence[Line], limit: int) -> Sequence[Line]:
@@ -146,10 +159,13 @@ async def expired(step: Step, limit: int, before: datetime, now: datetime) -> li
     plan = await waiting.older(step, before.timestamp(), limit)
     if not plan:
         return None
+    known = Known(await store.versions(step.connection, [*plan]), ())
+    plan = {name: through for name, through in plan.items() if not known.distrusted(name)}
+    if not plan:
+        return None
     lines = Lines(await waiting.read(step, plan))
     rows = await waiting.leave(step, lines, plan, limit)
     await waiting.keep(step, lines)
-    known = Known(await store.versions(step.connection, [*plan]), ())
     going = [row for row in rows if not known.removed(row.key)]
     metrics.LEFT.labels(how="cancelled").inc(len(rows) - len(going))
     return await _going(step, going, known, now, how="expired")

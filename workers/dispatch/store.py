@@ -8,7 +8,7 @@ from sqlalchemy import BigInteger, Executable, Integer, bindparam, delete, liter
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.events import suffixed
-from workers.dispatch.accounts import Holding, Known, Version
+from workers.dispatch.accounts import DISTRUSTED, Holding, Known, Version
 from workers.dispatch.tables import accounts, claims, devices
 from workers.runtime.database import StoreUnavailable
 from workers.runtime.jobs import Step
@@ -83,9 +83,9 @@ async def versions(connection: AsyncConnection, names: Collection[str]) -> list[
 
 
 async def distrust(connection: AsyncConnection, group: str, lane: int) -> None:
-    """Count no account of a lane as linked; whose it was stays known."""
+    """Believe of no account of a lane how it stands; whose it was stays known."""
     mine = (accounts.c.grp == group) & (accounts.c.lane == lane)
-    await connection.execute(update(accounts).where(mine).values(linked=False))
+    await connection.execute(update(accounts).where(mine).values(state=DISTRUSTED))
 
 
 @prepared

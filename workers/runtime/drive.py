@@ -35,6 +35,7 @@ FIRST: Final = 200  # the first batch's bound; as a small batch costs nearly as 
 SWIFT, SLOW = 0.25, 1.0  # seconds of a step, other lanes' turns included, between which a batch is as large as it should be
 PATIENCE: Final = 1.0  # seconds that a fetch waits, and that `due` may be late
 RELEASES: Final = 10  # steps that release, between two batches
+MENDING: Final = "the store was restored from a backup, and the linker has not mended it yet"
 LONGEST: Final = 5.0  # seconds between two tries of one step
 
 
@@ -91,11 +92,19 @@ class _LaneDrive:
 
     async def _open(self) -> None:
         start = await self._session.open(self._lane, self._insist)
+        if isinstance(self._job, Distrusting):
+            await self._until_mended()
         self._next = dict(start.next)
         metrics.SESSIONS.labels(job=self._job.name).inc()
         for topic, gap in start.gaps.items():
             metrics.GAPS.labels(job=self._job.name).inc(gap)
             log.error("lane.gap_found", job=self._job.name, lane=self._lane.index, topic=topic, records=gap)
+
+    async def _until_mended(self) -> None:
+        """Wait while the store, set back, is being mended: what is to be told again of all there is has not been told yet."""
+        while not self._stop.is_set() and await self._insist(self._session.is_set_back):
+            self._delay.waits("lane.waits_for_mending", MENDING, job=self._job.name)
+            await wait_or_stop(self._stop, PATIENCE)
 
     async def _step(self, batch: Sequence[Held]) -> int:
         """Take one batch through; return how many of its records are done: all, or none where it must be smaller."""

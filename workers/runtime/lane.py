@@ -91,6 +91,11 @@ class Session:
                 await _undo(connection, table, self._mine(table), self.n)
         return self.n
 
+    async def is_set_back(self) -> bool:
+        """Say whether the store was set back, and is not mended yet."""
+        async with self._database.read() as connection:
+            return await setback.mark(connection) is not None
+
     async def settle(self) -> None:
         """Note the last committed step in the lane's row, so that not even a reset right after the end forgets it."""
         async with self._database.begin() as connection:

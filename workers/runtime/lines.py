@@ -22,6 +22,7 @@ class Line(msgspec.Struct, frozen=True):
     ready: bool = False  # nothing but its turn keeps it any more
     doubted: int = 0  # the newest when a doubt was raised
     doubted_at: float = 0.0  # epoch seconds: what the doubt is about came before
+    doubted_app: str = ""  # and by this app of ours; empty: by any
     sure: int = 0  # through here all are what it is about, and vanish should it prove true; `doubted` or less
 
     @property
@@ -82,8 +83,8 @@ class Lines:
         """Let all of a key vanish, those of this step too; return how many these were."""
         return self._drop(key, self[key].last)
 
-    def doubt(self, key: str, at: float, older: Callable[[int, bytes | None], bool]) -> None:
-        """Note that all of a key may have to vanish that is from before `at`, and none that comes behind them.
+    def doubt(self, key: str, at: float, app: str, older: Callable[[int, bytes | None], bool]) -> None:
+        """Note that all of a key may have to vanish that came by `app` before `at`, and none that comes behind them.
 
         `older` says of a sequence, and of the record where it joined in this step, whether that is so.
         """
@@ -92,7 +93,7 @@ class Lines:
         line, added = self[key], {row.sequence: row.record for row in self._added if row.key == key}
         known = takewhile(lambda sequence: older(sequence, added.get(sequence)), range(line.first, line.last + 1))
         sure = max(known, default=0)
-        self._now[key] = msgspec.structs.replace(line, doubted=line.last, doubted_at=at, sure=sure)
+        self._now[key] = msgspec.structs.replace(line, doubted=line.last, doubted_at=at, doubted_app=app, sure=sure)
 
     def drop_doubted(self, key: str) -> int:
         """Let those of a key vanish of which it is sure that a doubt was about them; return how many these were."""

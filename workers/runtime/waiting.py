@@ -76,6 +76,7 @@ lines: Final = Table(
     Column("ready", Boolean, nullable=False),
     Column("doubted", BigInteger, nullable=False, server_default="0"),
     Column("doubted_at", Double, nullable=False, server_default="0"),
+    Column("doubted_app", Text, nullable=False, server_default=""),
     Column("sure", BigInteger, nullable=False, server_default="0"),
     Column("n", BigInteger, primary_key=True, autoincrement=False),
     Column("release_n", BigInteger),
@@ -86,7 +87,7 @@ lines: Final = Table(
 )
 
 STEPPED: Final = (waiting, lines)
-_LINE: Final = (lines.c.key, lines.c.first, lines.c.last, lines.c.ready, lines.c.doubted, lines.c.doubted_at, lines.c.sure)
+_LINE: Final = tuple(lines.c[name] for name in Line.__struct_fields__)
 _ROW: Final = (waiting.c.key, waiting.c.sequence, waiting.c.record, waiting.c.since)
 
 

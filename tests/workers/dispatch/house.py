@@ -15,7 +15,7 @@ from sqlalchemy import func, select
 
 from schemas import cloudevents, topics
 from schemas.events import Event
-from schemas.records import AccountChanged, LinkState
+from schemas.records import CLOCKS_APART, AccountChanged, LinkState
 from schemas.ring import arrival
 from schemas.ring.peek import peek
 from workers.bus.contract import Bus, Held, Lane, Record, Stop
@@ -66,7 +66,9 @@ def changed(
     at: datetime = NOW,
     apps: tuple[str, ...] = (),
     generation: int = 1,
+    since: datetime | None = None,
 ) -> Record:
+    code = datetime.fromtimestamp(generation / 1_000_000, UTC)
     change = AccountChanged(
         account=account,
         version=version,
@@ -75,6 +77,7 @@ def changed(
         linked=linked,
         partner_user=user,
         at=at,
+        since=(since or code - timedelta(seconds=CLOCKS_APART)) if linked else None,
         apps=apps,
     )
     return Record(topic="account.changed", key=account.encode(), value=msgspec.json.encode(change))

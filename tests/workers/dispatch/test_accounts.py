@@ -3,7 +3,7 @@ from datetime import UTC, datetime
 import msgspec
 import pytest
 
-from schemas.records import CLOCKS_APART, AccountChanged
+from schemas.records import AccountChanged
 from schemas.ring.arrival import Arrival
 from schemas.ring.envelope import Envelope
 from workers.dispatch.accounts import Holding, Known, Version, after, news, seen
@@ -23,39 +23,22 @@ def version(number: int = 1, user: str | None = "u", since: float = 0.0, *, link
     return Version("A", number, "completed", linked, user, since)
 
 
-CODE = 1e-6 - CLOCKS_APART  # generation 1
-
-
 @pytest.mark.parametrize(
-    ("before", "user", "expected"),
+    ("before", "user", "since", "expected"),
     [
-        (None, "u", ("u", CODE)),  # the first user gets what came before the link, though not before its code
-        (version(), "u", ("u", 0.0)),
-        (version(), "v", ("v", AT)),  # the second one does not
-        (version(), None, ("u", 0.0)),  # a removal does not forget whose events these were
-        (version(user=None), "u", ("u", CODE)),
-        (version(user="v", since=5.0), "v", ("v", 5.0)),
+        (None, "u", 5.0, ("u", 5.0)),  # the linker knows since when
+        (version(), "u", 5.0, ("u", 5.0)),
+        (version(since=5.0), "u", None, ("u", 5.0)),  # an earlier version's record: nobody else was there in between
+        (version(), "v", None, ("v", AT)),  # and where somebody was, from now on
+        (version(since=5.0), None, None, ("u", 5.0)),  # a removal does not forget whose events these were
     ],
 )
 def test_whose_events_these_are_after_a_change(
-    before: Version | None, user: str | None, expected: tuple[str | None, float]
+    before: Version | None, user: str | None, since: float | None, expected: tuple[str | None, float]
 ) -> None:
-    now = after(before, change(2, user))
+    at = datetime.fromtimestamp(since, UTC) if since else None
+    now = after(before, msgspec.structs.replace(change(2, user, linked=user is not None), since=at))
     assert (now.partner_user, now.partner_since) == expected
-
-
-def test_who_had_signed_in_and_never_became_linked_is_a_former_user_too() -> None:
-    ended = AccountChanged(account="A", version=1, generation=1, state="lost", linked=False, last_partner_user="u", at=NOW)
-    held = after(after(None, ended), change(2, "v"))
-    assert (held.partner_user, held.partner_since) == ("v", AT)
-
-
-def test_who_signed_in_for_a_grant_that_ended_gets_what_came_since_the_code_that_linked_them() -> None:
-    ended = AccountChanged(account="A", version=1, generation=1, state="lost", linked=False, last_partner_user="u", at=NOW)
-    held = after(after(None, ended), msgspec.structs.replace(change(2, "u"), generation=5_000_000))
-    assert (held.partner_user, held.partner_since) == ("u", 5.0 - CLOCKS_APART)
-    other = after(after(after(None, change(1, "v")), ended), change(3, "u"))
-    assert (other.partner_user, other.partner_since) == ("u", AT)  # another was linked before
 
 
 def test_an_event_from_before_the_present_users_time_names_nobody() -> None:

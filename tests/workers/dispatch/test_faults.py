@@ -232,6 +232,12 @@ class Watched:
             await self._point("store.commit.before")
         await self._point("store.commit.after")
 
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[Any]:
+        await self._point("store.read")
+        async with self._database.read() as connection:
+            yield connection
+
 
 class WatchedConnection:
     def __init__(self, connection: AsyncConnection, point: Point) -> None:

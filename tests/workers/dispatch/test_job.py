@@ -85,7 +85,7 @@ async def test_events_say_what_is_known_of_the_link_when_they_are_dispatched(hou
         [received(body("2"))],
         [changed("A", 1, user="old news")],
         [received(body("3"))],
-        [changed("A", 3, user="v", at=later)],
+        [changed("A", 3, user="v", at=later, since=later)],
         [received(body("4"), later - timedelta(seconds=1)), received(body("5"), later)],
         [changed("A", 4, user=None, linked=False, at=later)],
         [received(body("6"), later)],

@@ -3,6 +3,7 @@
 import asyncio
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 from prometheus_client import REGISTRY
 from sqlalchemy import func, select
@@ -19,11 +20,12 @@ from tests.workers.dispatch.house import (
     received,
     recorded,
 )
-from workers.bus.contract import Record
+from workers.bus.contract import Bus, Record
 from workers.dispatch.census import Census
+from workers.dispatch.job import Dispatch
 from workers.dispatch.parked import Bounds
 from workers.dispatch.tables import accounts, claims, devices
-from workers.runtime import stops
+from workers.runtime import setback, stops
 from workers.runtime.lane import lanes
 from workers.runtime.stops import Why
 from workers.runtime.waiting import lines
@@ -58,7 +60,7 @@ async def test_an_event_from_before_another_users_link_never_names_that_user(wai
     later = NOW + timedelta(hours=1)
     away = [changed("A", 1), changed("A", 2, linked=False, user=None, state="lost")]
     events, _ = await waiting.tell(
-        away, [received(body("1"))], [changed("A", 3, user="v", at=later)], [received(body("2"), at=later)]
+        away, [received(body("1"))], [changed("A", 3, user="v", at=later, since=later)], [received(body("2"), at=later)]
     )
     assert [(event.id, event.linked, event.partneruserid) for event in events] == [("1", False, None), ("2", True, "v")]
 
@@ -137,15 +139,62 @@ async def test_in_one_batch_too_a_removal_is_about_what_happened_before_it(waiti
     assert [(event.id, event.partneruserid) for event in events] == [("2", None), ("n0", "v")]
 
 
-async def test_where_the_store_was_set_back_events_wait_until_it_is_told_again_how_their_accounts_stand(waiting: House) -> None:
-    await waiting.tell([changed("A", 1, user="former")], *([received(body(f"e{number}"))] for number in range(4)))
-    async with waiting.database.begin() as connection:  # the backup was made then, and the account was linked by another since
+@pytest.mark.parametrize("wait", [timedelta(days=1), timedelta(0)])
+async def test_where_the_store_was_set_back_events_wait_until_it_is_told_again_how_their_accounts_stand(
+    waiting: House, wait: timedelta
+) -> None:
+    """A was linked by another after the backup, B stands; nothing at all is read before the linker has mended the store."""
+    waiting.bounds = msgspec.structs.replace(waiting.bounds, wait=wait)
+    old = [[received(body(f"a{number}")), received(body(f"b{number}", account="B", device="E"))] for number in range(4)]
+    await waiting.tell([changed("A", 1, user="former"), changed("B", 1, user="stays")], *old)
+    async with waiting.database.begin() as connection:
         await connection.execute(lanes.update().values(n=lanes.c.n - 3))
-    events, _ = await waiting.tell(
-        [received(body("x"))], [changed("A", 1_000_002, user="v", at=LATER)], [received(body("y"), LATER)]
+    new = [received(body("a4")), received(body("b4", account="B", device="E")), received(body("b5", account=None, device="E"))]
+    async with waiting.open() as bus, waiting.running(bus) as job:
+        await bus.publish(new)
+        await asyncio.sleep(1.5)
+        assert (await bus.lag("dispatch", Dispatch.topics)).records == len(new)
+        async with waiting.database.begin() as connection:
+            assert await setback.advance(connection, setback.FOUND, None)
+        await caught_up(bus)
+        await asyncio.sleep(1)  # as long as it takes to look for what has waited long enough
+        assert await waiting.waiting() == 4  # lines of two accounts, and of all in their lanes
+        again = [changed("A", 1_000_002, user="v", since=LATER), changed("B", 1_000_002, user="stays")]
+        await bus.publish([*again, received(body("a5"), LATER)])
+        await caught_up(bus)
+        async with asyncio.timeout(20):
+            while await waiting.waiting() or job._hasty:  # noqa: ASYNC110 - the store tells nobody
+                await asyncio.sleep(0.02)
+        events, dead = await recorded(bus)
+    named = {event.id: (event.linked, event.partneruserid) for event in events if event.id[1] > "3"}
+    stays = (True, "stays")
+    assert named == {"a4": (False, None), "a5": (True, "v"), "b4": stays, "b5": stays}
+    assert dead == []
+
+
+async def caught_up(bus: Bus) -> None:
+    async with asyncio.timeout(30):
+        while (await bus.lag("dispatch", Dispatch.topics)).records:  # noqa: ASYNC110 - the bus tells nobody
+            await asyncio.sleep(0.02)
+
+
+async def test_what_another_app_brought_is_not_cancelled_by_a_removal(waiting: House) -> None:
+    at = NOW + timedelta(seconds=1)
+    farewell = received(body("2", kind="app_integration_removed", at=at), LATER, app="old")
+    waits = [received(body("w0"), app="old"), received(body("n0"), app="new"), received(body("w1"), app="old")]
+    events, dead = await waiting.tell(
+        [*waits, farewell],
+        [changed("A", 1, linked=False, user=None)],
+        [changed("A", 2, generation=CONNECTED_ANEW, since=NOW, apps=("new",))],
     )
-    named = [(event.id, event.linked, event.partneruserid) for event in events[4:]]
-    assert named == [("x", False, None), ("y", True, "v")]
+    assert [(event.id, event.linked) for event in events] == [("2", False), ("n0", True)]
+    assert dead == []
+
+
+async def test_a_removal_says_nothing_of_a_link_whose_code_came_after_it(waiting: House) -> None:
+    farewells = [received(body(f"f{at}", kind="app_integration_removed", at=NOW + timedelta(seconds=at)), LATER) for at in (1, 9)]
+    events, _ = await waiting.tell([changed("A", 1, generation=CONNECTED_ANEW, since=NOW)], farewells)
+    assert [(event.id, event.linked, event.partneruserid) for event in events] == [("f1", False, None), ("f9", True, "u")]
 
 
 async def test_a_removal_that_was_told_of_a_link_that_completes_takes_nothing_from_it(waiting: House) -> None:

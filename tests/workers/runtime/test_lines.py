@@ -30,7 +30,7 @@ def test_a_line_is_what_a_list_would_be(deeds: list[tuple[str, ...]]) -> None:
             del naive[key][:upto]
         elif deed == "doubt":
             through = lines[key].first + int(more[0]) - 1
-            lines.doubt(key, 1.0, lambda sequence, _record, through=through: sequence <= through)
+            lines.doubt(key, 1.0, "first", lambda sequence, _record, through=through: sequence <= through)
             doubted = (doubted - {*naive[key]}) | {*naive[key][: int(more[0])]}
         else:
             before = lines[key]
