@@ -83,7 +83,7 @@ class Ledger:
         after = self.swap(before, move.grant, keep_lease=keep_lease or in_flight)
         self._teach(before.attempt, move.verdict, now)
         if after.account:
-            if (before.state, before.account, before.risk) != (after.state, after.account, after.risk):
+            if _shown(before) != _shown(after):
                 self.see(after.account, now)
             if after.completed_at != before.completed_at:
                 self._overtake(after.account)
@@ -128,6 +128,11 @@ class Ledger:
     def _teach(self, attempt: str | None, verdict: Verdict | None, now: float) -> None:
         if verdict and attempt and (before := self.attempts.get(attempt)):
             self.swap(before, claims.learned(before, verdict, now))
+
+
+def _shown(grant: Grant) -> tuple[object, ...]:
+    """Return by what of a grant its account is seen."""
+    return grant.state, grant.account, grant.risk, grant.partner_user
 
 
 def changed(before: Mapping[str, Kept], after: Mapping[str, Kept]) -> Sequence[Kept]:

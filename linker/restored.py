@@ -14,6 +14,7 @@ import structlog
 from msgspec.structs import replace
 
 from linker import history, refresh, saga
+from linker.moves import Move
 from linker.rows import ENDED, Account, Grant
 from linker.setback import PAGE, Mending, Stood
 from linker.store import Store
@@ -24,6 +25,7 @@ from workers.runtime.setback import FOUND
 log = structlog.get_logger()
 IDLE: Final = timedelta(seconds=5)
 AT_ONCE: Final = timedelta(0)
+SOON: Final = timedelta(seconds=0.2)  # until it is looked again whether all is told
 GONE: Final = "it was removed after the backup that the store was restored from"
 ANEW: Final = "it was linked anew after the backup that the store was restored from"
 
@@ -49,7 +51,12 @@ class Restored:
             await self.mending.advance(mark, "accounts:")
         elif part == "accounts":
             await self.mending.leap(mark, after)
-        elif await self.mending.renew(mark, after, now.timestamp()) is None:
+        elif part == "grants":
+            await self.mending.renew(mark, after, now.timestamp())
+        elif await self.store.behind(1):
+            return SOON
+        else:  # dispatch reads on now, and all of it stands on the bus
+            await self.mending.advance(mark, None)
             meaning = "all is announced again and being renewed: `ringhook accounts list --at-risk` names who must connect again"
             log.warning("store.mended", meaning=meaning)
         return AT_ONCE
@@ -66,7 +73,7 @@ class Restored:
                 await self._outdate(said, now)
             gone = removed_since(page, known)
             for name in gone:
-                await self._remove(name, now)
+                await self._remove(name, page[name], now)
             lost, removed = lost + len(unknown) + len(anew), removed + len(gone)
         log.warning("store.compared", told=len(told), linked_since=lost, removed_since=removed)
 
@@ -81,12 +88,15 @@ class Restored:
         if not open_:  # no grant is left that could say so
             await self.mending.note(lost(said, now))
 
-    async def _remove(self, account: str, now: float) -> None:
-        """End what the restored store still holds of an account; Moved: a step was quicker, and the whole is tried again."""
+    async def _remove(self, account: str, said: AccountChanged | None, now: float) -> None:
+        """End what the restored store still holds of an account, as whose it was last; Moved: a step was quicker."""
         found = await self.store.account(account)
-        for grant in found[1] if found else ():
-            if grant.state not in ENDED:
-                await self.store.apply(grant, saga.removed(grant, GONE, now), now)
+        grants = found[1] if found else []
+        whose = said.whose if said else None
+        for grant in [grant for grant in grants if grant.state not in ENDED] or grants[:1]:
+            last = replace(grant, partner_user=whose or grant.partner_user)
+            move = Move(last) if grant.state in ENDED else saga.removed(last, GONE, now)
+            await self.store.apply(grant, move, now)
 
 
 def lost_since(told: Mapping[str, AccountChanged | None], known: Mapping[str, Stood], now: float) -> Sequence[Account]:

@@ -82,7 +82,7 @@ class Mending:
             page = await _page(connection, grants, after)
             mine = update(grants).where(grants.c.code_hash.in_(page), rests, free)
             await connection.execute(mine.values(**due))
-            return await _passed(connection, before, "grants", page, None)
+            return await _passed(connection, before, "grants", page, "telling:")
 
 
 async def _page(connection: AsyncConnection, table: Table, after: str) -> list[str]:
@@ -90,7 +90,7 @@ async def _page(connection: AsyncConnection, table: Table, after: str) -> list[s
     return [*(await connection.execute(select(key).where(key > after).order_by(key).limit(PAGE))).scalars()]
 
 
-async def _passed(connection: AsyncConnection, before: str, part: str, page: list[str], then: str | None) -> str | None:
+async def _passed(connection: AsyncConnection, before: str, part: str, page: list[str], then: str) -> str | None:
     """Note the page in the transaction that did it; where the mending began anew meanwhile, doing it once more does no harm."""
     last = page[-1] if len(page) == PAGE else None
     await setback.advance(connection, before, f"{part}:{last}" if last is not None else then)

@@ -89,8 +89,8 @@ class World:
     sweep: Restored
 
     async def mend(self) -> None:
-        while await self.sweep(self.now) == timedelta(0):
-            pass
+        while await self.sweep(self.now) == timedelta(0) or await self.sweep.mending.mark():
+            await Announce(self.rig.store, self.bus)(self.now)
 
     @property
     def now(self) -> datetime:
@@ -268,3 +268,14 @@ def _dying(rig: Rig, part: str, when: str) -> Mending:
 
     setattr(Dying, part, die)
     return Dying(rig.database)
+
+
+async def test_an_account_that_was_linked_and_removed_by_another_since_is_the_others_last(world: World) -> None:
+    """Who had it when the backup was made must not get what came in between, should they link it again."""
+    await world.linked("acct-1")
+    await world.tell(changed("acct-1", 9, "removed", user="other"))
+    await setback.found(world.rig.database, "dispatch", 3, 80, 20)
+    await world.mend()
+    account, _ = await world.rig.store.account("acct-1") or (None, None)
+    assert account is not None
+    assert (account.state, account.last_user) == ("removed", "other")

@@ -166,8 +166,11 @@ def after(before: Version | None, change: AccountChanged) -> Version:
 
 
 def seen(version: Version, received_at: float) -> View:
-    """Return the view for an event; one that came before the present user's time names no user (security.md 4)."""
-    if received_at < version.partner_since:
+    """Return the view for an event; one that came before the present user's time names no user (security.md 4).
+
+    Nor does any while it has to be told again whose the account is.
+    """
+    if received_at < version.partner_since or version.state == DISTRUSTED:
         return NOTHING
     return View(linked=version.linked, partner_user=version.partner_user)
 

@@ -78,7 +78,7 @@ class Dispatch:
         await store.note(step, state.parked, "waiting")
         await store.note(step, state.stopped, "stopped")
         await store.free(step, state.freed)
-        letters = await parked.written(step, state.lines, self.bounds, now)
+        letters = await parked.written(step, state.lines, state.known, self.bounds, now)
         self._note(step, state)
         self._count(batch, state)
         return _beside(results, letters) if letters else results

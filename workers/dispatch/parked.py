@@ -99,26 +99,35 @@ def event(said: Webhook, account: str, view: View, request_id: str) -> Record:
     return Record(topic=EVENT_RECORDED.name, key=account.encode(), value=value, headers=headers)
 
 
-async def written(step: Step, lines: Lines, bounds: Bounds, now: datetime) -> list[Record]:
-    """Write what a batch has changed; return the dead letters of what no longer found room."""
+async def written(step: Step, lines: Lines, known: Known, bounds: Bounds, now: datetime) -> list[Record]:
+    """Write what a batch has changed; return the dead letters of what no longer found room.
+
+    Nothing is taken from accounts that are to be told again: theirs is leaving, as that of a linked one.
+    """
     if not lines.changed and not lines.dropped:
         return []
     await waiting.add(step, lines.added)
     await waiting.mark(step, lines.dropped)
-    letters = await _overflow(step, lines, bounds, now) if lines.added else []
+    letters = await _overflow(step, lines, known, bounds, now) if lines.added else []
     await waiting.keep(step, lines)
     return letters
 
 
-async def _overflow(step: Step, lines: Lines, bounds: Bounds, now: datetime) -> list[Record]:
+async def _overflow(step: Step, lines: Lines, known: Known, bounds: Bounds, now: datetime) -> list[Record]:
     """Bury the oldest of an account with too many, then of the fullest accounts where all together are too many."""
-    letters = await _bury(step, lines, above(lines.grown, bounds.per_account), now)
+    letters = await _bury(step, lines, above(_staying(lines.grown, known), bounds.per_account), now)
     excess = min(lines[TOTAL].rows - bounds.per_lane, BURIED_AT_ONCE)
     if excess > 0:
         touched = set(lines.keys)
         lines.learn(await waiting.longest(step, excess + len(touched)))
-        letters += await _bury(step, lines, levelled([lines[key] for key in lines.keys], excess), now)
+        others = Known(await store.versions(step.connection, {*lines.keys} - touched), ())
+        staying = _staying(_staying([lines[key] for key in lines.keys], known), others)
+        letters += await _bury(step, lines, levelled(staying, excess), now)
     return letters
+
+
+def _staying(lines: Sequence[Line], known: Known) -> list[Line]:
+    return [line for line in lines if not known.distrusted(line.key)]
 
 
 async def _bury(step: Step, lines: Lines, plan: Mapping[str, int], now: datetime) -> list[Record]:

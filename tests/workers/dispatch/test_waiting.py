@@ -149,7 +149,12 @@ async def test_where_the_store_was_set_back_events_wait_until_it_is_told_again_h
     await waiting.tell([changed("A", 1, user="former"), changed("B", 1, user="stays")], *old)
     async with waiting.database.begin() as connection:
         await connection.execute(lanes.update().values(n=lanes.c.n - 3))
-    new = [received(body("a4")), received(body("b4", account="B", device="E")), received(body("b5", account=None, device="E"))]
+    farewell = received(body("f4", kind="app_integration_removed"))  # of whoever has the account now
+    many = [
+        received(body(f"b{number}", account="B", device="E")) for number in (6, 7, 8, 9)
+    ]  # more than an account may have waiting
+    orphan = received(body("b5", account=None, device="E"))
+    new = [received(body("a4")), farewell, received(body("b4", account="B", device="E")), orphan, *many]
     async with waiting.open() as bus, waiting.running(bus) as job:
         await bus.publish(new)
         await asyncio.sleep(1.5)
@@ -168,7 +173,8 @@ async def test_where_the_store_was_set_back_events_wait_until_it_is_told_again_h
         events, dead = await recorded(bus)
     named = {event.id: (event.linked, event.partneruserid) for event in events if event.id[1] > "3"}
     stays = (True, "stays")
-    assert named == {"a4": (False, None), "a5": (True, "v"), "b4": stays, "b5": stays}
+    nobody = (False, None)
+    assert named == {"a4": nobody, "f4": nobody, "a5": (True, "v")} | dict.fromkeys(("b4", "b5", "b6", "b7", "b8", "b9"), stays)
     assert dead == []
 
 
