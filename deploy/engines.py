@@ -12,8 +12,8 @@ from deploy.settings.parts import Common
 from linker import reseal
 from linker.sealed import Sealed
 from linker.vault import Vault
-from schemas import topics
 from schemas.errors import Misconfigured, Unavailable
+from schemas.topics import Topic
 from workers.bus import kafka, sqlite
 from workers.bus.contract import Bus, Stop
 from workers.runtime import database, namespace
@@ -40,10 +40,10 @@ def open_beside(common: Common) -> AbstractAsyncContextManager[Database]:
     return database.connect(common.store_url, connections=1)
 
 
-def open_bus(common: Common, destinations: Collection[str]) -> AbstractAsyncContextManager[Bus]:
-    """Open the bus with every topic that these destinations need."""
+def open_bus(common: Common, declared: Collection[Topic]) -> AbstractAsyncContextManager[Bus]:
+    """Open the bus with these topics."""
     connect = kafka.connect if common.bus_url.startswith("kafka") else sqlite.connect
-    return connect(common.bus_url, namespace=common.namespace, topics=topics.declared(destinations))
+    return connect(common.bus_url, namespace=common.namespace, topics=declared)
 
 
 def unshared(common: Common) -> bool:
@@ -156,8 +156,8 @@ class Preparing:
 
 async def _check_topics(chosen: Settings) -> None:
     """Look at the topics of this role: its user may look at no others."""
-    common, declared = chosen.common, topics.declared(chosen.destinations)
-    mine = [topic for topic in declared if chosen.role in ("up", *topic.writers, *topic.readers)]
+    common = chosen.common
+    mine = [topic for topic in chosen.topics if chosen.role in ("up", *topic.writers, *topic.readers)]
     differences = await kafka.check(common.bus_url, namespace=common.namespace, topics=mine, single_broker=common.single_broker)
     if differences:
         lines = "\n".join(f"  {difference}" for difference in differences)

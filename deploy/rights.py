@@ -14,6 +14,7 @@ from ingress.admin.tables import attempt_claims
 from linker import tables as linker
 from linker.rows import AttemptSteps, GrantStanding, GrantSteps
 from schemas.errors import Misconfigured
+from workers.deliver import tables as deliver
 from workers.dispatch import tables as dispatch
 from workers.notice import contacts
 from workers.runtime import waiting
@@ -80,7 +81,8 @@ RIGHTS: Final[Mapping[str, Sequence[Right]]] = {
     ),
     "deliver": (
         *_START,
-        *_may("I", installation),  # since when a destination is there
+        *_LANES,
+        *_may("SIUD", waiting.waiting, waiting.lines, deliver.tries),
         *_may("S", stops),
     ),
     "admin": (

@@ -4,7 +4,7 @@ import asyncio
 import gc
 import os
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -63,6 +63,7 @@ from workers.deliver.job import Deliver
 from workers.dispatch.census import Census
 from workers.dispatch.job import Dispatch, Prune
 from workers.dispatch.parked import Bounds
+from workers.dispatch.route import Route, Routes
 from workers.notice import Notice
 from workers.runtime import logs
 from workers.runtime.clock import utc_now
@@ -144,7 +145,7 @@ async def built(chosen: Settings, say: Say, leaving: asyncio.Event) -> AsyncIter
             stack.enter_context(engines.own_store(chosen.common))
         waiting = await _prepared(chosen)
         database = await stack.enter_async_context(engines.open_store(chosen.common))
-        bus = await stack.enter_async_context(engines.open_bus(chosen.common, chosen.destinations))
+        bus = await stack.enter_async_context(engines.open_bus(chosen.common, chosen.topics))
         house = House(chosen.common.namespace, bus, database, stack, leaving, workers=waiting)
         house.probes["bus"] = lambda: None if bus.available() else "the bus takes nothing just now: the log says why"
         await _furnish(house, chosen)
@@ -177,7 +178,7 @@ async def _furnish(house: House, chosen: Settings) -> None:
         places = Alone() if alone else PlaceStore(await house.stack.enter_async_context(engines.open_beside(chosen.common)))
         await add_linker(house, chosen.vault, gate(chosen), places, alone=alone)
     if chosen.waiting is not None:
-        add_dispatch(house, chosen.waiting)
+        add_dispatch(house, chosen.waiting, chosen.routes)
     for service in chosen.services or ():
         add_destination(house, service)
     if chosen.admin is not None:
@@ -233,9 +234,9 @@ async def add_linker(house: House, vault: Vault, callers: Gate, places: Places, 
     house.workers.append(Sweeping(Restored(Mending(house.database), store, house.bus)))
 
 
-def add_dispatch(house: House, bounds: Bounds) -> None:
-    """Make events of webhooks, each once."""
-    house.drive(Dispatch(house.namespace, bounds))
+def add_dispatch(house: House, bounds: Bounds, routes: Collection[Route]) -> None:
+    """Make events of webhooks, each once, and their copies."""
+    house.drive(Dispatch(house.namespace, bounds, Routes(routes)))
     house.workers += [Sweeping(Prune(house.database)), Sweeping(Census(house.database))]
 
 
@@ -244,7 +245,16 @@ def add_destination(house: House, service: Service) -> None:
     wanted = begins(service.destination.since)
     birth = Birth(house.database, service.destination.name, house.began) if wanted is None else always(wanted)
     stops = StopTable(house.database, house.namespace)
-    deliver = Deliver(house.bus, service.destination, service.secrets, stops, start=birth)
+    deliver = Deliver(
+        house.bus,
+        house.database,
+        service.destination,
+        service.secrets,
+        stops,
+        namespace=house.namespace,
+        headers=service.headers,
+        start=birth,
+    )
     house.workers += [deliver, Sweeping(LagSweep(house.bus, deliver.name, (EVENT_RECORDED.name,)))]
 
 

@@ -6,6 +6,7 @@ Source: github.com/cloudevents/spec, kafka-protocol-binding.md and formats/json-
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, Final
+from urllib.parse import quote
 
 import msgspec
 
@@ -17,6 +18,7 @@ CONTENT_TYPE: Final = "application/cloudevents+json"  # of the structured body
 DATA_CONTENT_TYPE: Final = "application/json"
 _TEXTS: Final = ("id", "type", "source", "subject", "accountid", "partneruserid")
 _HEADERS: Final = tuple((f"ce_{name}", name) for name in _TEXTS)
+_PLAIN: Final = "".join(map(chr, range(0x21, 0x7F))).translate({ord('"'): None, ord("%"): None})
 _FLAGS: Final = {b"true": True, b"false": False}
 _DATA: Final = msgspec.json.Decoder(EventData)
 _ENCODER: Final = msgspec.json.Encoder()
@@ -82,6 +84,15 @@ def structured(event: Event, sequence: str) -> bytes:
             data=event.data,
         )
     )
+
+
+def over_http(event: Event, sequence: str) -> tuple[dict[str, str], bytes]:
+    """Return headers and body of one delivery in binary mode.
+
+    Source: github.com/cloudevents/spec, http-protocol-binding.md, 3.1.3: what is no printable ASCII is percent-encoded.
+    """
+    attributes = {name.replace("ce_", "ce-"): quote(value, safe=_PLAIN) for name, value in _attributes(event)}
+    return {"Content-Type": DATA_CONTENT_TYPE, **attributes, "ce-sequence": sequence}, _ENCODER.encode(event.data)
 
 
 def sequence(offset: int) -> str:

@@ -24,6 +24,12 @@ def everything(event: Event) -> bool:  # noqa: ARG001 - the shape of Wants
     return True
 
 
+def wanting(expression: object, *, unlinked: bool) -> Wants:
+    """Return the test for who wants what a filter names (None: all), `unlinked` events too or not. ValueError as below."""
+    fits = everything if expression is None else compiled(expression)
+    return fits if unlinked else lambda event: event.linked and fits(event)
+
+
 def compiled(expression: object, *, left: int = DEEPEST) -> Wants:
     """Return the test that an expression stands for. ValueError: what is wrong with it, in words, and where."""
     if not left:

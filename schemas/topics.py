@@ -14,6 +14,8 @@ MESSAGE_LIMIT: Final = 2 * BODY_LIMIT + 64 * 1024
 DAY: Final = timedelta(days=1)
 FORGETTING: Final = 7 * DAY  # after which a compacted topic holds nothing that was overwritten
 
+_ROUTE: Final = "route:"  # so that a route to `event.recorded` is no name of ours
+
 Role = Literal["ingress", "linker", "dispatch", "deliver", "admin", "partner"]
 
 
@@ -32,6 +34,11 @@ class Topic(msgspec.Struct, frozen=True, kw_only=True):
     readers: tuple[Role, ...]
     compacted: bool = False
     partitions: int = PARTITIONS
+    outside: bool = False  # the partner's own: outsiders call it as `ringhook.toml` does
+
+    def physical(self, namespace: str) -> str:
+        """Return the name outsiders see: `<namespace>.<noun>.<past tense>.v1`, a route's topic as it is."""
+        return self.name.removeprefix(_ROUTE) if self.outside else physical(namespace, self.name)
 
     @property
     def dead(self) -> "Topic":
@@ -88,9 +95,16 @@ def delivery_dead(destination: str) -> Topic:
     return Topic(name=dead(delivery(destination)), key="account id", retention=30 * DAY, writers=("deliver",), readers=("admin",))
 
 
-def declared(destinations: Collection[str]) -> tuple[Topic, ...]:
-    """Return every topic that an installation with these HTTP destinations needs."""
-    return (*FIXED, *(delivery_dead(name) for name in sorted(destinations)))
+def routed(name: str) -> Topic:
+    """Return the topic of a route, which takes copies of events."""
+    return Topic(
+        name=f"{_ROUTE}{name}", key="account id", retention=7 * DAY, writers=("dispatch",), readers=("partner",), outside=True
+    )
+
+
+def declared(destinations: Collection[str], routes: Collection[str] = ()) -> tuple[Topic, ...]:
+    """Return every topic that an installation with these HTTP destinations and routes needs."""
+    return (*FIXED, *(delivery_dead(name) for name in sorted(destinations)), *(routed(name) for name in sorted(routes)))
 
 
 def physical(namespace: str, name: str) -> str:

@@ -14,7 +14,7 @@ from deploy.command.directory import DIRECTORY
 from deploy.command.facts import JSON
 from deploy.settings import Settings
 from schemas.errors import Misconfigured, Unavailable
-from schemas.topics import Topic, declared
+from schemas.topics import Topic
 from workers.bus import kafka
 
 
@@ -65,7 +65,7 @@ def check(directory: Path, *, as_json: bool) -> None:
 def acls(directory: Path) -> None:
     """Print the commands that let each role write and read what it needs, and nothing else."""
     chosen = _chosen(directory)
-    _print(kafka.acls(chosen.common.namespace, declared(chosen.destinations)), otherwise="")
+    _print(kafka.acls(chosen.common.namespace, chosen.topics), otherwise="")
 
 
 def _chosen(directory: Path) -> Settings:
@@ -81,7 +81,7 @@ def _asked(act: Act, chosen: Settings) -> Sequence[str]:
         asking = act(
             common.bus_url,
             namespace=common.namespace,
-            topics=declared(chosen.destinations),
+            topics=chosen.topics,
             single_broker=common.single_broker,
         )
         return asyncio.run(_awaited(asking))

@@ -2,6 +2,7 @@
 
 import ingress.admin.tables
 import linker.tables
+import workers.deliver.tables
 import workers.dispatch.tables
 import workers.notice
 import workers.runtime.lane

@@ -15,8 +15,10 @@ from deploy.settings.toml import unknown_tables
 from deploy.settings.values import path
 from ingress.settings import Token
 from schemas.errors import Misconfigured
+from schemas.topics import Topic, declared
 from workers.bus.kafka.url import LONGEST
 from workers.dispatch.parked import Bounds
+from workers.dispatch.route import Route
 from workers.runtime.sealing import Keyring
 
 Part = str
@@ -45,12 +47,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     role: str
     common: parts.Common
     destinations: tuple[str, ...]
+    routes: tuple[Route, ...] = ()
     edge: parts.Edge | None = None
     vault: parts.Vault | None = None
     waiting: Bounds | None = None  # of dispatch
     services: tuple[lists.Service, ...] | None = None
     admin: Admin | None = None
     tokens: tuple[Token, ...] = ()  # who may call `/v1`: admin's, and the linker's broker
+
+    @property
+    def topics(self) -> tuple[Topic, ...]:
+        """Every topic that the installation needs."""
+        return declared(self.destinations, [route.topic for route in self.routes])
 
 
 def read(role: str, environment: Mapping[str, str], directory: Path) -> Settings:
@@ -83,11 +91,14 @@ def _read(role: str, reader: Reader, document: Document) -> Settings:
     wanted, common = PARTS.get(role, ()), parts.read_common(reader)
     session_s = common.session_s if reader.sound("RINGHOOK_BUS_URL") else LONGEST  # nothing is known of a bus whose URL is wrong
     destinations = lists.read_destinations(document, reader.problems, session_s)
+    named = tuple(destination.name for destination, _ in destinations)
+    ours = {topic.physical(common.namespace) for topic in declared(named)}
     tokens = lists.read_tokens(document, reader.problems)
     return Settings(
         role=role,
         common=common,
-        destinations=tuple(destination.name for destination, _ in destinations),
+        destinations=named,
+        routes=lists.read_routes(document, reader.problems, ours),
         edge=parts.read_edge(reader, signin.read_signin(reader, document), alone=role == "up") if "edge" in wanted else None,
         vault=parts.read_vault(reader) if "vault" in wanted else None,
         waiting=parts.read_waiting(reader) if "dispatch" in wanted else None,

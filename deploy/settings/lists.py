@@ -1,6 +1,6 @@
 """What the tables of `ringhook.toml` mean: tokens, destinations, and the secrets that they name."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import partial
 from hashlib import sha256
 from typing import Final
@@ -14,6 +14,8 @@ from deploy.settings.source import Reader
 from deploy.settings.toml import Kind, Table, entries, tables, unlike
 from ingress.settings import Token
 from workers.deliver.destinations import Destination, problems
+from workers.dispatch.route import Route
+from workers.dispatch.route import problems as route_problems
 from workers.runtime.clock import utc_now
 from workers.runtime.secrets import Secret
 
@@ -21,10 +23,11 @@ _HEX: Final = frozenset("0123456789abcdef")
 
 
 class Service(msgspec.Struct, frozen=True):
-    """A destination with the one or two secrets that sign what it gets."""
+    """A destination with the one or two secrets that sign what it gets, and the headers that only the environment knows."""
 
     destination: Destination
     secrets: tuple[Secret, ...]
+    headers: Mapping[str, Secret]
 
 
 def read_destinations(document: Document, found: Problems, session_s: float) -> list[tuple[Destination, Table]]:
@@ -41,9 +44,21 @@ def read_destinations(document: Document, found: Problems, session_s: float) -> 
 
 def read_services(reader: Reader, document: Document, session_s: float) -> tuple[Service, ...]:
     """Read every destination and its secrets (deliver)."""
-    secrets = {entry.index: _secrets(reader, entry) for entry in entries(document, "destination")}
+    given = entries(document, "destination")
+    secrets = {entry.index: _secrets(reader, entry) for entry in given}
+    headers = {entry.index: _headers(reader, entry) for entry in given}
     whole = read_destinations(document, reader.problems, session_s)
-    return tuple(Service(destination, secrets[entry.index]) for destination, entry in whole)
+    return tuple(Service(destination, secrets[entry.index], headers[entry.index]) for destination, entry in whole)
+
+
+def read_routes(document: Document, found: Problems, ours: Collection[str]) -> tuple[Route, ...]:
+    """Read every route; `ours` are the broker's names of our own topics."""
+    unlike(document, "route", "topic", found)
+    whole = tables(document, "route", ROUTE, found)
+    for route, entry in whole:
+        if route.topic in ours:
+            found.add(entry.where("topic"), "topic: is one of ringhook's own")
+    return tuple(route for route, _ in whole)
 
 
 def read_tokens(document: Document, found: Problems) -> tuple[Token, ...]:
@@ -62,6 +77,21 @@ def _secrets(reader: Reader, entry: Table) -> tuple[Secret, ...]:
 
     found = [named(reader, entry, f"secret_env{which}", f"secret_file{which}", parse) for which in ("", "_next")]
     return tuple(value for value in found if value)
+
+
+def _headers(reader: Reader, entry: Table) -> dict[str, Secret]:
+    """Return the headers whose values stand in variables; a missing one is a problem."""
+    given = entry.data.get("headers_env") if isinstance(entry.data, Mapping) else None
+    named = given.items() if isinstance(given, Mapping) else ()
+    found = {name: _valued(reader, entry, name, variable) for name, variable in named if isinstance(variable, str)}
+    return {name: value for name, value in found.items() if value}
+
+
+def _valued(reader: Reader, entry: Table, name: str, variable: str) -> Secret | None:
+    where = entry.where("headers_env")
+    absent = (where, f"headers_env: the variable named for {name} is neither in the environment nor in .env")
+    reader.need(variable, absent, f"headers_env in {where} names it")
+    return reader.optional(variable, values.header)
 
 
 def named(reader: Reader, entry: Table, variable_key: str, file_key: str | None, parse: Callable[[str], Secret]) -> Secret | None:
@@ -94,4 +124,5 @@ def _judge_token(token: Token) -> Iterator[str]:
         yield "scopes: name at least one; without any the token is good for nothing"
 
 
+ROUTE: Final = Kind(Route, route_problems, {"topic": "x"})
 TOKEN: Final = Kind(Token, _judge_token, {"name": "x", "sha256": "0" * 64, "scopes": ["read"]})

@@ -8,16 +8,18 @@ import msgspec
 from deploy.settings.signin import SignIn
 from ingress.settings import Token
 from workers.deliver.destinations import Destination
+from workers.dispatch.route import Route
 
 FILE: Final = Path(__file__).with_name("ringhook.schema.json")
 
 
 class RinghookToml(msgspec.Struct, forbid_unknown_fields=True):
-    """The lists of an installation: sign-in, tokens, destinations. Single values and secrets stand in `.env`."""
+    """The lists of an installation: sign-in, tokens, destinations, routes. Single values and secrets stand in `.env`."""
 
     signin: SignIn | None = None
     token: list[Token] = []
     destination: list[Destination] = []
+    route: list[Route] = []
 
 
 def text() -> str:

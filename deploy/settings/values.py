@@ -16,6 +16,7 @@ from schemas.errors import Misconfigured
 from schemas.hosts import is_host, web_parts
 from workers.bus.kafka.url import parse as kafka_address
 from workers.bus.sqlite.place import parse as sqlite_place
+from workers.deliver.dress import usable
 from workers.deliver.sign import key
 from workers.runtime import postgresurl
 from workers.runtime.database import address
@@ -61,6 +62,13 @@ def signing_secret(text: str) -> Secret:
     found = secret(text)
     key(found)
     return found
+
+
+def header(text: str) -> Secret:
+    """Return the value of a header."""
+    if not usable(text):
+        raise ValueError("must be 1 to 4,096 printable ASCII characters, no space at its ends (it becomes a header)")
+    return Secret(text)
 
 
 def path_secret(text: str) -> Secret:

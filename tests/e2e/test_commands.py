@@ -267,12 +267,12 @@ async def test_a_role_whose_user_lacks_a_right_names_it_and_does_not_start(
     assert (await ringhook("migrate", "-C", str(tmp_path), cwd=tmp_path, **made.environment))[0] == 0
     code, said = await ringhook("grants", "-C", str(tmp_path), cwd=tmp_path, **made.environment)
     await postgres.command(postgres_url, said)
-    made.environment["RINGHOOK_STORE_URL"] = await postgres.let_in(postgres_url, user(namespace, "deliver"))
+    made.environment["RINGHOOK_STORE_URL"] = await postgres.let_in(postgres_url, user(namespace, "ingress"))
     code, said = await ringhook("dispatch", "-C", str(tmp_path), cwd=tmp_path, **made.environment)
     assert (code, len(said.splitlines())) == (2, 1), said
     assert "what dispatch needs (SELECT on lane; " in said
     assert "run what `ringhook grants` prints, and let dispatch log in as " in said
-    await postgres.command(postgres_url, f'revoke all on table alembic_version from "{user(namespace, "deliver")}"')
+    await postgres.command(postgres_url, f'revoke all on table alembic_version from "{user(namespace, "ingress")}"')
     for command in ("deliver", "migrate"):
         code, said = await ringhook(command, "-C", str(tmp_path), cwd=tmp_path, **made.environment)
         assert (code, "what `ringhook grants` prints" in said, len(said.splitlines())) == (2, True, 1), said

@@ -9,9 +9,10 @@ from typing import Any, Final, Literal
 import msgspec
 from yarl import URL
 
-from schemas.filters import Wants, compiled, everything
+from schemas.filters import Wants, wanting
 from schemas.hosts import web_parts
 from workers.deliver.birth import begins
+from workers.deliver.dress import Form, misheaded
 from workers.runtime.guard import Network, leads_inside, misspelt, no_network
 
 MARGIN_S: Final = 5.0  # a request and this much more end before a silent member is put out of its group
@@ -36,6 +37,9 @@ class Destination(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     allow_networks: tuple[str, ...] = ()  # exceptions from the guard: "10.0.0.0/8"
     deliver_unlinked: bool = False
     since: str | None = msgspec.field(default=None, name="from")  # "first" or a time; else from when it is first seen
+    body: Form = "structured"
+    headers: dict[str, str] = {}  # sent with each delivery
+    headers_env: dict[str, str] = {}  # the same, each naming the variable that holds its value
     filter: dict[str, Any] | None = None  # as schemas/filters.py reads it; without one it wants every event
 
     @property
@@ -46,8 +50,7 @@ class Destination(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 def wants(destination: Destination) -> Wants:
     """Return what says whether an event is for this destination."""
-    fits = everything if destination.filter is None else compiled(destination.filter)
-    return fits if destination.deliver_unlinked else lambda event: event.linked and fits(event)
+    return wanting(destination.filter, unlinked=destination.deliver_unlinked)
 
 
 def problems(destination: Destination, *, session_s: float = SESSION_S, now: datetime | None = None) -> Sequence[str]:
@@ -56,6 +59,7 @@ def problems(destination: Destination, *, session_s: float = SESSION_S, now: dat
     `session_s` is the bus's session timeout; what lies after `now` is the future.
     """
     found = [*_names(destination), *_beginning(destination, now), *_filter(destination), *_url(destination)]
+    found += misheaded(destination.headers, destination.headers_env)
     return [*found, *_networks(destination), *_numbers(destination, session_s)]
 
 

@@ -19,17 +19,18 @@ from workers.deliver.answer import Answer, Verdict
 from workers.deliver.destinations import Destination, wants
 from workers.deliver.facts import Facts
 from workers.deliver.health import Health
-from workers.deliver.parcel import Parcel
+from workers.deliver.parcel import GONE, Parcel
 from workers.deliver.policy import Again, Bury, Cancel, Decision, Policy, Tries, attempted
 from workers.deliver.send import Sender
 from workers.deliver.sign import Signer
-from workers.deliver.window import Item, Window
+from workers.deliver.window import Item
 from workers.runtime.backoff import Backoff
 from workers.runtime.delay import Delay
 
 log = structlog.get_logger()
 BURY_DEADLINE_S: Final = 15.0
 FAREWELL: Final = event_type(REMOVED)  # the last event of an account whose user removed the app: what tells of it is sent
+SHARE: Final = 4  # of the concurrency at most one part in so many goes to keys that wait: they may be slow to fail
 UNKNOWN_S: Final = 1.0  # until an event is taken up again of which nobody could say whether it may be sent
 
 
@@ -37,7 +38,35 @@ class Channel(Protocol):
     """A lane as the flight sees it."""
 
     index: int
-    window: Window[Parcel]
+
+    @property
+    def waiting(self) -> int:
+        """How many events wait in rows."""
+        ...
+
+    def take(self, now: datetime, *, parked: bool) -> Item[Parcel] | None:
+        """Return an event that may be sent now, and that must be settled; of those that wait in rows only where `parked`."""
+        ...
+
+    def single(self, item: Item[Parcel]) -> bool:
+        """Say whether an event of its key was buried and none succeeded since: this one gets a single attempt."""
+        ...
+
+    def settle(self, item: Item[Parcel], decision: Decision) -> None:
+        """Hear what becomes of it."""
+        ...
+
+    def oldest(self) -> float | None:
+        """Return since when the bus has the oldest event that is not finished, in epoch seconds; None where there is none."""
+        ...
+
+    def untried(self, now: datetime) -> Item[Parcel] | None:
+        """Return an event as above that was never sent: what failed before says less of its destination."""
+        ...
+
+    def has_untried(self, now: datetime) -> bool:
+        """Say whether there is one."""
+        ...
 
     def may_start(self) -> bool:
         """Say whether the lane is ours beyond doubt, so that a request may start."""
@@ -89,6 +118,8 @@ class Flight:
         self._sender, self._signer, self._policy = sender, signer, policy
         self._publisher, self._facts, self._tasks, self._dice = publisher, facts, tasks, dice
         self._stops, self._delay = stops, Delay()
+        self._parked = 0  # events from rows that are in flight
+        self._share = max(destination.concurrency // SHARE, 1)
         self._latency = metrics.LATENCY.labels(destination=destination.name)
         self._seconds = metrics.ATTEMPT_SECONDS.labels(destination=destination.name)
 
@@ -102,18 +133,30 @@ class Flight:
         now = self.now()
         if self.health.room(now) <= 0:
             return None
+        parked = self._parked < self._share
+        ways: list[Callable[[Channel], Item[Parcel] | None]] = [lambda lane: lane.take(now, parked=parked)]
+        if self.health.failing:
+            ways.insert(0, lambda lane: lane.untried(now))
+        for take in ways:
+            if picked := self._first(take):
+                self.health = self.health.began(1)
+                self._parked += picked[1].line is not None
+                return picked
+        return None
+
+    def _first(self, take: Callable[[Channel], Item[Parcel] | None]) -> tuple[Channel, Item[Parcel]] | None:
         for _ in range(len(self.lanes)):
             lane = self.lanes[0]
             self.lanes.rotate(-1)
-            if not lane.window.idle(now) and lane.may_start():
-                self.health = self.health.began(1)
-                return lane, lane.window.ready(now, 1)[0]
+            if lane.may_start() and (item := take(lane)):
+                return lane, item
         return None
 
     async def _work(self, lane: Channel, item: Item[Parcel]) -> None:
         """Send one event after the other for as long as there are any: a task for each would cost more than its settling."""
         if lane.closing():  # the session ended between the picking and this task's first turn
             self.health = self.health.cut()
+            self._parked -= item.line is not None
             return
         picked: tuple[Channel, Item[Parcel]] | None = (lane, item)
         while picked:
@@ -126,14 +169,15 @@ class Flight:
         try:
             decision = await self._decided(lane, item)
             if not isinstance(decision, Bury) or await self._buried(lane, item, decision):
-                lane.window.settle(item.offset, decision)
+                lane.settle(item, decision)
         finally:
+            self._parked -= item.line is not None
             lane.ended(item)
 
     async def _decided(self, lane: Channel, item: Item[Parcel]) -> Decision:
         if (event := item.load.event) is None:
             self.health = self.health.cut()
-            return Bury("not_an_event")
+            return Cancel() if item.load is GONE else Bury("not_an_event")
         if kept := await self._kept_back(lane, item, event):
             self.health = self.health.cut()
             return kept
@@ -158,8 +202,9 @@ class Flight:
     async def _sent(self, lane: Channel, item: Item[Parcel], event: Event) -> Decision:
         began = self.now()
         try:
-            body = item.load.body(event)
-            answer = await self._sender.post(body, self._signer.headers(event.id, int(time.time()), body))
+            told, body = item.load.dressed(event, self.destination.body)
+            signed = self._signer.headers(event.id, int(time.time()), body)
+            answer = await self._sender.post(body, {**told, **signed})
         except BaseException:
             self.health = self.health.cut()
             raise
@@ -170,8 +215,9 @@ class Flight:
         now, dice = self.now(), self._dice()
         verdict = self._policy.judge(answer)
         before = self.health
-        self.health = before.after(verdict, (lane.index, item.offset), now, asked=answer.asked, dice=dice)
-        item.tries = attempted(item.tries, verdict, answer, began, single=lane.window.single(item))
+        tried = item.tries.latest if item.tries else None
+        self.health = before.after(verdict, (lane.index, item.offset), now, tried=tried, asked=answer.asked, dice=dice)
+        item.tries = attempted(item.tries, verdict, answer, began, single=lane.single(item))
         self._tell(item.load, event, item.tries)
         if before.failing != self.health.failing or before.gone != self.health.gone:
             self._tell_health()
@@ -237,9 +283,13 @@ class Flight:
 
     def oldest_age(self) -> float:
         """Return the age in seconds of the oldest event that was taken up and is not finished; 0 where there is none."""
-        oldest = [parcel.held.time for lane in self.lanes if (parcel := lane.window.oldest())]
-        return max(time.time() - min(oldest).timestamp(), 0.0) if oldest else 0.0
+        oldest = [since for lane in self.lanes if (since := lane.oldest()) is not None]
+        return max(time.time() - min(oldest), 0.0) if oldest else 0.0
 
-    def anything_open(self) -> bool:
-        """Say whether any lane holds an event that could probe."""
-        return any(lane.window.open for lane in self.lanes)
+    def waiting(self) -> int:
+        """Return how many events wait in rows."""
+        return sum(lane.waiting for lane in self.lanes)
+
+    def has_untried(self) -> bool:
+        """Say whether any lane holds an event that was never sent and may be."""
+        return any(lane.has_untried(self.now()) for lane in self.lanes)

@@ -58,8 +58,20 @@ class Health(msgspec.Struct, frozen=True, gc=False, kw_only=True):
         """Return the health after a request that was cancelled: it says nothing."""
         return replace(self, flying=self.flying - 1)
 
-    def after(self, verdict: Verdict, event: Event, now: datetime, *, asked: float | None = None, dice: float = 0.5) -> "Health":
-        """Return the health after an answer; `asked` is Retry-After in seconds, `dice` in [0, 1) jitters the next probe."""
+    def after(
+        self,
+        verdict: Verdict,
+        event: Event,
+        now: datetime,
+        *,
+        tried: datetime | None = None,
+        asked: float | None = None,
+        dice: float = 0.5,
+    ) -> "Health":
+        """Return the health after an answer; `asked` is Retry-After in seconds, `dice` in [0, 1) jitters the next probe.
+
+        `tried` is when the event's attempt before began: where others got through since, its failing again says nothing new.
+        """
         down = self.cut()
         if verdict in _ALIVE:
             return replace(down, life=now, failed=frozenset(), probes=0, probe_at=None)
@@ -67,7 +79,8 @@ class Health(msgspec.Struct, frozen=True, gc=False, kw_only=True):
             return replace(down, gone=True)
         if asked is not None:
             down = replace(down, quiet_until=now + timedelta(seconds=min(asked, RETRY_AFTER_CAP_S)))
-        return _worse(down, event, now, dice)
+        known = tried is not None and self.life is not None and self.life >= tried and not self.failing
+        return down if known else _worse(down, event, now, dice)
 
 
 def _worse(health: Health, event: Event, now: datetime, dice: float) -> Health:

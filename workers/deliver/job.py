@@ -3,7 +3,7 @@
 import asyncio
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -21,6 +21,8 @@ from workers.deliver.policy import Policy, Standard
 from workers.deliver.send import Sender
 from workers.deliver.session import Session, awake
 from workers.deliver.sign import Signer
+from workers.deliver.store import Store
+from workers.runtime.database import Database
 from workers.runtime.secrets import Secret
 
 
@@ -30,26 +32,31 @@ class Deliver:
     def __init__(
         self,
         bus: Bus,
+        database: Database,
         destination: Destination,
         secrets: Sequence[Secret],
         stops: Stops,
         *,
+        namespace: str,
+        headers: Mapping[str, Secret] | None = None,
         start: Begins | None = None,
         policy: Policy | None = None,
         resolver: AbstractResolver | None = None,
     ) -> None:
         self.name: Final = delivery(destination.name)
         self.flight: Flight | None = None
-        self._bus, self._destination, self._start = bus, destination, start or always(FIRST)
+        self._bus, self._store = bus, Store(database, self.name, namespace)
+        self._destination, self._start = destination, start or always(FIRST)
         self._signer, self._stops = Signer(secrets), stops
         self._policy = policy or Standard()
-        self._resolver = resolver
+        self._headers, self._resolver = headers, resolver
 
     async def run(self, stop: Stop) -> None:
         """Deliver until `stop` is set; requests in flight then end before it returns."""
         facts = Facts(self._bus, metrics.FACTS_LOST.labels(destination=self._destination.name))
         try:
-            async with Sender(self._destination, resolver=self._resolver) as sender, asyncio.TaskGroup() as tasks:
+            sending = Sender(self._destination, headers=self._headers, resolver=self._resolver)
+            async with sending as sender, asyncio.TaskGroup() as tasks:
                 self.flight = self._prepared(sender, facts, tasks)
                 ended = asyncio.Event()
                 tasks.create_task(facts.run(ended), name=f"{self.name}.facts")
@@ -78,6 +85,7 @@ class Deliver:
         metrics.watch(
             self._destination.name,
             flying=lambda: flight.health.flying,
+            waiting=flight.waiting,
             oldest=flight.oldest_age,
             state=lambda: flight.health.state(flight.now()),
         )
@@ -85,7 +93,7 @@ class Deliver:
 
     async def _consume(self, flight: Flight, stop: Stop) -> None:
         async def work(lane: Lane, ends: Stop) -> None:
-            await Session(lane, flight, ends).run()
+            await Session(lane, flight, ends, self._store).run()
 
         with suppress(Revoked):  # stopped before it was known where to begin
             start = await self._start(stop)

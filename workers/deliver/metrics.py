@@ -37,6 +37,14 @@ DEAD: Final = Counter("ringhook_delivery_dead_letters_total", "Events buried", [
 SKIPPED: Final = Counter(
     "ringhook_delivery_skipped_total", "Events that its filter does not want, or of unlinked accounts", ["destination"]
 )
+PARKED: Final = Counter(
+    "ringhook_delivery_parked_total",
+    "Events that moved to rows, because one of their key was not accepted in time",
+    ["destination"],
+)
+WAITING: Final = Gauge(
+    "ringhook_delivery_waiting_events", "Events that wait in rows, in the lanes of this process", ["destination"]
+)
 GAPS: Final = Counter(
     "ringhook_delivery_expired_unread_total",
     "Events that the bus dropped by age before this destination read them",
@@ -54,9 +62,17 @@ def attempt(destination: str, outcome: str) -> Counter:
     return ATTEMPTS.labels(destination=destination, outcome=outcome)
 
 
-def watch(destination: str, *, flying: Callable[[], int], oldest: Callable[[], float], state: Callable[[], str]) -> None:
+def watch(
+    destination: str,
+    *,
+    flying: Callable[[], int],
+    waiting: Callable[[], int],
+    oldest: Callable[[], float],
+    state: Callable[[], str],
+) -> None:
     """Read these gauges from the running delivery whenever they are asked for."""
     IN_FLIGHT.labels(destination=destination).set_function(flying)
+    WAITING.labels(destination=destination).set_function(waiting)
     OLDEST.labels(destination=destination).set_function(oldest)
     for name in _STATES:
         STATE.labels(destination=destination, state=name).set_function(partial(_is, state, name))
@@ -64,7 +80,7 @@ def watch(destination: str, *, flying: Callable[[], int], oldest: Callable[[], f
 
 def unwatch(destination: str) -> None:
     """Forget the gauges of a delivery that ended."""
-    for gauge, labels in ((IN_FLIGHT, ()), (OLDEST, ()), *((STATE, (name,)) for name in _STATES)):
+    for gauge, labels in ((IN_FLIGHT, ()), (WAITING, ()), (OLDEST, ()), *((STATE, (name,)) for name in _STATES)):
         with suppress(KeyError):
             gauge.remove(destination, *labels)
 

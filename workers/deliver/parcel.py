@@ -1,14 +1,17 @@
 """A record of `event.recorded` as deliver holds it: the event, and the key by which this destination keeps order. Pure."""
 
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import Final
 
 import msgspec
 
-from schemas.cloudevents import read, sequence, structured
+from schemas.cloudevents import read, sequence
 from schemas.errors import Rejected
 from schemas.events import Event
 from workers.bus.contract import Held
+from workers.deliver.dress import FORMS, Dressed, Form
+from workers.deliver.window import Item
 
 _KEYS: Final[Mapping[str, Callable[[Event], str | None]]] = {
     "device": lambda event: event.subject or event.accountid,
@@ -27,9 +30,17 @@ class Parcel(msgspec.Struct, frozen=True, gc=False):
         """Return what is kept in order: the device (the account for events without one), the account, or nothing."""
         return _KEYS[kind](self.event) if self.event else None
 
-    def body(self, event: Event) -> bytes:
-        """Return the body of a delivery."""
-        return structured(event, sequence(self.held.offset))
+    def item(self, kind: str, now: datetime, *, line: str | None = None) -> Item["Parcel"]:
+        """Return what a window holds of it; `line` is where it waits, if it comes from a row."""
+        held = self.held
+        return Item(held.offset, self.key(kind), self, now, size=len(held.value), since=held.time.timestamp(), line=line)
+
+    def dressed(self, event: Event, form: Form) -> Dressed:
+        """Return the headers and the body of a delivery."""
+        return FORMS[form](event, sequence(self.held.offset))
+
+
+GONE: Final = Parcel(Held(topic="", key=b"", value=b"", index=0, offset=0, time=datetime.fromtimestamp(0, UTC)), None)
 
 
 def packed(held: Held) -> Parcel:

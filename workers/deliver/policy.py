@@ -102,6 +102,11 @@ def attempted(tries: Tries | None, verdict: Verdict, answer: Answer, began: date
     )
 
 
+def counted(tries: Tries | None, decision: Again) -> Tries | None:
+    """Return the tries with the attempt counted that was judged so."""
+    return replace(tries, spent=tries.spent + 1) if tries and decision.spent else tries
+
+
 def verdict_of(status: int | None) -> Verdict:
     """Return what a status means; None is no answer."""
     if status is None:

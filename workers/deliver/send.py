@@ -11,23 +11,31 @@ from typing import Final, Self
 import aiohttp
 from yarl import URL
 
-from schemas.cloudevents import CONTENT_TYPE
 from workers.deliver.answer import Answer, Failure, retry_after
 from workers.deliver.destinations import Destination
 from workers.runtime.guard import Guarded
+from workers.runtime.secrets import Secret
 from workers.runtime.sockets import guarded
 
 BODY_READ: Final = 1_024  # bytes of an answer that are read, so that its connection can serve again; a longer one is hung up on
 KEEPALIVE_S: Final = 4.0  # under the 5 s after which common servers close: a POST on a closing connection fails
 _READ_BUFFER: Final = 8_192
-_HEADERS: Final = {"Content-Type": CONTENT_TYPE, "User-Agent": "ringhook", "Accept-Encoding": "identity"}
+_HEADERS: Final = {"User-Agent": "ringhook", "Accept-Encoding": "identity"}
 _FOREIGN: Final = (aiohttp.ClientError, OSError, ValueError, RuntimeError)  # TimeoutError is an OSError
 
 
 class Sender:
     """An HTTP client for one destination; a context manager."""
 
-    def __init__(self, destination: Destination, *, resolver: aiohttp.abc.AbstractResolver | None = None) -> None:
+    def __init__(
+        self,
+        destination: Destination,
+        *,
+        headers: Mapping[str, Secret] | None = None,
+        resolver: aiohttp.abc.AbstractResolver | None = None,
+    ) -> None:
+        """`headers` are those that only the environment knows."""
+        self._headers = {**_HEADERS, **destination.headers} | {name: value.reveal() for name, value in (headers or {}).items()}
         self._url = URL(destination.url)
         self._secure = not destination.allow_http
         self._destination = destination
@@ -43,7 +51,7 @@ class Sender:
         )
         self._session = aiohttp.ClientSession(
             connector=connector,
-            headers=_HEADERS,
+            headers=self._headers,
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=self._destination.timeout_s),
             auto_decompress=False,

@@ -1,18 +1,30 @@
-"""One session of one lane: fetches while there is use for more, commits what is finished, and ends without cutting in."""
+"""One session of one lane: fetches while there is use for more, commits what is finished, and ends without cutting in.
+
+What takes longer than half a minute moves from the window to rows, with all that follows it in its key (correctness.md §4).
+"""
 
 import asyncio
 import time
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 import structlog
 
+from schemas.errors import Unavailable
 from schemas.topics import EVENT_RECORDED
 from workers.bus.contract import Held, Lane, Revoked, Stop, Unknown
 from workers.deliver import metrics
+from workers.deliver.buried import Buried
 from workers.deliver.flight import Flight
 from workers.deliver.parcel import Parcel, packed
-from workers.deliver.window import Item, Window
+from workers.deliver.parked import Parked, kind_of
+from workers.deliver.policy import Decision
+from workers.deliver.store import Shelf, Store
+from workers.deliver.window import Item, Window, noted
+from workers.runtime import lane as runtime
+from workers.runtime.insist import Insist
+from workers.runtime.storefault import OutcomeUnknown
+from workers.runtime.waiting import STEPPED
 
 log = structlog.get_logger()
 TOPIC: Final = EVENT_RECORDED.name
@@ -24,6 +36,8 @@ IDLE_WAIT_S: Final = 0.5
 DRAIN_S: Final = 4.0  # the bus waits 5 s for a lane to end, its last commit included
 COMMIT_DEADLINE_S: Final = 15.0
 BATCH_LEAST: Final = 64
+TIDY_EVERY_S: Final = 60.0
+PARK_AFTER: Final = timedelta(seconds=30)  # from an event's first attempt; then its key waits in rows, and the log goes on
 _CLOCK: Final = getattr(
     time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC
 )  # runs on while the machine is suspended, where there is one
@@ -37,14 +51,22 @@ def awake() -> float:
 class Session:
     """A lane while it is ours."""
 
-    def __init__(self, lane: Lane, flight: Flight, stop: Stop) -> None:
+    def __init__(self, lane: Lane, flight: Flight, stop: Stop, store: Store) -> None:
         self.index = lane.index
         self.window: Window[Parcel] = Window(0)
+        self.parked: Parked[Parcel] = Parked((), flight.now())
         self._lane, self._flight, self._stop = lane, flight, stop
+        self._store = runtime.Session(store.database, store.group, lane.index, STEPPED, read=noted)
+        self._shelf = Shelf(store, lane.index, flight.destination.key)
+        self._insist = Insist(store.group, stop, store.delay)
+        self._tidied_at = awake()
+        self._parked_last = False
+        self._refused = False  # the store did not take the last step: what it does not know to be done must not be overtaken
+        self._settled_n = 0  # as the lane's row has it
         self._revoked: Revoked | None = None
         self._proven = self._committed_at = 0.0
         self._committed = 0  # the window's changes when it was last committed
-        self._flying: dict[int, asyncio.Task[object] | None] = {}  # by offset
+        self._flying: dict[Item[Parcel], asyncio.Task[object] | None] = {}
         self._nudge = asyncio.Event()  # something ended that the loop may want to know of
         self._enough = max(BATCH_LEAST, 2 * flight.destination.concurrency)
 
@@ -63,9 +85,15 @@ class Session:
 
     async def _open(self) -> None:
         asked = awake()
-        start = await self._lane.open()
+        start = await self._store.open(self._lane, self._insist)
         self._proven = self._committed_at = asked
-        self.window = Window.from_note(start.next[TOPIC], start.note)
+        buried = Buried()
+        self.window = Window.from_note(start.next[TOPIC], start.note, buried)
+        kept, kind = await self._insist(self._shelf.kept), kind_of(self._flight.destination.key)
+        self.parked = Parked(kept, self._flight.now(), kind=kind, buried=buried)
+        if self.parked.foreign:
+            meaning = "what waits began under another `key`: until it is done nothing new is read, so that order is kept"
+            log.warning("delivery.key_changed", destination=self._flight.destination.name, lane=self.index, meaning=meaning)
         if gap := start.gaps.get(TOPIC, 0):
             name = self._flight.destination.name
             metrics.GAPS.labels(destination=name).inc(gap)
@@ -87,18 +115,24 @@ class Session:
                 self._admit(held, now)
         else:
             await self._wait()
+        await self._read()
         self._flight.pump()
+        self._park()
         if self._commit_due():
             await self._commit()
             self._flight.pump()
+        if awake() - self._tidied_at >= TIDY_EVERY_S:
+            await self._tidy()
 
     def _wanted(self) -> int:
         """Return how many records to fetch: none while enough wait here and may be sent, or the destination is at fault."""
         health, now = self._flight.health, self._flight.now()
         if health.gone:
             return 0
+        if self.parked.full or self.parked.foreign or not self.window.free:
+            return 0
         if health.failing:
-            return int(not self._flight.anything_open())
+            return int(not self._flight.has_untried())
         if self.window.open >= self._enough and not (health.room(now) and self.window.idle(now)):
             return 0
         return min(self.window.free, self._enough)
@@ -110,7 +144,82 @@ class Session:
             self.window.skip(held.offset)
             metrics.SKIPPED.labels(destination=destination.name).inc()
             return
-        self.window.admit(held.offset, parcel.key(destination.key), parcel, now, len(held.value))
+        item = parcel.item(destination.key, now)
+        if not self.parked.blocks(item.key, known=not self._refused):
+            self.window.admit(item)
+        elif self.window.hold(item):
+            self.parked.join([item])
+
+    def _park(self) -> None:
+        """Let keys wait in rows whose first event does not get through while the destination works."""
+        now = self._flight.now()
+        if self._flight.health.state(now) != "well":
+            return
+        for item in self.window.stuck(now - PARK_AFTER):
+            if not self.parked.crowded:
+                self.parked.join(self.window.take(item))
+
+    async def _read(self) -> None:
+        """Bring rows that are due into memory; where the store is away, another time."""
+        now = self._flight.now()
+        wanted = self.parked.wanted(now)
+        if not wanted:
+            return
+        read: dict[str, list[Item[Parcel]]] = {}
+        try:
+            read = await self._shelf.read(wanted, now)
+        except Unavailable as error:
+            self._insist.refused(error)
+        for name in wanted:
+            self.parked.load(name, read.get(name, []))
+
+    @property
+    def waiting(self) -> int:
+        """How many events wait in rows."""
+        return self.parked.rows
+
+    async def _tidy(self) -> None:
+        """Note the last true step in the lane's row, keep nothing of who was forgotten; where the store is away, another time."""
+        self._tidied_at = awake()
+        try:
+            if self._store.n != self._settled_n:
+                await self._store.settle()
+                self._settled_n = self._store.n
+            if self.parked.rows:
+                await self._shelf.forget()
+        except Unavailable as error:
+            self._insist.refused(error)
+
+    def take(self, now: datetime, *, parked: bool) -> Item[Parcel] | None:
+        """Return an event that may be sent now: those in rows and those of the log take turns."""
+        parked = parked and not self._refused
+        item = self.parked.ready(now) if parked and not (self._parked_last and not self.window.idle(now)) else None
+        self._parked_last = item is not None
+        return item or next(iter(self.window.ready(now, 1)), None)
+
+    def single(self, item: Item[Parcel]) -> bool:
+        """Say whether an event of its key was buried and none succeeded since."""
+        return item.key in self.window.buried
+
+    def settle(self, item: Item[Parcel], decision: Decision) -> None:
+        """Hear what becomes of an event."""
+        if item.line is None:
+            self.window.settle(item.offset, decision)
+        else:
+            self.parked.settle(item, decision)
+
+    def oldest(self) -> float | None:
+        """Return since when the bus has the oldest event that is not finished, in epoch seconds."""
+        known = [since for since in (self.window.oldest(), self.parked.oldest()) if since is not None]
+        return min(known, default=None)
+
+    def untried(self, now: datetime) -> Item[Parcel] | None:
+        """Return an event of the log that was never sent."""
+        return self.window.untried(now)
+
+    def has_untried(self, now: datetime) -> bool:
+        """Say whether there is one that may be sent now."""
+        return self.window.has_untried(now)
 
     async def _wait(self) -> None:
         """Wait until something was settled, or a moment."""
@@ -131,12 +240,12 @@ class Session:
 
     def began(self, item: Item[Parcel]) -> None:
         """Hear that the current task is about to send an item."""
-        self._flying[item.offset] = asyncio.current_task()
+        self._flying[item] = asyncio.current_task()
 
     def ended(self, item: Item[Parcel]) -> None:
         """Hear that it was settled, or given up."""
-        del self._flying[item.offset]
-        if 2 * self.window.open < self._enough or self.window.idle(self._flight.now()):
+        del self._flying[item]
+        if item.line or 2 * self.window.open < self._enough or self.window.idle(self._flight.now()):
             self._nudge.set()
 
     async def _drain(self) -> None:
@@ -153,24 +262,46 @@ class Session:
 
     def _commit_due(self) -> bool:
         since = awake() - self._committed_at
-        if self.window.changes != self._committed:
+        if self.window.changes != self._committed or self.parked.changed:
             return since >= PACE_S
         return since >= (PROVE_EVERY_S if self.window.open else IDLE_COMMIT_S)
 
     async def _commit(self) -> None:
+        n = await self._write()
         asked, changes = awake(), self.window.changes
         try:
             async with asyncio.timeout(COMMIT_DEADLINE_S):
-                await self._lane.commit({TOPIC: self.window.next()}, self.window.note(self.window.n + 1))
+                await self._lane.commit({TOPIC: self.window.next()}, self.window.note(n))
         except TimeoutError:
             raise Unknown("a commit missed its deadline") from None
         self._proven = self._committed_at = asked
-        self._committed = changes
+        self._committed, self._store.n = changes, n
+
+    async def _write(self) -> int:
+        """Write what changed of what waits, as step n + 1; return the n that the commit shall make true."""
+        change = self.parked.change() if self.parked.changed else None
+        if not change:
+            return self._store.n
+        try:
+            async with self._store.step() as step:
+                lines = await self._shelf.write(step, change, self.parked.stored(change))
+        except OutcomeUnknown as error:
+            raise Unknown("the store did not say whether a step was written") from error
+        except Unavailable as error:
+            self._insist.refused(error)  # what joins stays open in the window meanwhile
+            self._refused = True
+            return self._store.n
+        self._refused = False
+        self.parked.written(change, lines)
+        for items in change.joining.values():
+            self.window.finish(items)
+            metrics.PARKED.labels(destination=self._flight.destination.name).inc(len(items))
+        return self._store.n + 1
 
     async def _commit_last(self) -> None:
-        if self.window.changes == self._committed:
-            return
         try:
-            await self._commit()
-        except Revoked:
+            if self.window.changes != self._committed or self.parked.changed:
+                await self._commit()
+            await self._store.settle()
+        except (Revoked, Unavailable):
             return  # the next owner sends again what it does not know to be finished

@@ -6,43 +6,55 @@ is not open; so offsets that the log skips (transaction markers, compaction) and
 
 import heapq
 import struct
-from collections import OrderedDict, deque
-from collections.abc import Hashable
+from collections import deque
+from collections.abc import Hashable, Sequence
 from datetime import datetime
 from typing import Final, Generic, TypeVar
 
-from msgspec.structs import replace
-
-from workers.deliver.policy import Again, Bury, Cancel, Decision, Done, Tries
+from workers.deliver.buried import Buried
+from workers.deliver.policy import Again, Bury, Decision, Done, Tries, counted
 
 T = TypeVar("T")
 
-LIMIT: Final = 1_024  # offsets between the lowest unfinished and the end, as many as the note has bits
+LIMIT: Final = 1_024  # offsets between the lowest unfinished and the end, from which on no more are fetched
 BYTES_LIMIT: Final = 8 * 1024 * 1024  # of records held; the last batch fetched may go over
-BURIED_KEYS_LIMIT: Final = 10_000  # keys remembered whose last event was buried; the oldest are forgotten
-_HEAD: Final = struct.Struct(">QQ")  # n, and the offset that bit 0 of the bitmap stands for
-_BITMAP: Final = LIMIT // 8
+_HEAD: Final = struct.Struct(">BQQ")  # the layout, n, and the offset that bit 0 of the bitmap stands for
+_LAYOUT: Final = 1
+BITS: Final = 4 * LIMIT  # that a note holds: transaction markers take offsets too, so a window may span more of them
+_BITMAP: Final = BITS // 8
 
 
 class Item(Generic[T]):
     """One open offset: what to send, and what it went through so far."""
 
-    __slots__ = ("key", "load", "offset", "since", "size", "tries")
+    __slots__ = ("due", "flying", "key", "line", "load", "offset", "since", "size", "tries")
 
-    def __init__(self, offset: int, key: Hashable | None, load: T, since: datetime, size: int) -> None:
+    def __init__(
+        self,
+        offset: int,
+        key: Hashable | None,
+        load: T,
+        due: datetime,
+        *,
+        size: int = 0,
+        since: float = 0.0,
+        line: str | None = None,
+    ) -> None:
         self.offset = offset
-        self.since = since
+        self.due = due
+        self.since = since  # epoch seconds when the bus took it
         self.key = key
         self.load = load
         self.size = size
+        self.flying = False
+        self.line = line  # what the line is called in which it waits; None: it is of the log
         self.tries: Tries | None = None
 
 
 class Window(Generic[T]):
     """Tells which events of a lane may be sent now, and how far the lane may be committed."""
 
-    def __init__(self, start: int, *, n: int = 0, finished: int = 0) -> None:
-        self.n = n
+    def __init__(self, start: int, *, finished: int = 0, buried: Buried | None = None) -> None:
         self.end = start  # just after the last offset seen
         self.bytes = 0
         self.changes = 0  # rises whenever there is something new to commit
@@ -50,31 +62,31 @@ class Window(Generic[T]):
         self._open: dict[int, Item[T]] = {}  # in order of offsets
         self._queues: dict[Hashable, deque[Item[T]]] = {}  # per key, the first is sent or due; keys of one event stand here too
         self._due: list[tuple[datetime, int]] = []  # heap of firsts that are not in flight
-        self._buried: OrderedDict[Hashable, None] = OrderedDict()
+        self._failed: dict[int, Item[T]] = {}  # tried before, open still
+        self.buried = buried or Buried()
 
     @classmethod
-    def from_note(cls, start: int, note: bytes) -> "Window[T]":
+    def from_note(cls, start: int, note: bytes, buried: Buried | None = None) -> "Window[T]":
         """Return the window that a session begins with; an empty or foreign note means that nothing above `start` is finished.
 
         A start below the note's own is an operator's reset: what was finished there is wanted again.
         """
         if len(note) < _HEAD.size or len(note) > _HEAD.size + _BITMAP:
-            return cls(start)
-        n, base = _HEAD.unpack_from(note)
-        if not base <= start <= base + LIMIT:
-            return cls(start, n=n)
-        return cls(start, n=n, finished=int.from_bytes(note[_HEAD.size :], "little") >> (start - base))
+            return cls(start, buried=buried)
+        layout, _, base = _HEAD.unpack_from(note)
+        if layout != _LAYOUT or not base <= start <= base + BITS:
+            return cls(start, buried=buried)
+        return cls(start, finished=int.from_bytes(note[_HEAD.size :], "little") >> (start - base), buried=buried)
 
     def note(self, n: int) -> bytes:
-        """Return `n` and which offsets from `next()` on are finished: at most 144 bytes."""
-        self.n = n
+        """Return `n` and which offsets from `next()` on are finished: at most 529 bytes."""
         base = self.next()
-        bits = (1 << min(self.end - base, LIMIT)) - 1
+        bits = (1 << min(self.end - base, BITS)) - 1
         for offset in self._open:
-            if offset - base < LIMIT:
+            if offset - base < BITS:
                 bits &= ~(1 << (offset - base))
-        bits |= self._known_from(base) & ((1 << LIMIT) - 1)
-        return _HEAD.pack(n, base) + bits.to_bytes((bits.bit_length() + 7) // 8, "little")
+        bits |= self._known_from(base) & ((1 << BITS) - 1)
+        return _HEAD.pack(_LAYOUT, n, base) + bits.to_bytes((bits.bit_length() + 7) // 8, "little")
 
     def _known_from(self, base: int) -> int:
         """Return what the former note knew of offsets that this session has not seen yet, as bits from `base`."""
@@ -94,9 +106,9 @@ class Window(Generic[T]):
         """How many more offsets may be admitted."""
         return 0 if self.bytes >= BYTES_LIMIT else max(LIMIT - (self.end - self.next()), 0)
 
-    def oldest(self) -> T | None:
-        """Return what the lowest unfinished offset carries."""
-        return next((item.load for item in self._open.values()), None)
+    def oldest(self) -> float | None:
+        """Return since when the bus has the lowest unfinished offset, in epoch seconds; None where there is none."""
+        return next((item.since for item in self._open.values()), None)
 
     def idle(self, now: datetime) -> bool:
         """Say whether there is nothing that could be sent now."""
@@ -108,16 +120,10 @@ class Window(Generic[T]):
             self.end = offset + 1
             self.changes += 1
 
-    def admit(self, offset: int, key: Hashable | None, load: T, now: datetime, size: int = 0) -> bool:
+    def admit(self, item: Item[T]) -> bool:
         """Open an offset; False where it lies below the end, or the note says that it was finished before. Key None: no order."""
-        if offset < self.end:
+        if not self.hold(item):
             return False
-        self.skip(offset)
-        if self._finished >> (offset - self._start) & 1:
-            return False
-        item = Item(offset, key, load, now, size)
-        self._open[offset] = item
-        self.bytes += size
         self._enqueue(item)
         return True
 
@@ -127,53 +133,99 @@ class Window(Generic[T]):
             queue.append(item)
             if len(queue) > 1:
                 return
-        heapq.heappush(self._due, (item.since, item.offset))
+        heapq.heappush(self._due, (item.due, item.offset))
 
     def ready(self, now: datetime, room: int) -> list[Item[T]]:
         """Take at most `room` events that may be sent now, those that wait longest first; each must be settled."""
         taken: list[Item[T]] = []
         while len(taken) < room and self._due and self._due[0][0] <= now:
             taken.append(self._open[heapq.heappop(self._due)[1]])
+            taken[-1].flying = True
         return taken
+
+    def untried(self, now: datetime) -> Item[T] | None:
+        """Take an event that was never sent and may be now; it must be settled."""
+        return self._taken_out(found) if (found := self._find_untried(now)) else None
+
+    def has_untried(self, now: datetime) -> bool:
+        """Say whether there is one."""
+        return self._find_untried(now) is not None
+
+    def _find_untried(self, now: datetime) -> Item[T] | None:
+        fresh = (item for due, offset in self._due if due <= now and not (item := self._open[offset]).tries)
+        return min(fresh, key=lambda item: item.offset, default=None)
+
+    def _taken_out(self, item: Item[T]) -> Item[T]:
+        self._rest(item)
+        item.flying = True
+        return item
 
     def settle(self, offset: int, decision: Decision) -> None:
         """Finish an event that is done, buried or cancelled, which frees the next of its key; or let it wait until it is due."""
         item = self._open[offset]
-        match decision:
-            case Again(at=at, spent=spent):
-                if spent and item.tries:
-                    item.tries = replace(item.tries, spent=item.tries.spent + 1)
-                heapq.heappush(self._due, (at, offset))
-            case Done():
-                self._buried.pop(item.key, None)
-                self._finish(item)
-            case Bury():
-                self._remember(item.key)
-                self._finish(item)
-            case Cancel():
-                self._finish(item)
-
-    def _finish(self, item: Item[T]) -> None:
-        del self._open[item.offset]
-        self.bytes -= item.size
-        self.changes += 1
-        if item.key is None:
+        item.flying = False
+        if isinstance(decision, Again):
+            item.due, item.tries = decision.at, counted(item.tries, decision)
+            self._failed[offset] = item
+            heapq.heappush(self._due, (item.due, offset))
             return
-        queue = self._queues[item.key]
+        judge(self.buried, item.key, decision)
+        self.finish([item])
+        if item.key is not None:
+            self._next_of(item.key)
+
+    def finish(self, items: Sequence[Item[T]]) -> None:
+        """Count offsets as finished: nothing more is to be done for them here."""
+        for item in items:
+            del self._open[item.offset]
+            self._failed.pop(item.offset, None)
+            self.bytes -= item.size
+            self.changes += 1
+
+    def _next_of(self, key: Hashable) -> None:
+        queue = self._queues[key]
         queue.popleft()
         if queue:
-            heapq.heappush(self._due, (queue[0].since, queue[0].offset))
+            heapq.heappush(self._due, (queue[0].due, queue[0].offset))
         else:
-            del self._queues[item.key]
+            del self._queues[key]
 
-    def _remember(self, key: Hashable | None) -> None:
-        if key is None:
-            return
-        self._buried[key] = None
-        self._buried.move_to_end(key)
-        if len(self._buried) > BURIED_KEYS_LIMIT:
-            self._buried.popitem(last=False)
+    def stuck(self, before: datetime) -> list[Item[T]]:
+        """Return the events at rest whose first attempt began before then: each holds up its key."""
+        return [item for item in self._failed.values() if not item.flying and item.tries and item.tries.first < before]
 
-    def single(self, item: Item[T]) -> bool:
-        """Say whether an event of the same key was buried and none succeeded since: this one gets a single attempt."""
-        return item.key in self._buried
+    def take(self, item: Item[T]) -> Sequence[Item[T]]:
+        """Take an event at rest and all that follow it in its key out of the queues; their offsets stay open until `finish`."""
+        taken = [item] if item.key is None else [*self._queues.pop(item.key)]
+        del self._failed[item.offset]
+        self._rest(item)
+        return taken
+
+    def _rest(self, item: Item[T]) -> None:
+        self._due = [entry for entry in self._due if entry[1] != item.offset]
+        heapq.heapify(self._due)
+
+    def hold(self, item: Item[T]) -> bool:
+        """Open an offset that is not to be sent from here, since its key waits elsewhere; False as above."""
+        if item.offset < self.end:
+            return False
+        self.skip(item.offset)
+        if self._finished >> (item.offset - self._start) & 1:
+            return False
+        self._open[item.offset] = item
+        self.bytes += item.size
+        return True
+
+
+def noted(note: bytes) -> int | None:
+    """Return the `n` of a note; None where it holds none of ours."""
+    ours = len(note) >= _HEAD.size and note[0] == _LAYOUT
+    return _HEAD.unpack_from(note)[1] if ours else None
+
+
+def judge(buried: Buried, key: Hashable | None, decision: Decision) -> None:
+    """Remember what a decision about one of its events means for those that follow in its key."""
+    if isinstance(decision, Done):
+        buried.discard(key)
+    elif isinstance(decision, Bury):
+        buried.add(key)

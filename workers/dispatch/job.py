@@ -20,6 +20,7 @@ from workers.dispatch.claims import Answer
 from workers.dispatch.normalise import NOTHING, View
 from workers.dispatch.parked import AT_ONCE, OTHER_APP, Bounds, Past
 from workers.dispatch.reading import ACCOUNT, Forgotten, Item, Webhook, read
+from workers.dispatch.route import Routes
 from workers.dispatch.tables import STEPPED
 from workers.dispatch.told import told
 from workers.dispatch.watch import Watch, begun
@@ -58,6 +59,7 @@ class Dispatch:
 
     namespace: str
     bounds: Bounds = field(default_factory=Bounds)
+    routes: Routes = field(default_factory=Routes)
     name = "dispatch"
     topics = (WEBHOOK_RECEIVED.name, ACCOUNT_CHANGED.name)
     stepped = STEPPED
@@ -81,7 +83,8 @@ class Dispatch:
         letters = await parked.written(step, state.lines, state.known, self.bounds, now)
         self._note(step, state)
         self._count(batch, state)
-        return _beside(results, letters) if letters else results
+        whole = _beside(results, letters) if letters else results
+        return [one if isinstance(one, Rejected) else self.routes.with_copies(one) for one in whole]
 
     def _note(self, step: Step, state: Batch) -> None:
         if state.lines.changed or state.known.forgotten or state.freed:
@@ -117,7 +120,7 @@ class Dispatch:
             return () if swept else None
         self._hasty.add(step.index)
         self._broom.marked(step)
-        return outputs
+        return self.routes.with_copies(outputs)
 
     async def distrust(self, connection: AsyncConnection, index: int) -> None:
         """Let events wait until the linker has told again how their accounts stand: another's may be what was linked."""

@@ -5,30 +5,29 @@ whatever is raised ends the session; any other exception of a job is a bug, and 
 """
 
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from time import monotonic
-from typing import Final, TypeVar
+from typing import Final
 
 import structlog
 
 from schemas.errors import Rejected, Unavailable
 from workers.bus.contract import Bus, BusBroken, Held, Lane, Record, Revoked, Stop, TooLarge, Unknown
 from workers.runtime import metrics
-from workers.runtime.backoff import Backoff
 from workers.runtime.clock import utc_now
-from workers.runtime.database import Database, OutcomeUnknown
+from workers.runtime.database import Database
 from workers.runtime.dead import letter
 from workers.runtime.delay import Delay
+from workers.runtime.insist import Insist
 from workers.runtime.jobs import Aside, Distrusting, Job, Owing
 from workers.runtime.lane import Session, note
 from workers.runtime.poison import Suspicion
 from workers.runtime.supervise import Fatal, wait_or_stop
 
 log = structlog.get_logger()
-Result = TypeVar("Result")
 
 SMALLEST, LARGEST = 16, 200  # records in a batch; twelve lanes with 500 each took 15 MB more, and were no faster
 FIRST: Final = 200  # the first batch's bound; as a small batch costs nearly as much as a large one, smaller is slower yet
@@ -36,7 +35,6 @@ SWIFT, SLOW = 0.25, 1.0  # seconds of a step, other lanes' turns included, betwe
 PATIENCE: Final = 1.0  # seconds that a fetch waits, and that `due` may be late
 RELEASES: Final = 10  # steps that release, between two batches
 MENDING: Final = "the store was restored from a backup, and the linker has not mended it yet"
-LONGEST: Final = 5.0  # seconds between two tries of one step
 
 
 @dataclass(frozen=True)
@@ -70,7 +68,8 @@ class _LaneDrive:
         self._job, self._clock, self._lane, self._stop = drive.job, drive.clock, lane, stop
         distrust = drive.job.distrust if isinstance(drive.job, Distrusting) else None
         self._session = Session(drive.database, drive.job.name, lane.index, drive.job.stepped, distrust=distrust)
-        self._suspicion, self._delay = drive.suspicions[lane.index], drive.delay
+        self._suspicion = drive.suspicions[lane.index]
+        self._insist = Insist(drive.job.name, stop, drive.delay)
         self._next: dict[str, int] = {}
         self._limit = FIRST
         self._owes = any("release_n" in table.c for table in drive.job.stepped)  # only waiting rows can become due
@@ -103,7 +102,7 @@ class _LaneDrive:
     async def _until_mended(self) -> None:
         """Wait while the store, set back, is being mended: what is to be told again of all there is has not been told yet."""
         while not self._stop.is_set() and await self._insist(self._session.is_set_back):
-            self._delay.waits("lane.waits_for_mending", MENDING, job=self._job.name)
+            self._insist.delay.waits("lane.waits_for_mending", MENDING, job=self._job.name)
             await wait_or_stop(self._stop, PATIENCE)
 
     async def _step(self, batch: Sequence[Held]) -> int:
@@ -211,23 +210,6 @@ class _LaneDrive:
             if outputs is None:
                 raise _NothingDue  # rolls back: no n is spent
         return outputs
-
-    async def _insist(self, act: Callable[[], Awaitable[Result]]) -> Result:
-        """Repeat what is Unavailable, with growing jittered pauses, until the session is asked to end: then Revoked."""
-        backoff = Backoff(first=0.05, longest=LONGEST)
-        while not self._stop.is_set():
-            try:
-                result = await act()
-            except OutcomeUnknown as error:
-                raise Unknown("the store did not say whether the step was written") from error
-            except Unavailable as error:
-                metrics.STEP_RETRIES.labels(job=self._job.name).inc()
-                self._delay.waits("step.delayed", str(error), job=self._job.name)
-                await wait_or_stop(self._stop, backoff.next())
-            else:
-                self._delay.goes_on("step.resumed", job=self._job.name)
-                return result
-        raise Revoked
 
 
 class _NothingDue(Exception):

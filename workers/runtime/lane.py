@@ -19,6 +19,7 @@ from workers.runtime.rows import insert
 
 Distrust = Callable[[AsyncConnection, int], Awaitable[None]]
 Insist = Callable[[Callable[[], Awaitable[int]]], Awaitable[int]]
+Noted = Callable[[bytes], int | None]
 
 lanes: Final = Table(
     "lane",
@@ -41,20 +42,27 @@ def note(n: int) -> bytes:
     return str(n).encode()
 
 
-def committed(held: bytes, copy: int) -> int:
-    """Return the last true step: the note's; where an operator's reset has wiped the note, the copy in the lane's row."""
-    return int(held) if held else copy
+def noted(held: bytes) -> int | None:
+    """Return the step that a note names; None where there is no note."""
+    return int(held) if held else None
 
 
 class Session:
-    """One session of one lane, as the store sees it; `n` is its last committed step."""
+    """One session of one lane, as the store sees it; `n` is its last committed step, `read` finds it in a note."""
 
     def __init__(
-        self, database: Database, group: str, index: int, stepped: Collection[Table], *, distrust: Distrust | None = None
+        self,
+        database: Database,
+        group: str,
+        index: int,
+        stepped: Collection[Table],
+        *,
+        read: Noted = noted,
+        distrust: Distrust | None = None,
     ) -> None:
         self.group, self.index = group, index
         self.n = 0
-        self._database, self._stepped, self._distrust = database, stepped, distrust
+        self._database, self._stepped, self._read, self._distrust = database, stepped, read, distrust
         self._epoch = 0
 
     async def open(self, lane: Lane, insist: Insist) -> Start:
@@ -64,7 +72,8 @@ class Session:
         """
         copy = await insist(self._raise_epoch)
         start = await lane.open()
-        self.n = committed(start.note, copy)
+        held = self._read(start.note)
+        self.n = copy if held is None else held  # where an operator's reset has wiped the note, the lane's row knows
         if setback.is_set_back(self.n, copy):
             await insist(partial(self._set_back, copy))
         await insist(self.undo)

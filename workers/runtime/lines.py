@@ -32,12 +32,13 @@ class Line(msgspec.Struct, frozen=True):
 
 
 class Row(msgspec.Struct, frozen=True):
-    """One that waits: `since` in epoch seconds, `record` as its job wrote it."""
+    """One that waits: `since` in epoch seconds, `record` as its job wrote it; `whose` by the stop table's fingerprint."""
 
     key: str
     sequence: int
     record: bytes
     since: float
+    whose: str | None = None
 
 
 class Lines:
@@ -64,10 +65,10 @@ class Lines:
         """Say whether something waits under a key."""
         return self[key].rows > 0
 
-    def add(self, key: str, record: bytes, since: float) -> None:
+    def add(self, key: str, record: bytes, since: float, whose: str | None = None) -> None:
         """Let a record wait behind all others of its key."""
         line = self[key] if self.waits(key) else msgspec.structs.replace(self[key], ready=False)
-        self._added.append(Row(key, line.last + 1, record, since))
+        self._added.append(Row(key, line.last + 1, record, since, whose))
         for each in (line, self[TOTAL]):
             self._now[each.key] = msgspec.structs.replace(each, last=each.last + 1)
 

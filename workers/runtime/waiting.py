@@ -35,6 +35,7 @@ from workers.runtime.lines import TOTAL, Line, Lines, Row, cut
 from workers.runtime.rows import Values, among, listed, lists, prepared
 
 LIVE: Final = text("release_n IS NULL")
+NAMED: Final = text("whose IS NOT NULL")
 MARKED: Final = text("release_n IS NOT NULL")
 READY: Final = text("ready AND release_n IS NULL")
 SINGLE: Final = text("key <> '' AND release_n IS NULL")  # not TOTAL; and no other query shall be tempted by this index
@@ -58,9 +59,11 @@ waiting: Final = Table(
     Column("sequence", BigInteger, primary_key=True, autoincrement=False),
     Column("record", LargeBinary, nullable=False),
     Column("since", Double, nullable=False),  # epoch seconds
+    Column("whose", Text),  # the account, as the stop table knows it; null: the key says it
     *_stepped(),
     Index(None, "grp", "lane", "n"),
     Index(None, "grp", "lane", "since", postgresql_where=LIVE, sqlite_where=LIVE),
+    Index(None, "grp", "lane", "whose", postgresql_where=NAMED, sqlite_where=NAMED),
     marked(),
 )
 
@@ -203,7 +206,7 @@ async def add(step: Step, rows: Sequence[Row]) -> None:
 
 def _values(step: Step, row: Row) -> Values:
     mine = {"grp": step.group, "lane": step.index, "n": step.n}
-    return mine | {"key": row.key, "sequence": row.sequence, "record": row.record, "since": row.since}
+    return mine | {"key": row.key, "sequence": row.sequence, "record": row.record, "since": row.since, "whose": row.whose}
 
 
 _REPLACE: Final = (
@@ -247,7 +250,7 @@ class Broom:
     async def sweep(self, step: Step) -> bool:
         """Delete what an earlier step has marked, and say whether; where the step is undone, the next one tries again."""
         since = self._marked.get(step.index)
-        if since is None or step.n <= since:
+        if since is None or step.n < since:
             return False
         if since < self._swept.get(step.index, 0) < step.n:
             del self._marked[step.index]

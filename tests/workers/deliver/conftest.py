@@ -7,9 +7,11 @@ import pytest
 from aiohttp import web
 
 from schemas.topics import declared
+from tests.workers.deliver import support
 from tests.workers.deliver.support import Sink, served
 from workers.bus import memory, sqlite
 from workers.bus.contract import Bus
+from workers.runtime.database import Database, connect
 
 
 @pytest.fixture
@@ -20,6 +22,15 @@ async def sink() -> AsyncIterator[Sink]:
     async with served(app) as url:
         sink.url = f"{url}/ring"
         yield sink
+
+
+@pytest.fixture(autouse=True)
+async def store(sqlite_url: str) -> AsyncIterator[Database]:
+    async with connect(sqlite_url) as database:
+        await database.create_all()
+        support.STORES.append(database)
+        yield database
+        support.STORES.remove(database)
 
 
 @pytest.fixture(params=["memory", "sqlite"])

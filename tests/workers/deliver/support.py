@@ -17,9 +17,11 @@ from workers.deliver.destinations import Destination
 from workers.deliver.flight import Stops
 from workers.deliver.job import Deliver
 from workers.deliver.policy import Policy, Standard
+from workers.runtime.database import Database
 from workers.runtime.secrets import Secret
 
 SECRET = "whsec_" + base64.b64encode(b"deliver-tests-secret-of-32-bytes").decode()
+STORES: list[Database] = []  # the test's own
 QUICK = Standard(schedule=(0.05, 0.05, 0.05))
 
 
@@ -105,7 +107,7 @@ async def delivering(
     bus: Bus, target: Destination, *, policy: Policy = QUICK, stops: Stops | None = None
 ) -> AsyncIterator[Deliver]:
     stop = asyncio.Event()
-    worker = Deliver(bus, target, [Secret(SECRET)], stops or Nobody(), policy=policy)
+    worker = Deliver(bus, STORES[-1], target, [Secret(SECRET)], stops or Nobody(), namespace="test", policy=policy)
     task = asyncio.create_task(worker.run(stop), name="delivering")
     try:
         yield worker

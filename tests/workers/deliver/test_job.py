@@ -13,6 +13,7 @@ from schemas.topics import DELIVERY_ATTEMPTED, EVENT_RECORDED, delivery
 from tests.workers.deliver.support import (
     QUICK,
     SECRET,
+    STORES,
     Nobody,
     Sink,
     dead_letters,
@@ -197,7 +198,9 @@ async def test_a_kill_in_mid_flight_sends_again_at_most_what_was_not_yet_committ
     while len(sink.unique) < 400:
         had = len(sink.unique)
         killed = asyncio.create_task(
-            Deliver(bus, destination(sink.url, concurrency=8), [Secret(SECRET)], Nobody()).run(asyncio.Event())
+            Deliver(bus, STORES[-1], destination(sink.url, concurrency=8), [Secret(SECRET)], Nobody(), namespace="test").run(
+                asyncio.Event()
+            )
         )
         await until(lambda had=had: len(sink.unique) == 400 or len(sink.unique) >= had + 120)
         killed.cancel()
@@ -242,5 +245,16 @@ async def test_every_attempt_is_told_on_its_topic(bus: Bus, sink: Sink) -> None:
 
 
 async def test_a_worker_is_named_after_its_destination(bus: Bus) -> None:
-    worker = Deliver(bus, destination("https://x.example.com/"), [Secret(SECRET)], Nobody(), policy=QUICK)
+    worker = Deliver(
+        bus, STORES[-1], destination("https://x.example.com/"), [Secret(SECRET)], Nobody(), namespace="test", policy=QUICK
+    )
     assert worker.name == delivery("alerts")
+
+
+async def test_keys_that_fail_together_do_not_keep_a_living_destination_from_the_others(bus: Bus, sink: Sink) -> None:
+    sink.answer = lambda identity, _number: 500 if identity.startswith("bad") else 200
+    await bus.publish([event(f"bad{number}", device=f"bad{number}", account=f"b{number}") for number in range(12)])
+    async with delivering(bus, destination(sink.url), policy=Standard(schedule=(0.05,) * 1000)) as worker:
+        await until(lambda: worker.flight and worker.flight.health.failing)
+        await bus.publish([event(f"good{number}", device=f"g{number}", account=f"g{number}") for number in range(12)])
+        await until(lambda: len({one for one in sink.ids if one.startswith("good")}) == 12)

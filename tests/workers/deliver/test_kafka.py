@@ -3,18 +3,34 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator
+from datetime import timedelta
 
 import pytest
 
 from schemas.topics import DELIVERY_ATTEMPTED, EVENT_RECORDED, delivery_dead
-from tests.workers.deliver.support import SECRET, Nobody, Sink, dead_letters, delivering, destination, event, header, until
+from tests.workers.deliver.support import (
+    SECRET,
+    STORES,
+    Nobody,
+    Sink,
+    dead_letters,
+    delivering,
+    destination,
+    event,
+    header,
+    until,
+)
 from workers.bus import kafka
 from workers.bus.contract import Bus
 from workers.bus.kafka import topics
+from workers.deliver import session
 from workers.deliver.job import Deliver
+from workers.deliver.policy import Standard
 from workers.deliver.session import TOPIC
+from workers.runtime.database import connect
 from workers.runtime.secrets import Secret
 
+LONG = Standard(schedule=(0.2,) * 500)
 pytestmark = pytest.mark.kafka
 TOPICS = (EVENT_RECORDED, DELIVERY_ATTEMPTED, delivery_dead("alerts"))
 
@@ -53,7 +69,9 @@ async def test_a_kill_in_mid_flight_loses_nothing(kafka_bus: Bus, sink: Sink) ->
     sink.answer = slowly
     await kafka_bus.publish([event(f"e{number:03}", device=f"d{number}", account=f"a{number}") for number in range(300)])
     killed = asyncio.create_task(
-        Deliver(kafka_bus, destination(sink.url, concurrency=8), [Secret(SECRET)], Nobody()).run(asyncio.Event())
+        Deliver(kafka_bus, STORES[-1], destination(sink.url, concurrency=8), [Secret(SECRET)], Nobody(), namespace="test").run(
+            asyncio.Event()
+        )
     )
     await until(lambda: len(sink.unique) >= 100, 30)
     killed.cancel()
@@ -61,3 +79,34 @@ async def test_a_kill_in_mid_flight_loses_nothing(kafka_bus: Bus, sink: Sink) ->
     async with delivering(kafka_bus, destination(sink.url)):
         await until(lambda: len(sink.unique) == 300, 30)
     assert len(sink.ids) - 300 <= 8 + 8 / 0.02 * 0.5
+
+
+async def test_a_failing_key_waits_in_rows_and_a_kill_forgets_none_of_it(
+    kafka_bus: Bus, sink: Sink, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "PARK_AFTER", timedelta(seconds=0.3))
+    broken = True
+    sink.answer = lambda identity, _number: 500 if broken and identity.startswith("bad") else 200
+    async with connect(postgres_url) as store:
+        await store.create_all()
+        worker = Deliver(kafka_bus, store, destination(sink.url), [Secret(SECRET)], Nobody(), namespace="test", policy=LONG)
+        running = asyncio.create_task(worker.run(asyncio.Event()))
+        await kafka_bus.publish([event(f"bad{turn}", device="bad") for turn in range(3)])
+        for turn in range(20):
+            await kafka_bus.publish([event(f"good{turn}", device="good")])
+            await asyncio.sleep(0.1)
+        await until(lambda: worker.flight and worker.flight.waiting() == 3)
+        await until(lambda: "good19" in sink.ids)
+        running.cancel()
+        await asyncio.wait([running])
+        broken = False
+        await kafka_bus.publish([event("bad3", device="bad")])
+        again = Deliver(kafka_bus, store, destination(sink.url), [Secret(SECRET)], Nobody(), namespace="test", policy=LONG)
+        stop = asyncio.Event()
+        running = asyncio.create_task(again.run(stop))
+        await until(lambda: "bad3" in sink.ids)
+        stop.set()
+        await running
+    assert [one for one in sink.unique if one.startswith("bad")] == ["bad0", "bad1", "bad2", "bad3"]
+    assert [sink.seen(f"bad{turn}") for turn in (1, 2, 3)] == [1, 1, 1]
+    assert sum(sink.ids.count(f"good{turn}") for turn in range(20)) <= 20 + 3

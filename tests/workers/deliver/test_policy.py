@@ -147,6 +147,16 @@ def test_a_destination_fails_when_several_events_failed_and_one_event_never_prov
     assert health.room(T0) == 0
 
 
+def test_events_that_fail_again_while_others_get_through_do_not_make_their_destination_fail() -> None:
+    alive = Health(concurrency=4, life=T0)
+    for offset in range(2 * FAILING_AT):
+        alive = alive.began(1).after(Verdict.FAILED, (0, offset), T0 + seconds(1), tried=T0 - seconds(1))
+    assert not alive.failing
+    for offset in range(FAILING_AT):  # nobody got through since
+        alive = alive.began(1).after(Verdict.FAILED, (0, offset), T0 + seconds(3), tried=T0 + seconds(1))
+    assert alive.failing
+
+
 def test_a_failing_destination_is_probed_with_one_event_ever_more_rarely_and_life_opens_it() -> None:
     health, now, pauses = Health(concurrency=4), T0, []
     for offset in range(FAILING_AT):

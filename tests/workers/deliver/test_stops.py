@@ -105,18 +105,11 @@ async def attempts(bus: Bus, count: int) -> Sequence[dict[str, object]]:
     return told
 
 
-@pytest.fixture
-async def memory_of_stops(sqlite_url: str) -> AsyncIterator[Database]:
-    async with connect(sqlite_url) as database:
-        await database.create_all()
-        yield database
-
-
-async def test_events_of_a_stopped_account_go_nowhere_and_are_told(bus: Bus, sink: Sink, memory_of_stops: Database) -> None:
-    await put(memory_of_stops, "gone", "removed")
+async def test_events_of_a_stopped_account_go_nowhere_and_are_told(bus: Bus, sink: Sink, store: Database) -> None:
+    await put(store, "gone", "removed")
     names = [(f"{account}-{turn}", account) for turn in range(3) for account in ("gone", "here")]
     await bus.publish([event(name, account=account, device=account) for name, account in names])
-    async with delivering(bus, destination(sink.url), stops=StopTable(memory_of_stops, "test")):
+    async with delivering(bus, destination(sink.url), stops=StopTable(store, "test")):
         await until(lambda: len(sink.ids) == 3)
         told = [line for line in await attempts(bus, 6) if line["verdict"] == "cancelled"]
     assert sink.ids == ["here-0", "here-1", "here-2"]
@@ -125,25 +118,25 @@ async def test_events_of_a_stopped_account_go_nowhere_and_are_told(bus: Bus, sin
 
 
 async def test_the_partner_still_hears_of_a_removal_and_of_a_forgotten_account_nothing(
-    bus: Bus, sink: Sink, memory_of_stops: Database
+    bus: Bus, sink: Sink, store: Database
 ) -> None:
-    await put(memory_of_stops, "gone", "removed")
-    await put(memory_of_stops, "never", "forgotten")
+    await put(store, "gone", "removed")
+    await put(store, "never", "forgotten")
     farewells = [event(f"bye-{account}", account=account, kind=REMOVED) for account in ("never", "gone")]
     await bus.publish(farewells)
-    async with delivering(bus, destination(sink.url), stops=StopTable(memory_of_stops, "test")):
+    async with delivering(bus, destination(sink.url), stops=StopTable(store, "test")):
         await until(lambda: sink.ids)
         await attempts(bus, 2)
     assert sink.ids == ["bye-gone"]
 
 
-async def test_a_removal_ends_the_retries_of_what_came_before_it(bus: Bus, sink: Sink, memory_of_stops: Database) -> None:
+async def test_a_removal_ends_the_retries_of_what_came_before_it(bus: Bus, sink: Sink, store: Database) -> None:
     sink.answer = lambda identity, _number: 500 if identity == "e1" else 200
     await bus.publish([event("e1", account="a1"), event("e2", account="a1"), event("life", account="a2", device="d2")])
     clock = Clock()
-    async with delivering(bus, destination(sink.url), stops=StopTable(memory_of_stops, "test", clock)):
+    async with delivering(bus, destination(sink.url), stops=StopTable(store, "test", clock)):
         await until(lambda: sink.seen("e1"))
-        await put(memory_of_stops, "a1", "removed")
+        await put(store, "a1", "removed")
         clock.now += CACHED_S
         told = await attempts(bus, 2)
         while sum(line["verdict"] == "cancelled" for line in told) < 2:

@@ -7,6 +7,7 @@ from typing import cast
 
 import pytest
 
+from schemas.topics import routed
 from tests.workers.dispatch.house import USED, House
 from workers.bus import kafka, sqlite
 from workers.bus.contract import Bus
@@ -23,9 +24,10 @@ def urls(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, str]:
 @pytest.fixture
 async def house(urls: tuple[str, str], namespace: str) -> AsyncIterator[House]:
     bus_url, store_url = urls
+    used = (*USED, routed(f"{namespace}-motion"))  # a route's topic has the name that it is given
     if bus_url.startswith("kafka"):
-        await kafka.apply(bus_url, namespace=namespace, topics=USED, single_broker=True)
+        await kafka.apply(bus_url, namespace=namespace, topics=used, single_broker=True)
     engine = kafka.connect if bus_url.startswith("kafka") else sqlite.connect
     async with connect(store_url) as database:
         await database.create_all()
-        yield House(lambda: cast("AbstractAsyncContextManager[Bus]", engine(bus_url, namespace=namespace, topics=USED)), database)
+        yield House(lambda: cast("AbstractAsyncContextManager[Bus]", engine(bus_url, namespace=namespace, topics=used)), database)

@@ -22,6 +22,7 @@ from workers.bus.contract import Bus, Held, Lane, Record, Stop
 from workers.bus.partition import partition
 from workers.dispatch.job import Dispatch
 from workers.dispatch.parked import Bounds
+from workers.dispatch.route import Route, Routes
 from workers.runtime.database import Database
 from workers.runtime.drive import Drive
 from workers.runtime.metrics import RECORDS
@@ -91,6 +92,7 @@ class House:
     database: Database
     bounds: Bounds = field(default_factory=lambda: AT_ONCE)
     clock: Callable[[], datetime] = lambda: NOW
+    routes: Sequence[Route] = ()
 
     async def tell(self, *stages: Sequence[Record]) -> tuple[list[Event], list[tuple[str, str]]]:
         """Publish stage after stage, each once the one before is dispatched; return events, and the dead with their reasons."""
@@ -104,7 +106,7 @@ class House:
 
     @asynccontextmanager
     async def running(self, bus: Bus) -> AsyncIterator[Dispatch]:
-        stop, job = asyncio.Event(), Dispatch(NAMESPACE, self.bounds)
+        stop, job = asyncio.Event(), Dispatch(NAMESPACE, self.bounds, Routes(self.routes))
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(Drive(bus, job, self.database, clock=self.clock).run(stop))
             yield job

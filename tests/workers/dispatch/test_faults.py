@@ -9,7 +9,7 @@ import itertools
 import json
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, cast
@@ -17,13 +17,13 @@ from typing import Any, Final, cast
 import msgspec
 import pytest
 from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncConnection
 from structlog.testing import capture_logs
 
 from schemas import cloudevents
 from schemas.records import AccountChanged
 from schemas.ring import arrival
 from schemas.ring.peek import peek
+from tests.workers.faults import Killed, Point, Strike, Watched, calm, kill, outside
 from workers.bus.contract import Bus, Held, Lane, Record, Revoked, Start, Stop, Unknown, Work
 from workers.dispatch.job import Dispatch
 from workers.dispatch.parked import Bounds
@@ -36,11 +36,6 @@ from workers.runtime.lane import lanes
 from workers.runtime.waiting import lines, waiting
 
 NOW = datetime(2026, 2, 13, 14, tzinfo=UTC)
-Point = Callable[[str], Awaitable[None]]
-
-
-class Killed(BaseException):
-    """The process ends here: nothing after this line runs."""
 
 
 def webhook(
@@ -216,60 +211,6 @@ class SimLane(Lane):
     def _check(self) -> None:
         if self._generation != self._broker.generation:
             raise Revoked
-
-
-class Watched:
-    """A database that passes a point before and after each of its awaits."""
-
-    def __init__(self, database: Database, point: Point) -> None:
-        self._database, self._point = database, point
-
-    @asynccontextmanager
-    async def begin(self) -> AsyncIterator[Any]:
-        await self._point("store.begin")
-        async with self._database.begin() as connection:
-            yield WatchedConnection(connection, self._point)
-            await self._point("store.commit.before")
-        await self._point("store.commit.after")
-
-    @asynccontextmanager
-    async def read(self) -> AsyncIterator[Any]:
-        await self._point("store.read")
-        async with self._database.read() as connection:
-            yield connection
-
-
-class WatchedConnection:
-    def __init__(self, connection: AsyncConnection, point: Point) -> None:
-        self._connection, self._point, self.dialect = connection, point, connection.dialect
-
-    async def execute(self, *statement: Any) -> object:  # noqa: ANN401 - whatever SQLAlchemy takes
-        await self._point("store.execute")
-        return await self._connection.execute(*statement)
-
-    async def scalars(self, *statement: Any) -> object:  # noqa: ANN401 - whatever SQLAlchemy takes
-        await self._point("store.execute")
-        return await self._connection.scalars(*statement)
-
-
-class Strike:
-    """Does something at the k-th point of a member, once."""
-
-    def __init__(self, at: int, deed: Callable[[str], Awaitable[None]]) -> None:
-        self.at, self.deed, self.passed = at, deed, 0
-
-    async def __call__(self, name: str) -> None:
-        self.passed += 1
-        if self.passed == self.at:
-            await self.deed(name)
-
-
-async def calm(_name: str) -> None:
-    return
-
-
-async def kill(_name: str) -> None:
-    raise Killed
 
 
 async def fail(name: str) -> None:
@@ -450,11 +391,6 @@ async def points(store: Database) -> list[str]:
         await until(lambda: broker.finished)
     await wiped(store)
     return names
-
-
-def outside(point: str) -> bool:
-    """Say whether no transaction is open there: an open one holds the lane's row, and who wants it waits."""
-    return not point.startswith("store.e") and point != "store.commit.before"
 
 
 async def ended(store: Database) -> None:

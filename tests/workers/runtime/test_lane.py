@@ -5,7 +5,7 @@ from sqlalchemy import BigInteger, Column, Integer, MetaData, Row, Table, Text, 
 
 from workers.bus.contract import Held, Lane, Record, Revoked, Start
 from workers.runtime.database import Database, connect
-from workers.runtime.lane import Session, committed, lanes, note
+from workers.runtime.lane import Session, lanes, note, noted
 
 own = MetaData()
 waiting = Table(
@@ -64,8 +64,8 @@ async def rows(database: Database) -> dict[str, Row[tuple[str, str, int, int, in
 
 
 def test_the_note_counts_and_the_copy_only_where_it_is_wiped() -> None:
-    assert committed(note(7), 9) == 7
-    assert committed(b"", 9) == 9
+    assert noted(note(7)) == 7
+    assert noted(b"") is None
 
 
 async def test_an_opening_undoes_what_never_became_true_of_its_own_lane_alone(database: Database) -> None:

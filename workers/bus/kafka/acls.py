@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from typing import Final, get_args
 
-from schemas.topics import Role, Topic, physical
+from schemas.topics import Role, Topic
 
 COMMITTING: Final = frozenset({"linker", "dispatch", "deliver", "admin"})  # in transactions of their own
 CONSUMING: Final = COMMITTING | {"partner"}
@@ -25,7 +25,7 @@ def _of_role(namespace: str, role: Role, topics: Collection[Topic]) -> list[str]
     looking = "--operation Describe" if role == "partner" else "--operation Describe --operation DescribeConfigs"  # at the start
     lines = []
     for topic in topics:
-        named = f"--topic '{physical(namespace, topic.name)}'"
+        named = f"--topic '{topic.physical(namespace)}'"
         if role in topic.writers:
             lines.append(f"{user} --operation Write {looking} {named}")
         if role in topic.readers:

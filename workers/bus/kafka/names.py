@@ -3,7 +3,7 @@
 from collections.abc import Collection
 
 from schemas.errors import Rejected
-from schemas.topics import Topic, physical
+from schemas.topics import Topic
 from workers.bus.contract import Record
 from workers.bus.kafka.eos import Place
 from workers.bus.partition import partition
@@ -15,7 +15,7 @@ class Names:
     def __init__(self, namespace: str, topics: Collection[Topic]) -> None:
         self.namespace = namespace
         self.counts = {topic.name: topic.partitions for topic in topics}
-        self._physical = {topic.name: physical(namespace, topic.name) for topic in topics}
+        self._physical = {topic.name: topic.physical(namespace) for topic in topics}
 
     def physical(self, topic: str) -> str:
         """Return the broker's name of a declared topic."""

@@ -11,7 +11,7 @@ from aiokafka.protocol.admin import CreateTopicsRequest, DescribeConfigsRequest
 from aiokafka.protocol.metadata import MetadataRequest
 
 from schemas.errors import Misconfigured
-from schemas.topics import DAY, FORGETTING, Topic, physical
+from schemas.topics import DAY, FORGETTING, Topic
 from workers.bus.kafka import group
 from workers.bus.kafka.batch import BATCH_LIMIT
 from workers.bus.kafka.codes import DENIED, INVALID_REPLICATION_FACTOR, NONE, TOPIC_DENIED, TOPIC_EXISTS, Refused
@@ -51,7 +51,7 @@ async def apply(url: str, *, namespace: str, topics: Collection[Topic], single_b
     publishing could not work afterwards. BusUnavailable, or Refused with Kafka's error.
     """
     async with _admin(url) as wire:
-        found, names = await _find(wire, namespace, topics), {physical(namespace, topic.name): topic for topic in topics}
+        found, names = await _find(wire, namespace, topics), {topic.physical(namespace): topic for topic in topics}
         missing = [topic for name, topic in names.items() if name not in found]
         if not single_broker and (why := obstacle(len(wire.client.cluster.brokers()), found, creating=bool(missing))):
             raise Misconfigured(why)
@@ -59,7 +59,7 @@ async def apply(url: str, *, namespace: str, topics: Collection[Topic], single_b
         changes = {name: mended(names[name], has, single_broker=single_broker) for name, has in found.items()}
         done += await _alter(wire, {name: change for name, change in changes.items() if change})
         await _settled(wire, namespace, topics, single_broker=single_broker)
-        await _led(wire, {physical(namespace, topic.name): topic.partitions for topic in missing})
+        await _led(wire, {topic.physical(namespace): topic.partitions for topic in missing})
         return done
 
 
@@ -71,7 +71,7 @@ async def check(url: str, *, namespace: str, topics: Collection[Topic], single_b
     async with _admin(url) as wire:
         found = await _find(wire, namespace, topics)
         old = [] if await _modern(wire) else ["the brokers are older than Apache Kafka 4.0, which `topics apply` cannot change"]
-    named = [(physical(namespace, topic.name), topic) for topic in topics]
+    named = [(topic.physical(namespace), topic) for topic in topics]
     return old + [
         f"{name}: {difference}"
         for name, topic in named
@@ -151,7 +151,7 @@ def _ms(span: timedelta) -> str:
 
 
 async def _find(wire: Wire, namespace: str, topics: Collection[Topic]) -> dict[str, Found]:
-    answer = await wire.ask(wire.anyone(), MetadataRequest([physical(namespace, topic.name) for topic in topics]))
+    answer = await wire.ask(wire.anyone(), MetadataRequest([topic.physical(namespace) for topic in topics]))
     for code, topic, *_ in answer.topics:
         if code == TOPIC_DENIED:  # whether it is there is told only to those who may look
             raise Refused(f"Describe of {topic}", code)
@@ -180,7 +180,7 @@ async def _create(wire: Wire, namespace: str, topics: Sequence[Topic], *, single
         return []
     rows: list[Any] = [
         (
-            physical(namespace, topic.name),
+            topic.physical(namespace),
             topic.partitions,
             1 if single_broker else REPLICAS,
             [],
@@ -223,7 +223,7 @@ async def _settled(wire: Wire, namespace: str, topics: Collection[Topic], *, sin
     async with asyncio.timeout(ANSWER):
         while left:
             found = await _find(wire, namespace, left)
-            left = [topic for topic in left if _unsettled(topic, found.get(physical(namespace, topic.name)), single_broker)]
+            left = [topic for topic in left if _unsettled(topic, found.get(topic.physical(namespace)), single_broker)]
             await asyncio.sleep(PAUSE if left else 0)
 
 

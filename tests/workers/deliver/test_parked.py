@@ -1,0 +1,222 @@
+"""Keys that wait in rows: the log goes on, order is kept, and a restart forgets nothing."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import cast
+
+import pytest
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from tests.workers.deliver import support
+from tests.workers.deliver.support import Sink, dead_letters, delivering, destination, event, header, until
+from workers.bus.contract import Bus
+from workers.deliver import session
+from workers.deliver.policy import Standard
+from workers.deliver.session import TOPIC
+from workers.deliver.tables import tries
+from workers.deliver.window import LIMIT
+from workers.runtime import stops
+from workers.runtime.database import Database, StoreUnavailable
+from workers.runtime.stops import StopTable
+from workers.runtime.waiting import lines, waiting
+
+LONG = Standard(schedule=(0.2,) * 500)
+
+
+@pytest.fixture(autouse=True)
+def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "PARK_AFTER", timedelta(seconds=0.3))
+
+
+async def rows(store: Database) -> int:
+    async with store.read() as connection:
+        return await connection.scalar(select(func.count()).select_from(waiting).where(waiting.c.release_n.is_(None))) or 0
+
+
+async def waits(store: Database, count: int) -> None:
+    async with asyncio.timeout(20):
+        while await rows(store) != count:  # noqa: ASYNC110 -- the store has no event to set
+            await asyncio.sleep(0.02)
+
+
+async def nothing_left(bus: Bus, group: str) -> None:
+    async with asyncio.timeout(20):
+        while (await bus.lag(group, [TOPIC])).records:  # noqa: ASYNC110 -- the bus has no event to set
+            await asyncio.sleep(0.05)
+
+
+async def test_a_failing_key_waits_in_rows_and_the_log_goes_on(bus: Bus, sink: Sink, store: Database) -> None:
+    broken = True
+    sink.answer = lambda identity, _number: 500 if broken and identity.startswith("bad") else 200
+    await bus.publish([event(f"bad{turn}", device="bad") for turn in range(3)])
+    async with delivering(bus, destination(sink.url), policy=LONG) as worker:
+        for turn in range(5):
+            await bus.publish([event(f"good{turn}", device="good")])
+            await asyncio.sleep(0.1)
+        await waits(store, 3)
+        await bus.publish([event("bad3", device="bad"), event("good5", device="good")])
+        await waits(store, 4)
+        await until(lambda: "good5" in sink.ids)
+        await nothing_left(bus, worker.name)
+        broken = False
+        await until(lambda: "bad3" in sink.ids)
+        await bus.publish([event("bad4", device="bad")])
+        await until(lambda: "bad4" in sink.ids)
+        await waits(store, 0)
+    assert [one for one in sink.unique if one.startswith("bad")] == ["bad0", "bad1", "bad2", "bad3", "bad4"]
+    assert [sink.seen(f"bad{turn}") for turn in range(1, 5)] == [1, 1, 1, 1]
+    async with store.read() as connection:
+        assert await connection.scalar(select(func.count()).select_from(lines).where(lines.c.release_n.is_(None))) == 0
+        assert await connection.scalar(select(func.count()).select_from(tries)) == 0
+
+
+async def test_what_waits_and_what_it_went_through_outlive_a_restart(bus: Bus, sink: Sink, store: Database) -> None:
+    sink.answer = lambda identity, _number: 500 if identity == "bad0" else 200
+    policy = Standard(schedule=(0.05, 0.3, 0.1, 0.1, 0.1))
+    await bus.publish([event(f"bad{turn}", device="bad") for turn in range(3)])
+    for _ in range(2):
+        async with delivering(bus, destination(sink.url), policy=policy):
+            await bus.publish([event("good", device="good")])
+            await waits(store, 3)
+    async with delivering(bus, destination(sink.url), policy=policy):
+        await bus.publish([event("good", device="good")])
+        await until(lambda: "bad2" in sink.ids)
+        await waits(store, 0)
+    (letter,) = await dead_letters(bus, 1)
+    assert (header(letter, "ce_id"), header(letter, "dead_reason")) == ("bad0", "exhausted")
+    assert header(letter, "dead_attempts") == str(sink.seen("bad0"))
+    assert [one for one in sink.unique if one.startswith("bad")] == ["bad0", "bad1", "bad2"]
+
+
+async def test_events_without_an_order_wait_each_for_itself(bus: Bus, sink: Sink, store: Database) -> None:
+    broken = True
+    sink.answer = lambda identity, _number: 500 if broken and identity in {"e1", "e3"} else 200
+    await bus.publish([event(f"e{turn}") for turn in range(5)])
+    async with delivering(bus, destination(sink.url, key="none"), policy=LONG):
+        await waits(store, 2)
+        assert sorted(one for one in sink.unique if sink.seen(one) == 1) == ["e0", "e2", "e4"]
+        broken = False
+        await until(lambda: all(sink.seen(one) > 1 for one in ("e1", "e3")))
+        await waits(store, 0)
+
+
+async def test_many_keys_wait_and_come_in_order(bus: Bus, sink: Sink, store: Database) -> None:
+    broken = True
+
+    async def answer(identity: str, _number: int) -> int:
+        await asyncio.sleep(0.001)
+        return 500 if broken and identity.startswith("bad") else 200
+
+    sink.answer = answer
+    names = [f"bad{key}-{turn:02}" for turn in range(30) for key in range(20)]
+    async with delivering(bus, destination(sink.url, concurrency=16), policy=LONG):
+        await bus.publish([event(name, device=name.partition("-")[0], account=name.partition("-")[0]) for name in names])
+        for turn in range(40):
+            await bus.publish([event(f"good{turn}", device=f"good{turn % 7}", account=f"g{turn}")])
+            await asyncio.sleep(0.05)
+        await waits(store, 600)
+        broken = False
+        await until(lambda: set(names) <= set(sink.ids))
+        await waits(store, 0)
+    order = defaultdict(list)
+    for identity in sink.unique:
+        order[identity.partition("-")[0]].append(identity)
+    assert all(came == sorted(came) for key, came in order.items() if key.startswith("bad"))
+
+
+async def test_of_an_account_that_was_forgotten_no_row_keeps_anything_and_none_is_sent(
+    bus: Bus, sink: Sink, store: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "TIDY_EVERY_S", 0.1)
+    broken = True
+    sink.answer = lambda identity, _number: 500 if broken and identity.startswith("bad") else 200
+    slow = Standard(schedule=(0.2, 3.0) + (0.2,) * 500)
+    await bus.publish([event(f"bad{who}{turn}", device="bad", account=who) for turn in range(2) for who in ("gone", "stays")])
+    async with delivering(bus, destination(sink.url), policy=slow, stops=StopTable(store, "test")):
+        await bus.publish([event("good", device="good")])
+        await waits(store, 4)
+        async with store.begin() as connection:
+            await stops.stop(connection, stops.fingerprint("test", "gone"), "forgotten", 1.0)
+        async with asyncio.timeout(10):
+            while len(left := [record for record in await records(store) if record]) != 2:  # noqa: ASYNC110 -- the store tells nobody
+                await asyncio.sleep(0.02)
+        broken, before = False, len(sink.ids)
+        await until(lambda: "badstays1" in sink.ids)
+        await waits(store, 0)
+    assert not any(b"badgone" in record for record in left)
+    assert {*sink.ids[before:]} == {"badstays0", "badstays1"}
+
+
+async def records(store: Database) -> list[bytes]:
+    async with store.read() as connection:
+        return [*(await connection.scalars(select(waiting.c.record).where(waiting.c.release_n.is_(None))))]
+
+
+class Refusing:
+    """A store that can be read, and takes nothing while it is `full`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database, self.full = database, False
+        self.read = database.read
+
+    @asynccontextmanager
+    async def begin(self) -> AsyncIterator[AsyncConnection]:
+        if self.full:
+            raise StoreUnavailable
+        async with self._database.begin() as connection:
+            yield connection
+
+
+async def test_while_the_store_takes_no_step_no_row_is_sent(bus: Bus, sink: Sink, store: Database) -> None:
+    full, broken = Refusing(store), True
+    support.STORES.append(cast("Database", full))
+    sink.answer = lambda identity, _number: 500 if broken and identity.startswith("bad") else 200
+    await bus.publish([event(f"bad{turn}", device="bad") for turn in range(3)])
+    async with delivering(bus, destination(sink.url), policy=LONG):
+        await bus.publish([event("good0", device="good")])
+        await waits(store, 3)
+        full.full = True
+        await bus.publish([event("bad3", device="bad")])  # makes a step necessary
+        await asyncio.sleep(0.5)
+        broken, before = False, len(sink.ids)
+        await bus.publish([event("good1", device="good")])
+        await until(lambda: "good1" in sink.ids)
+        await asyncio.sleep(1)
+        assert not [one for one in sink.ids[before:] if one.startswith("bad")]
+        full.full = False
+        await until(lambda: "bad3" in sink.ids)
+        await waits(store, 0)
+    support.STORES.remove(cast("Database", full))
+    assert [one for one in sink.unique if one.startswith("bad")] == ["bad0", "bad1", "bad2", "bad3"]
+
+
+async def test_what_waits_under_a_former_key_goes_before_all_that_comes(bus: Bus, sink: Sink, store: Database) -> None:
+    broken = True
+    sink.answer = lambda identity, _number: 500 if broken and identity.startswith("bad") else 200
+    await bus.publish([event(f"bad{turn}", device="bad") for turn in range(2)])
+    async with delivering(bus, destination(sink.url), policy=LONG):
+        await bus.publish([event("good0", device="good")])
+        await waits(store, 2)
+    async with delivering(bus, destination(sink.url, key="account"), policy=LONG):
+        await bus.publish([event("next", device="other")])  # of the same account
+        await asyncio.sleep(1)
+        assert "next" not in sink.ids
+        broken = False
+        await until(lambda: "next" in sink.ids)
+    assert [one for one in sink.unique if not one.startswith("good")] == ["bad0", "bad1", "next"]
+
+
+async def test_an_outage_fetches_no_more_than_a_note_can_hold(bus: Bus, sink: Sink) -> None:
+    sink.answer = lambda _id, _number: 503
+    await bus.publish([event(f"e{number}", device=f"d{number}") for number in range(8)])
+    async with delivering(bus, destination(sink.url, filter={"prefix": {"subject": "d"}})) as worker:
+        await until(lambda: worker.flight and worker.flight.health.failing)
+        for _ in range(10):
+            await bus.publish([event(f"x{number}", device="x") for number in range(400)])  # which it does not want
+        await asyncio.sleep(2)
+        assert worker.flight
+        assert max(lane.window.end - lane.window.next() for lane in worker.flight.lanes) <= LIMIT

@@ -1,0 +1,285 @@
+"""Keys that wait in rows because an event of theirs takes too long: the log goes on without them. Pure.
+
+A bigger file on purpose, as the window is: what is stored, what is loaded and what is to be written are one invariant. Per key
+one line of rows, the oldest first; only the first is ever sent. A line is here from when its events leave the window's queues
+until its last row is gone; what the store does not know of it yet is handed out by `change`.
+"""
+
+import heapq
+import re
+from collections import deque
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from datetime import datetime
+from hashlib import sha256
+from typing import Final, Generic, TypeVar
+
+import msgspec
+
+from workers.deliver.buried import Buried
+from workers.deliver.policy import Again, Decision, Done, Tries, counted
+from workers.deliver.window import Item, judge
+from workers.runtime.lines import TOTAL, Line
+
+T = TypeVar("T")
+_PLAIN: Final = re.compile(r"[\x20-\x7e]{1,512}")
+
+KEYS_LIMIT: Final = 5_000  # lines of a lane; beyond them keys hold up their lane's window, and nothing is lost
+ROWS_LIMIT: Final = 1_000_000  # of a lane; beyond them its lane's log waits
+LOADED_BYTES: Final = 1024 * 1024  # of rows held in memory to be sent
+AHEAD: Final = 32  # rows read at once of a line that goes on
+
+
+def kind_of(key: str) -> str:
+    """Return the sign with which the lines of a destination begin: d(evice), a(ccount), n(one)."""
+    return key[0]
+
+
+def name_of(kind: str, key: Hashable | None, offset: int) -> str:
+    """Return what the line of a key is called; an event without one has a line to itself. Never that of all lines together."""
+    if key is None:
+        return f"{kind}-{offset}"
+    text = str(key)
+    return f"{kind}={text}" if _PLAIN.fullmatch(text) else f"{kind}#{sha256(text.encode(errors='surrogatepass')).hexdigest()}"
+
+
+class Tried(msgspec.Struct, frozen=True):
+    """What the first of a line went through, and when it is due again; `offset` says whose that is."""
+
+    offset: int
+    due: datetime
+    tries: Tries
+
+
+class Kept(msgspec.Struct, frozen=True):
+    """A line as the store has it; `since`: epoch seconds when the bus took its first."""
+
+    line: Line
+    since: float = 0.0
+    tried: Tried | None = None
+
+
+class Change(msgspec.Struct, Generic[T], frozen=True):
+    """What is to be written: rows that join, rows that leave (through which sequence), and what was tried, by line."""
+
+    joining: Mapping[str, Sequence[Item[T]]]
+    leaving: Mapping[str, int]
+    tried: Mapping[str, Tried]
+
+    def __bool__(self) -> bool:
+        return bool(self.joining or self.leaving or self.tried)
+
+    @property
+    def names(self) -> set[str]:
+        """The lines that it is about."""
+        return {*self.joining, *self.leaving, *self.tried}
+
+
+class _Queue(Generic[T]):
+    """A line in memory: of its stored rows, `first` to `last` are not done."""
+
+    __slots__ = ("due", "first", "flows", "joining", "last", "loaded", "since", "tried", "writes")
+
+    def __init__(self, first: int, last: int, due: datetime, since: float) -> None:
+        self.first, self.last, self.due, self.since = first, last, due, since
+        self.joining: list[Item[T]] = []  # not stored yet
+        self.loaded: deque[Item[T]] = deque()  # its oldest rows, in memory to be sent
+        self.tried: Tried | None = None
+        self.writes = False  # the store does not know `tried` yet
+        self.flows = False  # its last event found its way: the next ones are worth reading, too
+
+    @property
+    def rows(self) -> int:
+        return self.last - self.first + 1
+
+
+class Parked(Generic[T]):
+    """Tells which waiting events may be sent now, and what the store must learn."""
+
+    def __init__(self, kept: Iterable[Kept], now: datetime, *, kind: str = "d", buried: Buried | None = None) -> None:
+        """`kind` is of what the keys are, as `kind_of` says it."""
+        self._kind = kind
+        self.buried = buried or Buried()
+        self.rows = 0
+        self._bytes = self._foreign = 0
+        self._queues: dict[str, _Queue[T]] = {}
+        self._stored = {TOTAL: Line(TOTAL)}
+        self._news: set[str] = set()  # lines of which the store does not know all
+        self._done: dict[str, int] = {}  # through which sequence rows are done that the store still has
+        self._unread: list[tuple[datetime, str]] = []  # heap of lines none of which is loaded
+        self._due: list[tuple[datetime, str]] = []  # heap of lines whose first is loaded and not in flight
+        for one in kept:
+            self._take_in(one, now)
+
+    def _take_in(self, one: Kept, now: datetime) -> None:
+        name = one.line.key
+        self._stored[name] = one.line
+        if name != TOTAL:
+            due = one.tried.due if one.tried else now
+            queue = self._queues[name] = _Queue[T](one.line.first, one.line.last, due, one.since)
+            queue.tried = one.tried
+            self.rows += queue.rows
+            heapq.heappush(self._unread, (queue.due, name))
+            self._foreign += name[0] != self._kind
+
+    def blocks(self, key: Hashable | None, *, known: bool = True) -> bool:
+        """Say whether events of this key wait, so that the next ones must; not `known`: those count that the store still has."""
+        if key is None:
+            return False
+        name = name_of(self._kind, key, 0)
+        return name in self._queues or (not known and name in self._done)
+
+    @property
+    def foreign(self) -> bool:
+        """Say whether lines are left that began under another `key` of the destination: order is theirs first."""
+        return bool(self._foreign)
+
+    @property
+    def crowded(self) -> bool:
+        """Say whether no further key may come."""
+        return len(self._queues) >= KEYS_LIMIT or self.full
+
+    @property
+    def full(self) -> bool:
+        """Say whether nothing more may come."""
+        return self.rows >= ROWS_LIMIT
+
+    @property
+    def changed(self) -> bool:
+        """Say whether the store does not know all."""
+        return bool(self._news)
+
+    def oldest(self) -> float | None:
+        """Return since when the oldest waits, in epoch seconds, or a little earlier; None where none does."""
+        return min((queue.since for queue in self._queues.values()), default=None)
+
+    def join(self, items: Sequence[Item[T]]) -> None:
+        """Let events of one key wait, behind those that wait already; the first brings what it went through."""
+        name = name_of(self._kind, items[0].key, items[0].offset)
+        queue = self._queues.get(name)
+        if queue is None:
+            last = self._stored[name].last if name in self._stored else 0
+            queue = self._queues[name] = _Queue[T](last + 1, last, items[0].due, items[0].since)
+            if items[0].tries:
+                queue.tried, queue.writes = Tried(items[0].offset, items[0].due, items[0].tries), True
+        queue.joining += items
+        self._news.add(name)
+
+    def wanted(self, now: datetime) -> dict[str, tuple[int, int]]:
+        """Return which rows are to be read now (first and last, by line); each line must then be `load`ed, if with nothing."""
+        wanted: dict[str, tuple[int, int]] = {}
+        room = AHEAD if self._bytes < LOADED_BYTES else 0
+        while room > 0 and self._unread and self._unread[0][0] <= now:
+            name = heapq.heappop(self._unread)[1]
+            queue = self._queues[name]
+            most = min(queue.rows, room if queue.flows else 1)
+            wanted[name] = queue.first, queue.first + most - 1
+            room -= most
+        return wanted
+
+    def load(self, name: str, items: Sequence[Item[T]]) -> None:
+        """Take in the rows that were read of a line; where there are none, it is read again."""
+        queue = self._queues[name]
+        if not items:
+            heapq.heappush(self._unread, (queue.due, name))
+            return
+        queue.loaded.extend(items)
+        queue.since = items[0].since or queue.since
+        self._bytes += sum(item.size for item in items)
+        if queue.tried and queue.tried.offset == items[0].offset:
+            items[0].tries = queue.tried.tries
+        heapq.heappush(self._due, (queue.due, name))
+
+    def idle(self, now: datetime) -> bool:
+        """Say whether there is nothing that could be sent now."""
+        return not self._due or self._due[0][0] > now
+
+    def ready(self, now: datetime) -> Item[T] | None:
+        """Take an event that may be sent now; it must be settled."""
+        if self.idle(now):
+            return None
+        item = self._queues[heapq.heappop(self._due)[1]].loaded[0]
+        item.flying = True
+        return item
+
+    def settle(self, item: Item[T], decision: Decision) -> None:
+        """Let the first of a line wait until it is due, or go, which frees the next."""
+        name = item.line or ""
+        queue = self._queues[name]
+        item.flying = False
+        judge(self.buried, item.key, decision)
+        if isinstance(decision, Again):
+            self._put_off(name, queue, decision)
+        else:
+            self._went(name, queue, decision)
+
+    def _put_off(self, name: str, queue: _Queue[T], decision: Again) -> None:
+        item = queue.loaded[0]
+        tries = counted(item.tries, decision)
+        if tries:
+            queue.tried, queue.writes = Tried(item.offset, decision.at, tries), True
+            self._news.add(name)
+        self._bytes -= sum(each.size for each in queue.loaded)
+        queue.loaded.clear()
+        queue.due, queue.flows = decision.at, False
+        heapq.heappush(self._unread, (queue.due, name))
+
+    def _went(self, name: str, queue: _Queue[T], decision: Decision) -> None:
+        item = queue.loaded.popleft()
+        self._bytes -= item.size
+        self._done[name] = queue.first
+        self._news.add(name)
+        queue.first += 1
+        self.rows -= 1
+        queue.tried, queue.writes = None, False
+        queue.flows = isinstance(decision, Done)
+        if queue.loaded:
+            queue.since = queue.loaded[0].since or queue.since
+            heapq.heappush(self._due, (queue.due, name))
+        elif queue.rows:
+            heapq.heappush(self._unread, (queue.due, name))
+        elif not queue.joining:
+            del self._queues[name]
+            self._foreign -= name[0] != self._kind
+
+    def change(self) -> Change[T]:
+        """Return what the store does not know yet."""
+        news = {name: self._queues[name] for name in self._news if name in self._queues}
+        joining = {name: [*queue.joining] for name, queue in news.items() if queue.joining}
+        tried = {name: queue.tried for name, queue in news.items() if queue.writes and queue.tried}
+        return Change(joining, dict(self._done), tried)
+
+    def stored(self, change: Change[T]) -> list[Line]:
+        """Return the lines that a change is about, and TOTAL, as the store has them."""
+        return [self._stored[name] for name in (*change.names, TOTAL) if name in self._stored]
+
+    def written(self, change: Change[T], lines: Iterable[Line]) -> None:
+        """Learn that the store knows a change, and how these lines stand there now."""
+        self._stored |= {line.key: line for line in lines}
+        for name, through in change.leaving.items():
+            if self._done[name] == through:
+                del self._done[name]
+        for name, tried in change.tried.items():
+            queue = self._queues.get(name)
+            if queue and queue.tried is tried:
+                queue.writes = False
+        for name, items in change.joining.items():
+            self._joined(name, len(items))
+        for name in change.names:
+            self._forget(name)
+
+    def _forget(self, name: str) -> None:
+        """Drop what is of no more use of a line: everything, where nothing waits there any more."""
+        queue = self._queues.get(name)
+        if name in self._done or (queue and (queue.joining or queue.writes)):
+            return
+        self._news.discard(name)
+        if queue is None:
+            self._stored.pop(name, None)
+
+    def _joined(self, name: str, count: int) -> None:
+        queue = self._queues[name]
+        del queue.joining[:count]
+        if not queue.rows and not queue.loaded:
+            heapq.heappush(self._unread, (queue.due, name))
+        queue.last += count
+        self.rows += count
