@@ -44,6 +44,10 @@ class Channel(Protocol):
         """How many events wait in rows."""
         ...
 
+    def idle(self, now: datetime) -> bool:
+        """Say whether there is nothing that could be sent now."""
+        ...
+
     def take(self, now: datetime, *, parked: bool) -> Item[Parcel] | None:
         """Return an event that may be sent now, and that must be settled; of those that wait in rows only where `parked`."""
         ...
@@ -133,22 +137,20 @@ class Flight:
         now = self.now()
         if self.health.room(now) <= 0:
             return None
-        parked = self._parked < self._share
-        ways: list[Callable[[Channel], Item[Parcel] | None]] = [lambda lane: lane.take(now, parked=parked)]
-        if self.health.failing:
-            ways.insert(0, lambda lane: lane.untried(now))
-        for take in ways:
-            if picked := self._first(take):
-                self.health = self.health.began(1)
-                self._parked += picked[1].line is not None
-                return picked
-        return None
+        picked = self._first(now, lambda lane: lane.untried(now)) if self.health.failing else None
+        if picked is None:
+            parked = self._parked < self._share
+            picked = self._first(now, lambda lane: lane.take(now, parked=parked))
+        if picked:
+            self.health = self.health.began(1)
+            self._parked += picked[1].line is not None
+        return picked
 
-    def _first(self, take: Callable[[Channel], Item[Parcel] | None]) -> tuple[Channel, Item[Parcel]] | None:
+    def _first(self, now: datetime, take: Callable[[Channel], Item[Parcel] | None]) -> tuple[Channel, Item[Parcel]] | None:
         for _ in range(len(self.lanes)):
             lane = self.lanes[0]
             self.lanes.rotate(-1)
-            if lane.may_start() and (item := take(lane)):
+            if not lane.idle(now) and lane.may_start() and (item := take(lane)):
                 return lane, item
         return None
 

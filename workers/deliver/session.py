@@ -190,6 +190,10 @@ class Session:
         except Unavailable as error:
             self._insist.refused(error)
 
+    def idle(self, now: datetime) -> bool:
+        """Say whether there is nothing that could be sent now."""
+        return self.window.idle(now) and self.parked.idle(now)
+
     def take(self, now: datetime, *, parked: bool) -> Item[Parcel] | None:
         """Return an event that may be sent now: those in rows and those of the log take turns."""
         parked = parked and not self._refused
@@ -264,7 +268,8 @@ class Session:
         since = awake() - self._committed_at
         if self.window.changes != self._committed or self.parked.changed:
             return since >= PACE_S
-        return since >= (PROVE_EVERY_S if self.window.open else IDLE_COMMIT_S)
+        waits = self.window.open or not self.parked.idle(self._flight.now())  # on no old proof does either start
+        return since >= (PROVE_EVERY_S if waits else IDLE_COMMIT_S)
 
     async def _commit(self) -> None:
         n = await self._write()

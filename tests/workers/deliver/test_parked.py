@@ -220,3 +220,17 @@ async def test_an_outage_fetches_no_more_than_a_note_can_hold(bus: Bus, sink: Si
         await asyncio.sleep(2)
         assert worker.flight
         assert max(lane.window.end - lane.window.next() for lane in worker.flight.lanes) <= LIMIT
+
+
+async def test_what_waits_is_sent_when_it_is_due_though_its_lane_was_quiet_for_longer_than_a_proof_lasts(
+    bus: Bus, sink: Sink, store: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "PROVEN_FOR_S", 0.8)
+    monkeypatch.setattr(session, "PROVE_EVERY_S", 0.3)
+    sink.answer = lambda identity, number: 500 if identity == "bad" and number < 4 else 200
+    await bus.publish([event("bad", device="bad")])
+    async with delivering(bus, destination(sink.url), policy=Standard(schedule=(0.4, 3.0, 3.0))):
+        await bus.publish([event("good", device="good")])
+        await waits(store, 1)
+        await until(lambda: sink.seen("bad") == 4, 15)
+        await waits(store, 0)
