@@ -15,7 +15,10 @@ from deploy.migrations.tables import metadata
 from linker.rows import ASIDE
 from schemas.errors import Misconfigured
 from workers.dispatch import apps
+from workers.runtime import waiting
 from workers.runtime.database import connect
+from workers.runtime.jobs import Step
+from workers.runtime.lines import Doubt
 from workers.runtime.sealing import Keyring, generate_key
 
 
@@ -145,3 +148,23 @@ OLD_ROW = """
       posts, patched, writes, marks, counter, access)
     values (:code_hash, 'first', false, 1, 1, 'completed', 'rest', false, 0, 0, 0, 0, false, 1, '[]', 0, :access)
 """
+
+
+OLD_LINE = """
+    insert into waiting_line (grp, lane, key, first, last, rows, ready, doubted, doubted_at, doubted_app, sure, n)
+    values ('dispatch', 1, :key, 1, 4, 4, false, :doubted, :doubted_at, 'old', :doubted, 7)
+"""
+
+
+async def test_what_a_line_remembers_of_a_removal_stays(store_url: str) -> None:
+    async with connect(store_url) as database:
+        async with database.begin() as connection:
+            await connection.run_sync(lambda sync: command.upgrade(scripts.config(sync), "0015"))
+        async with database.begin() as connection:
+            for key, doubted, at in (("A", 3, 20.5), ("B", 0, 0.0)):
+                await connection.execute(text(OLD_LINE), {"key": key, "doubted": doubted, "doubted_at": at})
+        await migrations.upgrade(store_url)
+        async with database.begin() as connection:
+            found = await waiting.read(Step(connection, "dispatch", 1, 8), ["A", "B"])
+    told = {line.key: (line.sure, line.doubts) for line in found}
+    assert told == {"A": (3, (Doubt("old", 20.5, 3),)), "B": (0, ())}

@@ -27,7 +27,7 @@ from workers.dispatch.watch import Watch, begun
 from workers.runtime import stops, waiting
 from workers.runtime.database import Database
 from workers.runtime.jobs import Aside, Step
-from workers.runtime.lines import Lines
+from workers.runtime.lines import Doubt, Lines
 from workers.runtime.waiting import Broom
 
 DAY: Final = 86_400
@@ -244,14 +244,12 @@ def _view(webhook: Webhook, account: str, batch: Batch) -> View:
 
 def _doubt(webhook: Webhook, account: str, batch: Batch) -> None:
     """Doubt what waits and happened before the removal: what comes behind it, or happened after, may be of a new connection."""
-    line, app = batch.lines[account], webhook.arrival.app
-    at = max(webhook.at.timestamp(), line.doubted_at if app == line.doubted_app else 0.0)
 
-    def older(sequence: int, added: bytes | None) -> bool:
+    def about(doubt: Doubt, sequence: int, added: bytes | None) -> bool:
         past = parked.past(added) if added is not None else batch.pasts.get((account, sequence))
-        return past is not None and past.of(app, at)
+        return past is not None and past.of(doubt)
 
-    batch.lines.doubt(account, at, app, older)
+    batch.lines.doubt(account, webhook.at.timestamp(), webhook.arrival.app, about)
 
 
 def _stopped(webhook: Webhook, batch: Batch) -> Result:

@@ -20,7 +20,7 @@ from workers.dispatch.reading import Webhook, webhook
 from workers.runtime import waiting
 from workers.runtime.dead import letter
 from workers.runtime.jobs import Step
-from workers.runtime.lines import TOTAL, Line, Lines, Row, above, levelled
+from workers.runtime.lines import TOTAL, Doubt, Line, Lines, Row, above, levelled
 
 log = structlog.get_logger()
 AT_ONCE: Final = 100  # events that one step releases: of the largest bodies these are 25 MiB
@@ -56,9 +56,9 @@ class Past(NamedTuple):
     at: float
     app: App
 
-    def of(self, app: App, removed_at: float) -> bool:
+    def of(self, doubt: Doubt) -> bool:
         """Say whether it is of the connection by that app which was removed then."""
-        return self.at <= removed_at and (not self.app or not app or self.app == app)
+        return self.at <= doubt.at and (not self.app or not doubt.app or self.app == doubt.app)
 
 
 class Out(NamedTuple):
@@ -146,15 +146,16 @@ async def released(step: Step, limit: int, now: datetime) -> list[Record] | None
     rows = await waiting.leave(step, lines, {line.key: line.last for line in found}, limit)
     await waiting.keep(step, lines)
     known = Known(await store.versions(step.connection, [line.key for line in found]), ())
-    former = {line.key: line for line in found if line.doubted_at <= known.connected_at(line.key)}
-    going = [row for row in rows if row.key not in former or not _doubted(row, former[row.key])]
+    former = {line.key: [doubt for doubt in line.doubts if doubt.at <= known.connected_at(line.key)] for line in found}
+    going = [row for row in rows if not _doubted(row, former[row.key])]
     metrics.LEFT.labels(how="cancelled").inc(len(rows) - len(going))
     return await _going(step, going, known, now, how="released")
 
 
-def _doubted(row: Row, line: Line) -> bool:
-    """Say whether a row is of the connection whose removal was told: it was there then, and happened before."""
-    return row.sequence <= line.doubted and past(row.record).of(line.doubted_app, line.doubted_at)
+def _doubted(row: Row, doubts: Sequence[Doubt]) -> bool:
+    """Say whether a row is of a connection whose removal was told: it was there then, and happened before."""
+    there = [doubt for doubt in doubts if row.sequence <= doubt.last]
+    return bool(there) and any(map(past(row.record).of, there))
 
 
 def chosen(ready: Sequence[Line], limit: int) -> Sequence[Line]:

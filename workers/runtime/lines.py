@@ -13,6 +13,14 @@ import msgspec
 TOTAL: Final = ""  # the key of the line that counts all others of its lane: no real key is empty
 
 
+class Doubt(msgspec.Struct, frozen=True, array_like=True):
+    """That those of a line may have to vanish that came by `app` until `at`, and are not behind `last`."""
+
+    app: str  # of ours; empty: any
+    at: float  # epoch seconds
+    last: int  # the newest when the doubt was raised
+
+
 class Line(msgspec.Struct, frozen=True):
     """What waits under a key; fields as in `waiting.lines`."""
 
@@ -20,10 +28,8 @@ class Line(msgspec.Struct, frozen=True):
     first: int = 1  # the oldest that waits
     last: int = 0  # the newest
     ready: bool = False  # nothing but its turn keeps it any more
-    doubted: int = 0  # the newest when a doubt was raised
-    doubted_at: float = 0.0  # epoch seconds: what the doubt is about came before
-    doubted_app: str = ""  # and by this app of ours; empty: by any
-    sure: int = 0  # through here all are what it is about, and vanish should it prove true; `doubted` or less
+    sure: int = 0  # through here all are what doubts are about, and vanish should these prove true
+    doubts: tuple[Doubt, ...] = ()  # each app's last
 
     @property
     def rows(self) -> int:
@@ -84,17 +90,21 @@ class Lines:
         """Let all of a key vanish, those of this step too; return how many these were."""
         return self._drop(key, self[key].last)
 
-    def doubt(self, key: str, at: float, app: str, older: Callable[[int, bytes | None], bool]) -> None:
-        """Note that all of a key may have to vanish that came by `app` before `at`, and none that comes behind them.
+    def doubt(self, key: str, at: float, app: str, about: Callable[[Doubt, int, bytes | None], bool]) -> None:
+        """Note that all of a key may have to vanish that came by `app` until `at`, and none that comes behind them.
 
-        `older` says of a sequence, and of the record where it joined in this step, whether that is so.
+        `about` says whether a doubt is about a sequence, whose record is given where it joined in this step.
         """
         if not self.waits(key):
             return
         line, added = self[key], {row.sequence: row.record for row in self._added if row.key == key}
-        known = takewhile(lambda sequence: older(sequence, added.get(sequence)), range(line.first, line.last + 1))
-        sure = max(known, default=0)
-        self._now[key] = msgspec.structs.replace(line, doubted=line.last, doubted_at=at, doubted_app=app, sure=sure)
+        doubts = raised(line, Doubt(app, at, line.last))
+
+        def doubted(sequence: int) -> bool:
+            return any(sequence <= doubt.last and about(doubt, sequence, added.get(sequence)) for doubt in doubts)
+
+        sure = max(takewhile(doubted, range(line.first, line.last + 1)), default=0)
+        self._now[key] = msgspec.structs.replace(line, sure=sure, doubts=doubts)
 
     def drop_doubted(self, key: str) -> int:
         """Let those of a key vanish of which it is sure that a doubt was about them; return how many these were."""
@@ -135,6 +145,13 @@ class Lines:
     def changed(self) -> Sequence[str]:
         """Keys whose line is another one than in the store."""
         return [key for key, line in self._now.items() if line != self._stored.get(key)]
+
+
+def raised(line: Line, doubt: Doubt) -> tuple[Doubt, ...]:
+    """Return the doubts of a line with a new one, which takes the place of its app's last; what they are about has left: none."""
+    former = [one for one in line.doubts if one.app == doubt.app]
+    others = [one for one in line.doubts if one.app != doubt.app and one.last >= line.first]
+    return (*others, msgspec.structs.replace(doubt, at=max(one.at for one in (doubt, *former))))
 
 
 def cut(plan: Mapping[str, int], lines: Lines, most: int) -> dict[str, tuple[int, int]]:

@@ -7,7 +7,8 @@ line begins and ends, so that nothing is counted. A line is never changed: its r
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
-from msgspec.structs import asdict
+import msgspec
+from msgspec.structs import asdict, replace
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -31,7 +32,7 @@ from sqlalchemy import (
 
 from workers.runtime.database import metadata
 from workers.runtime.jobs import Step
-from workers.runtime.lines import TOTAL, Line, Lines, Row, cut
+from workers.runtime.lines import TOTAL, Doubt, Line, Lines, Row, cut
 from workers.runtime.rows import Values, among, listed, lists, prepared
 
 LIVE: Final = text("release_n IS NULL")
@@ -77,10 +78,8 @@ lines: Final = Table(
     Column("last", BigInteger, nullable=False),
     Column("rows", BigInteger, nullable=False),  # last - first + 1, for the index
     Column("ready", Boolean, nullable=False),
-    Column("doubted", BigInteger, nullable=False, server_default="0"),
-    Column("doubted_at", Double, nullable=False, server_default="0"),
-    Column("doubted_app", Text, nullable=False, server_default=""),
     Column("sure", BigInteger, nullable=False, server_default="0"),
+    Column("doubts", Text, nullable=False, server_default="[]"),  # JSON
     Column("n", BigInteger, primary_key=True, autoincrement=False),
     Column("release_n", BigInteger),
     Index(None, "grp", "lane", "n"),
@@ -90,6 +89,7 @@ lines: Final = Table(
 )
 
 STEPPED: Final = (waiting, lines)
+_DOUBTS: Final = msgspec.json.Decoder(tuple[Doubt, ...])
 _LINE: Final = tuple(lines.c[name] for name in Line.__struct_fields__)
 _ROW: Final = (waiting.c.key, waiting.c.sequence, waiting.c.record, waiting.c.since)
 
@@ -109,10 +109,14 @@ def _reading(engine: str) -> Executable:
     return select(*_LINE).where(of_lane(lines), LIVE, among(engine, lines.c.key, "name"))
 
 
+def _stored(row: Sequence[Any]) -> Line:
+    return replace(Line(*row[:-1]), doubts=_DOUBTS.decode(row[-1]))
+
+
 async def read(step: Step, keys: Collection[str]) -> list[Line]:
     """Return the lines of these keys, as far as they have any, and the lane's TOTAL."""
     found = await step.connection.execute(_reading(step.connection), lists(step.connection, name=[*keys, TOTAL]) | lane_of(step))
-    return [Line(*row) for row in found]
+    return [_stored(row) for row in found]
 
 
 @prepared
@@ -122,7 +126,7 @@ def _ready(_engine: str) -> Executable:
 
 async def ready(step: Step, most: int) -> list[Line]:
     """Return lines whose rows may go, at most so many."""
-    return [Line(*row) for row in await step.connection.execute(_ready(step.connection), {"most": most} | lane_of(step))]
+    return [_stored(row) for row in await step.connection.execute(_ready(step.connection), {"most": most} | lane_of(step))]
 
 
 @prepared
@@ -133,7 +137,7 @@ def _longest(_engine: str) -> Executable:
 
 async def longest(step: Step, most: int) -> list[Line]:
     """Return the longest lines of the lane that are not ready, at most so many."""
-    return [Line(*row) for row in await step.connection.execute(_longest(step.connection), {"most": most} | lane_of(step))]
+    return [_stored(row) for row in await step.connection.execute(_longest(step.connection), {"most": most} | lane_of(step))]
 
 
 @prepared
@@ -228,7 +232,7 @@ async def keep(step: Step, state: Lines) -> None:
 
 def _line(step: Step, line: Line) -> Values:
     mine = {"grp": step.group, "lane": step.index, "n": step.n}
-    return mine | asdict(line) | {"rows": line.rows}
+    return mine | asdict(line) | {"rows": line.rows, "doubts": msgspec.json.encode(line.doubts).decode()}
 
 
 class Broom:

@@ -197,6 +197,24 @@ async def test_what_another_app_brought_is_not_cancelled_by_a_removal(waiting: H
     assert dead == []
 
 
+@pytest.mark.parametrize("proven", [True, False])
+async def test_two_apps_removed_one_after_the_other_leave_nothing_to_the_next_connection(waiting: House, *, proven: bool) -> None:
+    farewells = [
+        received(body(name, kind="app_integration_removed", at=NOW + timedelta(seconds=1)), LATER, app=name)
+        for name in ("old", "new")
+    ]
+    waits = [received(body(f"{app}{at}"), app=app) for at, app in enumerate(("old", "new", "old"))]
+    removed = [changed("A", 1, linked=False, user=None)] if proven else []
+    events, dead = await waiting.tell(
+        [*waits, farewells[0]],
+        [farewells[1], received(body("next", at=LATER), LATER, app="new")],
+        [*removed, changed("A", 2, linked=False, user=None, state="unclaimed", apps=("new",))],
+        [changed("A", 3, generation=CONNECTED_ANEW, since=NOW, apps=("new",))],
+    )
+    assert ([event.id for event in events if event.linked], dead) == (["next"], [])
+    assert {event.id for event in events if not event.linked} == {"old", "new"}
+
+
 async def test_a_removal_says_nothing_of_a_link_whose_code_came_after_it(waiting: House) -> None:
     farewells = [received(body(f"f{at}", kind="app_integration_removed", at=NOW + timedelta(seconds=at)), LATER) for at in (1, 9)]
     events, _ = await waiting.tell([changed("A", 1, generation=CONNECTED_ANEW, since=NOW)], farewells)

@@ -3,7 +3,7 @@ from itertools import count
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from workers.runtime.lines import TOTAL, Line, Lines, above, cut, levelled
+from workers.runtime.lines import TOTAL, Doubt, Line, Lines, above, cut, levelled
 
 KEYS = st.sampled_from("AB")
 DEEDS = st.one_of(
@@ -30,7 +30,7 @@ def test_a_line_is_what_a_list_would_be(deeds: list[tuple[str, ...]]) -> None:
             del naive[key][:upto]
         elif deed == "doubt":
             through = lines[key].first + int(more[0]) - 1
-            lines.doubt(key, 1.0, "first", lambda sequence, _record, through=through: sequence <= through)
+            lines.doubt(key, 1.0, "first", lambda _doubt, sequence, _record, through=through: sequence <= through)
             doubted = (doubted - {*naive[key]}) | {*naive[key][: int(more[0])]}
         else:
             before = lines[key]
@@ -91,3 +91,26 @@ def test_a_plan_is_cut_to_what_one_step_can_take() -> None:
     assert cut(plan, lines, 9) == {"A": (5, 6), "B": (1, 3), "C": (4, 4)}
     assert cut(plan, lines, 4) == {"A": (5, 6), "B": (1, 2)}
     assert cut({"A": 4, "D": 7}, lines, 9) == {}  # gone, and never there
+
+
+def test_each_app_keeps_its_last_doubt_and_through_where_they_are_about_all_is_known() -> None:
+    """Records are of the app of their letter."""
+
+    def about(doubt: Doubt, sequence: int, record: bytes | None) -> bool:
+        return (record or b"oonnon"[sequence - 1 : sequence]).decode() == doubt.app
+
+    lines = Lines([Line("A", 1, 6), Line(TOTAL, 1, 6)])
+    lines.add("A", b"n", 0.0)
+    lines.doubt("A", 2.0, "n", about)
+    assert (lines["A"].sure, lines["A"].doubts) == (0, (Doubt("n", 2.0, 7),))
+    lines.doubt("A", 1.0, "o", about)
+    assert lines["A"].sure == 7
+    lines.add("A", b"o", 0.0)
+    assert lines["A"].sure == 7
+    lines.doubt("A", 1.0, "n", about)
+    assert lines["A"].doubts == (Doubt("o", 1.0, 7), Doubt("n", 2.0, 8))
+    assert (lines["A"].sure, lines.drop_doubted("A")) == (7, 7)
+    lines.leave("A", 8)
+    lines.add("A", b"o", 0.0)
+    lines.doubt("A", 3.0, "x", about)
+    assert lines["A"].doubts == (Doubt("x", 3.0, 9),), "what the others are about has left"
