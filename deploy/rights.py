@@ -15,6 +15,8 @@ from linker import tables as linker
 from linker.rows import AttemptSteps, GrantStanding, GrantSteps
 from schemas.errors import Misconfigured
 from workers.deliver import tables as deliver
+from workers.deliver.closed import closed
+from workers.deliver.copies import copies
 from workers.dispatch import tables as dispatch
 from workers.notice import contacts
 from workers.runtime import waiting
@@ -82,7 +84,8 @@ RIGHTS: Final[Mapping[str, Sequence[Right]]] = {
     "deliver": (
         *_START,
         *_LANES,
-        *_may("SIUD", waiting.waiting, waiting.lines, deliver.tries),
+        *_may("SIUD", waiting.waiting, waiting.lines, deliver.tries, copies),
+        *_may("SI", closed),
         *_may("S", stops),
     ),
     "admin": (
@@ -94,6 +97,8 @@ RIGHTS: Final[Mapping[str, Sequence[Right]]] = {
         _see(linker.attempts, of=AttemptSteps),
         _see(linker.grants, "code_hash", of=GrantStanding),
         *_may("SI", linker.forgets),
+        *_may("SID", closed),
+        *_may("S", copies),
         *_may("SIU", stops),  # a forget replaces a removal
         _see(waiting.lines, "grp", "lane", "key", "rows", "release_n"),  # how many events wait, and since when
         _see(waiting.waiting, "grp", "lane", "since", "release_n"),

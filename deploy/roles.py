@@ -24,6 +24,7 @@ from deploy.settings.parts import Edge, Vault
 from deploy.story import Story, add_story
 from ingress.admin.api import Api, add_claims, add_reading
 from ingress.admin.broker import add_broker
+from ingress.admin.destinations import add_destinations
 from ingress.admin.forget import add_forgetting
 from ingress.admin.gate import Gate, name_of
 from ingress.admin.quota import Quota
@@ -60,6 +61,7 @@ from schemas.topics import EVENT_RECORDED, gone_by
 from workers.bus.contract import Bus
 from workers.deliver.birth import Birth, always, begins
 from workers.deliver.job import Deliver
+from workers.deliver.standing import Destinations
 from workers.dispatch.census import Census
 from workers.dispatch.job import Dispatch, Prune
 from workers.dispatch.parked import Bounds
@@ -93,6 +95,7 @@ class House:
     database: Database
     stack: AsyncExitStack
     leaving: asyncio.Event
+    me: str = field(default_factory=lambda: f"{socket.gethostname()}.{os.getpid()}.{uuid4().hex[:8]}")
     began: datetime = field(default_factory=utc_now)  # before anything came in
     internal: web.Application = field(default_factory=internal_app)
     workers: list[Worker] = field(default_factory=list)
@@ -182,7 +185,7 @@ async def _furnish(house: House, chosen: Settings) -> None:
     for service in chosen.services or ():
         add_destination(house, service)
     if chosen.admin is not None:
-        add_admin(house, chosen.admin, gate(chosen))
+        add_admin(house, chosen.admin, gate(chosen), chosen.destinations)
     if chosen.edge is None:
         add_store_probe(house)  # where Ring and browsers come in, webhooks are taken without the store too
 
@@ -218,7 +221,7 @@ async def add_linker(house: House, vault: Vault, callers: Gate, places: Places, 
         opener=vault.opener,
         keys=vault.hmac_keys,
         budget=budget,
-        owner=f"{socket.gethostname()}.{os.getpid()}.{uuid4().hex[:8]}",
+        owner=house.me,
         notices=proofs,
         alone=alone,
         wake=intake.wake,
@@ -254,11 +257,12 @@ def add_destination(house: House, service: Service) -> None:
         namespace=house.namespace,
         headers=service.headers,
         start=birth,
+        copy=house.me,
     )
-    house.workers += [deliver, Sweeping(LagSweep(house.bus, deliver.name, (EVENT_RECORDED.name,)))]
+    house.workers += [deliver, Sweeping(LagSweep(house.bus, deliver.name, (EVENT_RECORDED.name,), deliver.behind))]
 
 
-def add_admin(house: House, admin: Admin, callers: Gate) -> None:
+def add_admin(house: House, admin: Admin, callers: Gate, destinations: Collection[str]) -> None:
     """Answer `/v1`, and keep the facts of the edge."""
     house.drive(Notice())
     claims, explain = ClaimStore(house.database), Explain(Standing(house.database))
@@ -267,6 +271,7 @@ def add_admin(house: House, admin: Admin, callers: Gate) -> None:
     add_claims(api, Handoff(claims, Seals(admin.cookies, house.namespace), admin.public_url, utc_now))
     add_reading(api, explain, explain, claims, utc_now)
     add_forgetting(api, Forgetting(house.database, house.namespace), gone_by)
+    add_destinations(api, Destinations(house.database, destinations))
 
 
 def add_store_probe(house: House) -> None:

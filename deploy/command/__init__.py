@@ -22,6 +22,7 @@ COMMANDS: Final = {
     "grants": "deploy.command.grants",
     "topics": "deploy.command.topics",
     "accounts": "deploy.command.accounts",
+    "destinations": "deploy.command.destinations",
     "token": "deploy.command.token",
     "keys": "deploy.command.keys",
     "backup": "deploy.command.backup",

@@ -2,6 +2,8 @@
 
 import ingress.admin.tables
 import linker.tables
+import workers.deliver.closed
+import workers.deliver.copies
 import workers.deliver.tables
 import workers.dispatch.tables
 import workers.notice

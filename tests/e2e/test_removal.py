@@ -1,8 +1,6 @@
 """A user removes the app, comes back, and is forgotten: through the public doors, on both engines."""
 
 import asyncio
-import os
-import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -12,33 +10,20 @@ import orjson
 import pytest
 
 from deploy.demo.ring.state import Account
-from deploy.demo.scene import TOML, Scene, opened
+from deploy.demo.scene import Scene, opened
 from deploy.demo.walk import Walk
 from tests.chaos.world import until
+from tests.e2e.commands import OPERATING, said
 from tests.e2e.conftest import ROLES
 from tests.e2e.links import linked_event
 
-SCOPES = 'scopes = ["claim", "read"]'
 PATIENCE_S = 60.0
 
 
 @pytest.fixture
 async def scene(engines: dict[str, str], tmp_path: Path) -> AsyncIterator[Scene]:
-    toml = TOML.replace(SCOPES, 'scopes = ["claim", "read", "broker", "operate"]')
-    async with opened(tmp_path, roles=ROLES if engines else ("up",), toml=toml, **engines) as made:
+    async with opened(tmp_path, roles=ROLES if engines else ("up",), toml=OPERATING, **engines) as made:
         yield made
-
-
-async def said(scene: Scene, *words: str) -> str:
-    """Return what `ringhook accounts` prints."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "deploy.command", "accounts", *words),
-        env={"PATH": os.defpath, "RINGHOOK_TOKEN": scene.token, "RINGHOOK_INTERNAL_URL": scene.made.internal},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    out, _ = await asyncio.wait_for(process.communicate(), 60)
-    return out.decode()
 
 
 async def borrowed(scene: Scene, account: str) -> int:
@@ -56,7 +41,7 @@ async def becomes(scene: Scene, account: Account, right: Callable[[dict[str, Any
     seen: dict[str, Any] = {}
     async with asyncio.timeout(PATIENCE_S):
         while not (seen and right(seen)):
-            answer = await said(scene, "show", account.id, "--json")
+            answer = await said(scene, "accounts", "show", account.id, "--json")
             seen = orjson.loads(answer) if answer.startswith("{") else {}  # nothing may be known of it yet
     return seen
 
@@ -76,7 +61,7 @@ async def test_a_removal_ends_what_is_sent_a_relink_begins_again_and_a_forget_is
     await delivered(scene, account, "subscription_activated")
     seen = await becomes(scene, account, lambda seen: seen["subscription"] is not None)
     assert (seen["subscription"]["state"], seen["subscription"]["plan_id"]) == ("active", "ring.protect.plus")
-    assert "Its Ring subscription is active: ring.protect.plus" in await said(scene, "show", account.id)
+    assert "Its Ring subscription is active: ring.protect.plus" in await said(scene, "accounts", "show", account.id)
 
     removal = await scene.ring.remove(account)
     seen = await becomes(scene, account, lambda seen: seen["state"] == "removed")
@@ -94,9 +79,9 @@ async def test_a_removal_ends_what_is_sent_a_relink_begins_again_and_a_forget_is
     assert await scene.ring.sender.deliver(removal) == "delivered"  # once more, long after
     assert (await becomes(scene, account, lambda seen: seen["linked"]))["partner_user"] == "u-ada"
 
-    told = await said(scene, "forget", account.id, "--yes")
+    told = await said(scene, "accounts", "forget", account.id, "--yes")
     assert f"{account.id} is forgotten" in told
-    assert "Nothing is known under this id" in await said(scene, "show", account.id)
+    assert "Nothing is known under this id" in await said(scene, "accounts", "show", account.id)
     assert await borrowed(scene, account.id) == 404
     late = [await delivered(scene, account) for _ in range(3)]
     await linked_event(scene, other)

@@ -16,9 +16,10 @@ from schemas.ring.envelope import REMOVED
 from workers.bus.contract import Publisher, Record, TooLarge
 from workers.deliver import letters, metrics
 from workers.deliver.answer import Answer, Verdict
+from workers.deliver.closed import Closed
 from workers.deliver.destinations import Destination, wants
 from workers.deliver.facts import Facts
-from workers.deliver.health import Health
+from workers.deliver.health import Health, State
 from workers.deliver.parcel import GONE, Parcel
 from workers.deliver.policy import Again, Bury, Cancel, Decision, Policy, Tries, attempted
 from workers.deliver.send import Sender
@@ -31,6 +32,7 @@ log = structlog.get_logger()
 BURY_DEADLINE_S: Final = 15.0
 FAREWELL: Final = event_type(REMOVED)  # the last event of an account whose user removed the app: what tells of it is sent
 SHARE: Final = 4  # of the concurrency at most one part in so many goes to keys that wait: they may be slow to fail
+REMEDY: Final = "nothing is sent to it, and its backlog waits, until `ringhook destinations resume {}`"
 UNKNOWN_S: Final = 1.0  # until an event is taken up again of which nobody could say whether it may be sent
 
 
@@ -117,6 +119,8 @@ class Flight:
         self.destination = destination
         self.wants = wants(destination)
         self.health = Health(concurrency=destination.concurrency)
+        self.closed: Closed | None = None  # as the rows have it
+        self.trouble: tuple[datetime, str] | None = None  # the latest attempt that failed, and what it came to
         self.now = now
         self.lanes: deque[Channel] = deque()
         self._sender, self._signer, self._policy = sender, signer, policy
@@ -127,6 +131,25 @@ class Flight:
         self._latency = metrics.LATENCY.labels(destination=destination.name)
         self._seconds = metrics.ATTEMPT_SECONDS.labels(destination=destination.name)
 
+    @property
+    def shut(self) -> bool:
+        """Say whether nothing is sent until an operator says so."""
+        return self.closed is not None or self.health.gone
+
+    def state(self, now: datetime) -> State:
+        """Return the one word for metrics and people."""
+        return self.closed.why if self.closed else self.health.state(now)
+
+    def close(self, closed: Closed | None) -> None:
+        """Send nothing from now on, what is under way excepted; None: go on."""
+        self.closed = closed
+        name = self.destination.name
+        if closed is None:
+            log.info("destination.resumed", destination=name)
+            self.pump()
+        elif closed.why == "paused":
+            log.info("destination.paused", destination=name, by=closed.by, meaning=REMEDY.format(name))
+
     def pump(self) -> None:
         """Start what may start now."""
         while picked := self._take():
@@ -135,7 +158,7 @@ class Flight:
     def _take(self) -> tuple[Channel, Item[Parcel]] | None:
         """Return the next event that may be sent now, the lanes taking turns, and count it as in flight."""
         now = self.now()
-        if self.health.room(now) <= 0:
+        if self.closed or self.health.room(now) <= 0:
             return None
         picked = self._first(now, lambda lane: lane.untried(now)) if self.health.failing else None
         if picked is None:
@@ -235,6 +258,7 @@ class Flight:
         if accepted:
             self._latency.observe(max(time.time() - event.data.received_at.timestamp(), 0.0))
             return
+        self.trouble = latest.at, str(latest.status or latest.failure)
         facts = {"verdict": latest.verdict.value, "status": latest.status, "failure": latest.failure, "number": tries.made}
         log.info("delivery.failed", destination=name, event_id=event.id, **facts)
 
@@ -248,8 +272,7 @@ class Flight:
     def _tell_health(self) -> None:
         name = self.destination.name
         if self.health.gone:
-            meaning = "it answered 410: nothing is sent to it until `ringhook deliver` (or `up`) is restarted"
-            log.error("destination.gone", destination=name, meaning=meaning)
+            log.error("destination.gone", destination=name, meaning=f"it answered 410: {REMEDY.format(name)}")
         elif self.health.failing:
             log.warning("destination.failing", destination=name, meaning="fetching stops, one event probes, nothing is buried")
         else:

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from workers.deliver.answer import RETRY_AFTER_CAP_S, Verdict
 
 Event = tuple[int, int]  # lane index and offset
-State = Literal["well", "throttled", "failing", "gone"]
+State = Literal["well", "throttled", "failing", "gone", "paused"]
 
 FAILING_AT: Final = 5  # different events that failed since the last sign of life; one event alone says nothing of its destination
 PROBE_FIRST_S: Final = 1.0  # doubles with each failed probe

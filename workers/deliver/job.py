@@ -11,13 +11,14 @@ from typing import Final
 from aiohttp.abc import AbstractResolver
 
 from schemas.topics import EVENT_RECORDED, delivery
-from workers.bus.contract import Bus, Lane, Revoked, Stop
+from workers.bus.contract import Bus, Lag, Lane, Revoked, Stop
 from workers.deliver import metrics
 from workers.deliver.birth import FIRST, Begins, always
 from workers.deliver.destinations import Destination
 from workers.deliver.facts import Facts
 from workers.deliver.flight import Flight, Stops
 from workers.deliver.policy import Policy, Standard
+from workers.deliver.report import Reporter
 from workers.deliver.send import Sender
 from workers.deliver.session import Session, awake
 from workers.deliver.sign import Signer
@@ -42,14 +43,22 @@ class Deliver:
         start: Begins | None = None,
         policy: Policy | None = None,
         resolver: AbstractResolver | None = None,
+        copy: str = "this copy",
     ) -> None:
+        """`copy` is what this process is called among those that deliver to the same destination."""
         self.name: Final = delivery(destination.name)
         self.flight: Flight | None = None
+        self.lag: Lag | None = None  # as it was measured last
+        self._copy = copy
         self._bus, self._store = bus, Store(database, self.name, namespace)
         self._destination, self._start = destination, start or always(FIRST)
         self._signer, self._stops = Signer(secrets), stops
         self._policy = policy or Standard()
         self._headers, self._resolver = headers, resolver
+
+    def behind(self, lag: Lag) -> None:
+        """Hear how far the group is behind."""
+        self.lag = lag
 
     async def run(self, stop: Stop) -> None:
         """Deliver until `stop` is set; requests in flight then end before it returns."""
@@ -58,10 +67,14 @@ class Deliver:
             sending = Sender(self._destination, headers=self._headers, resolver=self._resolver)
             async with sending as sender, asyncio.TaskGroup() as tasks:
                 self.flight = self._prepared(sender, facts, tasks)
+                reporter = Reporter(self._store.database, self.flight, self._copy, lambda: self.lag)
                 ended = asyncio.Event()
                 tasks.create_task(facts.run(ended), name=f"{self.name}.facts")
                 try:
-                    await self._consume(self.flight, stop)
+                    with suppress(Revoked):  # stopped before it was known whether and where to begin
+                        await reporter.begin(stop)
+                        tasks.create_task(reporter.run(ended), name=f"{self.name}.report")
+                        await self._consume(self.flight, stop)
                 finally:
                     ended.set()
         except ExceptionGroup as failed:
@@ -87,7 +100,7 @@ class Deliver:
             flying=lambda: flight.health.flying,
             waiting=flight.waiting,
             oldest=flight.oldest_age,
-            state=lambda: flight.health.state(flight.now()),
+            state=lambda: flight.state(flight.now()),
         )
         return flight
 
@@ -95,9 +108,8 @@ class Deliver:
         async def work(lane: Lane, ends: Stop) -> None:
             await Session(lane, flight, ends, self._store).run()
 
-        with suppress(Revoked):  # stopped before it was known where to begin
-            start = await self._start(stop)
-            await self._bus.consume([EVENT_RECORDED.name], self.name, work, stop, atomic=False, start=start)
+        start = await self._start(stop)
+        await self._bus.consume([EVENT_RECORDED.name], self.name, work, stop, atomic=False, start=start)
 
 
 def steady() -> Callable[[], datetime]:

@@ -30,7 +30,7 @@ OLDEST: Final = Gauge(
 )
 STATE: Final = Gauge(
     "ringhook_delivery_destination_state",
-    "1 for the state a destination is in: well, throttled, failing, gone",
+    "1 for the state a destination is in: well, throttled, failing, gone, paused",
     ["destination", "state"],
 )
 DEAD: Final = Counter("ringhook_delivery_dead_letters_total", "Events buried", ["destination", "reason"])
@@ -53,7 +53,7 @@ GAPS: Final = Counter(
 FACTS_LOST: Final = Counter(
     "ringhook_delivery_attempt_records_lost_total", "Attempts that delivery.attempted does not tell", ["destination"]
 )
-_STATES: Final = ("well", "throttled", "failing", "gone")
+_STATES: Final = ("well", "throttled", "failing", "gone", "paused")
 
 
 @cache

@@ -127,7 +127,7 @@ class Session:
     def _wanted(self) -> int:
         """Return how many records to fetch: none while enough wait here and may be sent, or the destination is at fault."""
         health, now = self._flight.health, self._flight.now()
-        if health.gone:
+        if self._flight.shut:
             return 0
         if self.parked.full or self.parked.foreign or not self.window.free:
             return 0
@@ -153,7 +153,7 @@ class Session:
     def _park(self) -> None:
         """Let keys wait in rows whose first event does not get through while the destination works."""
         now = self._flight.now()
-        if self._flight.health.state(now) != "well":
+        if self._flight.state(now) != "well":
             return
         for item in self.window.stuck(now - PARK_AFTER):
             if not self.parked.crowded:

@@ -1,11 +1,11 @@
 """How far behind a consumer group is, as two gauges."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from workers.bus.contract import Bus
+from workers.bus.contract import Bus, Lag
 from workers.runtime.metrics import LAG_RECORDS, LAG_SECONDS
 
 EVERY: Final = timedelta(seconds=10)
@@ -18,6 +18,7 @@ class LagSweep:
     bus: Bus
     group: str
     topics: Collection[str]
+    tell: Callable[[Lag], None] | None = None  # hears of each measurement
 
     @property
     def name(self) -> str:
@@ -29,4 +30,6 @@ class LagSweep:
         lag = await self.bus.lag(self.group, self.topics)
         LAG_RECORDS.labels(group=self.group).set(lag.records)
         LAG_SECONDS.labels(group=self.group).set(max(0.0, (now - lag.oldest).total_seconds()) if lag.oldest else 0.0)
+        if self.tell:
+            self.tell(lag)
         return EVERY

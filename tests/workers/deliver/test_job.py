@@ -131,10 +131,10 @@ async def test_410_disables_the_destination_and_keeps_the_event(bus: Bus, sink: 
     await bus.publish([event("e1"), event("e2", device="d2", account="a2")])
     with capture_logs() as lines:
         async with delivering(bus, destination(sink.url, concurrency=1)) as worker:
-            await until(lambda: worker.flight and worker.flight.health.gone)
+            await until(lambda: worker.flight and worker.flight.shut)
             await asyncio.sleep(0.3)
     (gone,) = [line for line in lines if line["event"] == "destination.gone"]
-    assert gone["meaning"].endswith("until `ringhook deliver` (or `up`) is restarted")
+    assert gone["meaning"].endswith("until `ringhook destinations resume alerts`")
     assert len(sink.ids) == 1
     assert (await bus.lag(worker.name, [TOPIC])).records == 2
 

@@ -34,8 +34,14 @@ class Place:
         self.namespace = namespace
 
     async def prepare(self) -> "Place":
-        await kafka.apply(self.url, namespace=self.namespace, topics=TOPICS, single_broker=True)
-        return self
+        async with asyncio.timeout(PATIENCE):
+            while True:
+                try:
+                    await kafka.apply(self.url, namespace=self.namespace, topics=TOPICS, single_broker=True)
+                except BusUnavailable:  # a test before this one restarted it
+                    await asyncio.sleep(0.2)
+                else:
+                    return self
 
     async def delete(self, topic: str) -> None:
         admin = AIOKafkaAdminClient(bootstrap_servers=",".join(parse(self.url).servers))

@@ -1,0 +1,105 @@
+"""`ringhook destinations`: how your services fare, and how to stop and go on sending to one."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote
+
+import click
+import orjson
+
+from deploy.command.directory import DIRECTORY
+from deploy.command.facts import JSON
+from deploy.command.v1 import ask
+from schemas.errors import Misconfigured
+
+NONE: Final = "ringhook.toml names no [[destination]]."
+ABSENT: Final = "no copy of `ringhook deliver` (or `up`) runs with it"
+PAUSED: Final = "{name} is paused: nothing is sent to it, and what comes waits, until `ringhook destinations resume {name}`."
+RESUMED: Final = "{name} is sent to again."
+LATE: Final = "{missing} of {copies} copies have not heard of it yet; each does as soon as it reaches the store."
+CLOSED: Final = {"paused": "paused by {by}", "gone": "closed by {by}"}
+
+
+@click.group()
+def destinations() -> None:
+    """See how destinations fare; pause and resume one."""
+
+
+@destinations.command()
+@click.argument("name", required=False)
+@JSON
+@DIRECTORY
+def status(name: str | None, directory: Path, *, as_json: bool) -> None:
+    """Tell of each destination, or of one, whether it takes events, and how far it is behind."""
+    seen = ask(directory, "GET", "/v1/destinations")["destinations"]
+    if name is not None:
+        seen = [_one(name, seen)]
+    if as_json:
+        click.echo(orjson.dumps({"destinations": seen}).decode())
+    else:
+        click.echo("\n".join(line(one) for one in seen) or NONE)
+
+
+@destinations.command()
+@click.argument("name")
+@JSON
+@DIRECTORY
+def pause(name: str, directory: Path, *, as_json: bool) -> None:
+    """Send nothing to a destination; its events wait, over restarts too."""
+    _wish(directory, name, "pause", PAUSED, as_json=as_json)
+
+
+@destinations.command()
+@click.argument("name")
+@JSON
+@DIRECTORY
+def resume(name: str, directory: Path, *, as_json: bool) -> None:
+    """Send to a destination again that was paused, or that answered 410."""
+    _wish(directory, name, "resume", RESUMED, as_json=as_json)
+
+
+def _wish(directory: Path, name: str, wish: str, words: str, *, as_json: bool) -> None:
+    said = ask(directory, "POST", f"/v1/destinations/{quote(name, safe='')}/{wish}")
+    if as_json:
+        click.echo(orjson.dumps(said).decode())
+        return
+    click.echo(words.format(name=name))
+    if not said["copies"]:
+        click.echo(f"Just now {ABSENT}.")
+    elif missing := said["copies"] - said["obey"]:
+        click.echo(LATE.format(missing=missing, copies=said["copies"]))
+
+
+def _one(name: str, seen: list[dict[str, Any]]) -> dict[str, Any]:
+    found = next((one for one in seen if one["name"] == name), None)
+    if found is None:
+        raise Misconfigured(f"No destination is called {name!r}; there are: {', '.join(one['name'] for one in seen) or 'none'}")
+    return found
+
+
+def line(seen: dict[str, Any]) -> str:
+    """Return one destination in a line of words."""
+    return f"{seen['name']}  {seen['state']}  {', '.join(_facts(seen))}"
+
+
+def _facts(seen: dict[str, Any]) -> Iterator[str]:
+    if words := CLOSED.get(seen["state"]):
+        yield f"{words.format(by=seen['closed_by'])} since {_second(seen['closed_at'])}"
+    if not seen["copies"]:
+        yield ABSENT
+        return
+    if seen["behind"] is not None:
+        since = f", the oldest from {_second(seen['behind_since_at'])}" if seen["behind_since_at"] else ""
+        yield f"{seen['behind']} behind{since}"
+    if seen["in_flight"]:
+        yield f"{seen['in_flight']} in flight"
+    if seen["waiting"]:
+        yield f"{seen['waiting']} wait in the store"
+    yield f"last accepted {_second(seen['accepted_at'])}" if seen["accepted_at"] else "none accepted since it started"
+    if seen["failed_at"]:
+        yield f"last failure {_second(seen['failed_at'])}: {seen['failure']}"
+
+
+def _second(at: str) -> str:
+    return f"{at[:10]} {at[11:19]}Z"

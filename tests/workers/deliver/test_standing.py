@@ -1,0 +1,48 @@
+"""What several copies tell of a destination, in one."""
+
+from msgspec.structs import replace
+
+from workers.deliver.closed import Closed
+from workers.deliver.copies import Copy
+from workers.deliver.standing import summed
+
+ONE = Copy(
+    destination="alerts",
+    copy="one",
+    state="well",
+    flying=2,
+    waiting=3,
+    behind=40,
+    behind_since=7.0,
+    lived_at=90.0,
+    failed_at=50.0,
+    failure="503",
+    seen_at=100.0,
+)
+TWO = replace(
+    ONE, copy="two", state="failing", behind=30, behind_since=8.0, lived_at=80.0, failed_at=60.0, failure="tls", seen_at=101.0
+)
+
+
+def test_a_destination_is_as_well_as_its_worst_copy_and_counts_are_of_all() -> None:
+    (seen,) = summed((), {}, [ONE, TWO])
+    assert (seen.name, seen.state, seen.copies, seen.obey) == ("alerts", "failing", 2, 2)
+    assert (seen.in_flight, seen.waiting) == (4, 6)
+    assert (seen.behind, seen.behind_since_at) == (30, 8.0), "of the whole group, as it was measured last"
+    assert (seen.accepted_at, seen.failed_at, seen.failure) == (90.0, 60.0, "tls")
+
+
+def test_who_is_closed_is_that_whatever_copies_see_and_one_that_sends_on_does_not_obey() -> None:
+    (seen,) = summed((), {"alerts": Closed("paused", 70.0, "ada")}, [replace(ONE, state="paused"), TWO])
+    assert (seen.state, seen.closed_at, seen.closed_by, seen.copies, seen.obey) == ("paused", 70.0, "ada", 2, 1)
+    (opened,) = summed((), {}, [replace(ONE, state="paused"), replace(TWO, state="well")])
+    assert (opened.state, opened.obey) == ("well", 1)
+
+
+def test_each_that_is_configured_or_has_rows_is_told() -> None:
+    seen = summed(("new",), {"old": Closed("gone", 1.0, "its answer 410")}, [ONE])
+    assert [(one.name, one.state, one.copies) for one in seen] == [
+        ("alerts", "well", 1),
+        ("new", "not running", 0),
+        ("old", "gone", 0),
+    ]

@@ -1,0 +1,113 @@
+"""Keeps a destination's flight and its rows in step: what operators wish comes in, how it fares goes out."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+from msgspec.structs import replace
+
+from schemas.errors import Unavailable
+from workers.bus.contract import Lag, Revoked, Stop
+from workers.deliver import closed, copies
+from workers.deliver.copies import Copy
+from workers.deliver.flight import Flight
+from workers.runtime.backoff import Backoff
+from workers.runtime.clock import utc_now
+from workers.runtime.database import Database, StoreUnavailable
+from workers.runtime.supervise import wait_or_stop
+
+log = structlog.get_logger()
+LOOK_S: Final = 1.0
+TELL_S: Final = 5.0
+PATIENCE_S: Final = 5.0
+LONGEST_S: Final = 5.0  # between two looks at a store that is away
+ANSWERED: Final = "its answer 410"
+
+
+class Reporter:
+    """Looks every second, tells every five and on each change; while the store is away, what was known last stands."""
+
+    def __init__(self, database: Database, flight: Flight, copy: str, lag: Callable[[], Lag | None]) -> None:
+        self._database, self._flight, self._copy, self._lag = database, flight, copy, lag
+        self._told_at, self._told = 0.0, ""
+
+    async def begin(self, stop: Stop) -> None:
+        """Learn whether the destination is closed, before anything is sent. Revoked: `stop` came first."""
+        backoff = Backoff(first=0.1, longest=LONGEST_S)
+        while not stop.is_set():
+            try:
+                return await self._look()
+            except Unavailable as error:
+                log.warning("destination.waits", destination=self._name, why=str(error))
+                await wait_or_stop(stop, backoff.next())
+        raise Revoked
+
+    async def run(self, ended: Stop) -> None:
+        """Look and tell until `ended`; then no copy of this name is there."""
+        backoff = Backoff(first=LOOK_S, longest=LONGEST_S)
+        while not ended.is_set():
+            pause = LOOK_S
+            try:
+                await self._look()
+                backoff.reset()
+            except Unavailable:  # deliveries say so themselves: nothing is sent while nobody can say to whom
+                pause += backoff.next()
+            await wait_or_stop(ended, pause)
+        await self._leave()
+
+    @property
+    def _name(self) -> str:
+        return self._flight.destination.name
+
+    async def _look(self) -> None:
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                await self._wishes()
+                await self._tell()
+        except TimeoutError as error:
+            raise StoreUnavailable("the store did not say in time which destinations are closed") from error
+
+    async def _wishes(self) -> None:
+        flight = self._flight
+        if flight.health.gone:
+            async with self._database.begin() as connection:
+                await closed.close(connection, self._name, "gone", ANSWERED, utc_now())
+        async with self._database.read() as connection:
+            found = (await closed.read(connection, [self._name])).get(self._name)
+        if found:
+            flight.health = replace(flight.health, gone=False)  # the row says it from now on, and for every copy
+        if bool(found) != bool(flight.closed):
+            flight.close(found)
+
+    async def _tell(self) -> None:
+        now, state = utc_now().timestamp(), self._flight.state(self._flight.now())
+        if state == self._told and now - self._told_at < TELL_S:
+            return
+        async with self._database.begin() as connection:
+            await copies.tell(connection, self._seen(state, now))
+        self._told, self._told_at = state, now
+
+    def _seen(self, state: str, now: float) -> Copy:
+        flight, lag = self._flight, self._lag()
+        life, trouble = flight.health.life, flight.trouble
+        return Copy(
+            destination=self._name,
+            copy=self._copy,
+            state=state,
+            flying=flight.health.flying,
+            waiting=flight.waiting(),
+            behind=lag.records if lag else None,
+            behind_since=lag.oldest.timestamp() if lag and lag.oldest else None,
+            lived_at=life.timestamp() if life else None,
+            failed_at=trouble[0].timestamp() if trouble else None,
+            failure=trouble[1] if trouble else None,
+            seen_at=now,
+        )
+
+    async def _leave(self) -> None:
+        try:
+            async with asyncio.timeout(PATIENCE_S), self._database.begin() as connection:
+                await copies.leave(connection, self._name, self._copy)
+        except (Unavailable, TimeoutError):
+            return  # it is missed after a quarter of a minute

@@ -1,0 +1,91 @@
+"""How destinations fare, over all copies of deliver, and how an operator closes and opens them: what `/v1` shows and does."""
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+import msgspec
+
+from workers.deliver import closed, copies
+from workers.deliver.closed import Closed
+from workers.deliver.copies import Copy
+from workers.runtime.database import Database
+
+WORST_FIRST: Final = ("gone", "failing", "throttled", "well")
+ABSENT: Final = "not running"
+
+
+class Standing(msgspec.Struct, frozen=True, kw_only=True):
+    """One destination, as its copies see it; times are epoch seconds."""
+
+    name: str
+    state: str  # paused and gone are of the operator's rows; else the worst that a copy sees
+    closed_at: float | None
+    closed_by: str | None
+    copies: int
+    obey: int  # how many of them are as closed, or as open, as it shall be
+    in_flight: int
+    waiting: int
+    behind: int | None
+    behind_since_at: float | None
+    accepted_at: float | None
+    failed_at: float | None
+    failure: str | None
+
+
+def summed(names: Collection[str], shut: Mapping[str, Closed], seen: Sequence[Copy]) -> list[Standing]:
+    """Return how each of these destinations fares, and each that has rows, in the order of their names."""
+    told = defaultdict[str, list[Copy]](list)
+    for copy in seen:
+        told[copy.destination].append(copy)
+    return [_summed(name, shut.get(name), told[name]) for name in sorted({*names, *shut, *told})]
+
+
+def _summed(name: str, shut: Closed | None, seen: Sequence[Copy]) -> Standing:
+    measured = max((copy for copy in seen if copy.behind is not None), key=lambda copy: copy.seen_at, default=None)
+    failed = max((copy for copy in seen if copy.failed_at), key=lambda copy: copy.failed_at or 0.0, default=None)
+    return Standing(
+        name=name,
+        state=shut.why if shut else _worst(seen),
+        closed_at=shut.since if shut else None,
+        closed_by=shut.by if shut else None,
+        copies=len(seen),
+        obey=sum((copy.state in {"paused", "gone"}) == bool(shut) for copy in seen),
+        in_flight=sum(copy.flying for copy in seen),
+        waiting=sum(copy.waiting for copy in seen),
+        behind=measured.behind if measured else None,
+        behind_since_at=measured.behind_since if measured else None,
+        accepted_at=max((copy.lived_at for copy in seen if copy.lived_at), default=None),
+        failed_at=failed.failed_at if failed else None,
+        failure=failed.failure if failed else None,
+    )
+
+
+def _worst(seen: Sequence[Copy]) -> str:
+    states = {copy.state for copy in seen} - {"paused"}
+    return next((state for state in WORST_FIRST if state in states), ABSENT if not seen else "well")
+
+
+@dataclass(frozen=True)
+class Destinations:
+    """Reads and writes the rows; `names` are those of the configuration."""
+
+    database: Database
+    names: Collection[str]
+
+    async def standing(self, now: datetime) -> Sequence[Standing]:
+        """Return all destinations."""
+        async with self.database.read() as connection:
+            return summed(self.names, await closed.read(connection), await copies.live(connection, now))
+
+    async def pause(self, name: str, by: str, now: datetime) -> None:
+        """Send nothing to it from now on; one that is closed already stays as it is."""
+        async with self.database.begin() as connection:
+            await closed.close(connection, name, "paused", by, now)
+
+    async def resume(self, name: str) -> None:
+        """Send to it again."""
+        async with self.database.begin() as connection:
+            await closed.reopen(connection, name)
