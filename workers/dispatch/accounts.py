@@ -11,8 +11,10 @@ from schemas.ring.arrival import Arrival
 from schemas.ring.envelope import DEVICE_REMOVED, Envelope
 from workers.dispatch import apps
 from workers.dispatch.normalise import NOTHING, View
+from workers.runtime.lines import Doubt
 
 MICROSECONDS: Final = 1_000_000
+APART_S: Final = 5.0  # by which Ring's clock and ours may differ, and by which an event is ahead of the code it belongs to
 DISTRUSTED: Final = "distrusted"  # the state of an account of which the store, set back, may not know the truth
 Told = tuple[str, App]  # of which account, and by which app
 
@@ -120,10 +122,10 @@ class Known:
         version = self._versions.get(held.account)
         return bool(held.app) and version is not None and apps.foreign(version.apps, version.former_apps, held.app, held.at)
 
-    def view(self, account: str, received_at: datetime) -> View:
-        """Return what an event received then may say of its account's link."""
+    def view(self, account: str, received_at: datetime, at: datetime) -> View:
+        """Return what an event received then, which happened `at` by Ring's clock, may say of its account's link."""
         version = self._versions.get(account)
-        return seen(version, received_at.timestamp()) if version else NOTHING
+        return seen(version, received_at.timestamp(), at.timestamp()) if version else NOTHING
 
     def foreign(self, account: str, arrival: Arrival) -> bool:
         """Say whether a webhook was signed with the key of an app by which none of the account's grants came."""
@@ -149,6 +151,13 @@ class Known:
         version = self._versions.get(account)
         return version.generation / MICROSECONDS if version else 0.0
 
+    def proven(self, account: str, doubt: Doubt) -> bool:
+        """Say whether a removal that was told ended what was there then: the link is of a later code, or by other apps alone."""
+        version = self._versions.get(account)
+        if version is None:
+            return False
+        return doubt.at <= self.connected_at(account) or apps.gone(version.apps, doubt.app)
+
     def removed(self, account: str) -> bool:
         """Say whether the account's user has taken the app away."""
         version = self._versions.get(account)
@@ -165,12 +174,13 @@ def after(before: Version | None, change: AccountChanged) -> Version:
     return Version(change.account, change.version, change.state, change.linked, named, since, own, former, change.generation)
 
 
-def seen(version: Version, received_at: float) -> View:
-    """Return the view for an event; one that came before the present user's time names no user (security.md 4).
+def seen(version: Version, received_at: float, at: float) -> View:
+    """Return the view for an event; one that came, or happened, before the present user's time names no user (security.md 4).
 
-    Nor does any while it has to be told again whose the account is.
+    Ring sends an event again for more than an hour. None names one, either, while it has to be told again whose the account is.
     """
-    if received_at < version.partner_since or version.state == DISTRUSTED:
+    since = version.partner_since
+    if received_at < since or at < since - APART_S or version.state == DISTRUSTED:
         return NOTHING
     return View(linked=version.linked, partner_user=version.partner_user)
 

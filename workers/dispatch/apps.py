@@ -31,6 +31,11 @@ def foreign(now: str, former: str, app: App, at: float) -> bool:
     return bool(now) and app not in _split(now) and at >= _read(former).get(app, 0.0)
 
 
+def gone(now: str, app: App) -> bool:
+    """Say whether an account has open grants, and none by that app."""
+    return bool(now) and bool(app) and app not in _split(now)
+
+
 def _split(text: str) -> list[str]:
     return text.split(",") if text else []
 

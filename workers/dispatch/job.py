@@ -239,7 +239,7 @@ def _view(webhook: Webhook, account: str, batch: Batch) -> View:
     """Return what an event may say of its account's link: a removal nothing of one whose code came after it."""
     if webhook.envelope.type == envelope.REMOVED and webhook.at.timestamp() < batch.known.connected_at(account):
         return NOTHING
-    return batch.known.view(account, webhook.arrival.received_at)
+    return batch.known.view(account, webhook.arrival.received_at, webhook.at)
 
 
 def _doubt(webhook: Webhook, account: str, batch: Batch) -> None:

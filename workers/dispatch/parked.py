@@ -146,14 +146,19 @@ async def released(step: Step, limit: int, now: datetime) -> list[Record] | None
     rows = await waiting.leave(step, lines, {line.key: line.last for line in found}, limit)
     await waiting.keep(step, lines)
     known = Known(await store.versions(step.connection, [line.key for line in found]), ())
-    former = {line.key: [doubt for doubt in line.doubts if doubt.at <= known.connected_at(line.key)] for line in found}
-    going = [row for row in rows if not _doubted(row, former[row.key])]
+    going = _left(rows, found, known)
     metrics.LEFT.labels(how="cancelled").inc(len(rows) - len(going))
     return await _going(step, going, known, now, how="released")
 
 
+def _left(rows: Sequence[Row], lines: Sequence[Line], known: Known) -> list[Row]:
+    """Return those of rows that are of no connection whose removal is proven."""
+    former = {line.key: [doubt for doubt in line.doubts if known.proven(line.key, doubt)] for line in lines}
+    return [row for row in rows if not _doubted(row, former[row.key])]
+
+
 def _doubted(row: Row, doubts: Sequence[Doubt]) -> bool:
-    """Say whether a row is of a connection whose removal was told: it was there then, and happened before."""
+    """Say whether a row is what one of these doubts is about: it was there then, and happened before."""
     there = [doubt for doubt in doubts if row.sequence <= doubt.last]
     return bool(there) and any(map(past(row.record).of, there))
 
@@ -173,10 +178,11 @@ async def expired(step: Step, limit: int, before: datetime, now: datetime) -> li
     plan = {name: through for name, through in plan.items() if not known.distrusted(name)}
     if not plan:
         return None
-    lines = Lines(await waiting.read(step, plan))
+    found = await waiting.read(step, plan)
+    lines = Lines(found)
     rows = await waiting.leave(step, lines, plan, limit)
     await waiting.keep(step, lines)
-    going = [row for row in rows if not known.removed(row.key)]
+    going = [row for row in _left(rows, found, known) if not known.removed(row.key)]
     metrics.LEFT.labels(how="cancelled").inc(len(rows) - len(going))
     return await _going(step, going, known, now, how="expired")
 
@@ -207,7 +213,7 @@ def _out(row: Row, known: Known, shown: Known | None, now: datetime) -> Out:
         return _aside(parked, error.reason, now)
     if known.foreign(row.key, said.arrival):
         return _aside(parked, OTHER_APP, now)
-    view = shown.view(row.key, said.arrival.received_at) if shown else NOTHING
+    view = shown.view(row.key, said.arrival.received_at, said.at) if shown else NOTHING
     return Out(event(said, row.key, view, parked.request_id))
 
 

@@ -10,6 +10,7 @@ from typing import Final
 
 import msgspec
 
+DOUBTS: Final = 8  # of one line that are remembered, the latest: users do not remove an app more often while something waits
 TOTAL: Final = ""  # the key of the line that counts all others of its lane: no real key is empty
 
 
@@ -29,7 +30,7 @@ class Line(msgspec.Struct, frozen=True):
     last: int = 0  # the newest
     ready: bool = False  # nothing but its turn keeps it any more
     sure: int = 0  # through here all are what doubts are about, and vanish should these prove true
-    doubts: tuple[Doubt, ...] = ()  # each app's last
+    doubts: tuple[Doubt, ...] = ()
 
     @property
     def rows(self) -> int:
@@ -148,10 +149,9 @@ class Lines:
 
 
 def raised(line: Line, doubt: Doubt) -> tuple[Doubt, ...]:
-    """Return the doubts of a line with a new one, which takes the place of its app's last; what they are about has left: none."""
-    former = [one for one in line.doubts if one.app == doubt.app]
-    others = [one for one in line.doubts if one.app != doubt.app and one.last >= line.first]
-    return (*others, msgspec.structs.replace(doubt, at=max(one.at for one in (doubt, *former))))
+    """Return the doubts of a line with a new one; the same one, told again, is about what came since, too."""
+    others = [one for one in line.doubts if (one.app, one.at) != (doubt.app, doubt.at) and one.last >= line.first]
+    return (*others, doubt)[-DOUBTS:]
 
 
 def cut(plan: Mapping[str, int], lines: Lines, most: int) -> dict[str, tuple[int, int]]:

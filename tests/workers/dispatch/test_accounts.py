@@ -6,7 +6,7 @@ import pytest
 from schemas.records import AccountChanged
 from schemas.ring.arrival import Arrival
 from schemas.ring.envelope import Envelope
-from workers.dispatch.accounts import Holding, Known, Version, after, news, seen
+from workers.dispatch.accounts import APART_S, Holding, Known, Version, after, news, seen
 from workers.dispatch.claims import Answer, Wish, answers, first, strangers
 from workers.dispatch.normalise import NOTHING, View
 
@@ -43,18 +43,21 @@ def test_whose_events_these_are_after_a_change(
 
 def test_an_event_from_before_the_present_users_time_names_nobody() -> None:
     held = version(user="v", since=100.0)
-    assert [seen(held, at) for at in (99.9, 100.0)] == [NOTHING, View(linked=True, partner_user="v")]
+    theirs = View(linked=True, partner_user="v")
+    assert [seen(held, at, at) for at in (99.9, 100.0)] == [NOTHING, theirs]
+    sent_again = [seen(held, 4_000.0, at) for at in (100 - APART_S - 0.1, 100 - APART_S)]
+    assert sent_again == [NOTHING, theirs], "and one that happened before it neither, however late it comes"
 
 
 def test_within_a_batch_too_only_higher_versions_count() -> None:
     known = Known([version(2)], [])
     known.change(change(1, "old news"))
     known.change(change(2, "the same again"))
-    assert known.view("A", NOW) == View(linked=True, partner_user="u")
+    assert known.view("A", NOW, NOW) == View(linked=True, partner_user="u")
     assert (known.new_versions, known.replaced) == ([], {})
     known.change(change(3, linked=False))
     known.change(change(4, linked=False))
-    assert not known.view("A", NOW).linked
+    assert not known.view("A", NOW, NOW).linked
     assert ([new.version for new in known.new_versions], known.replaced) == ([3, 4], {"A": 2})
 
 

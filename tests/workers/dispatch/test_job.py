@@ -86,9 +86,9 @@ async def test_events_say_what_is_known_of_the_link_when_they_are_dispatched(hou
         [changed("A", 1, user="old news")],
         [received(body("3"))],
         [changed("A", 3, user="v", at=later, since=later)],
-        [received(body("4"), later - timedelta(seconds=1)), received(body("5"), later)],
+        [received(body("4"), later - timedelta(seconds=1)), received(body("5", at=later), later)],
         [changed("A", 4, user=None, linked=False, at=later)],
-        [received(body("6"), later)],
+        [received(body("6", at=later), later)],
     )
     said = {event.id: (event.linked, event.partneruserid) for event in events}
     u, v, nobody = (True, "u"), (True, "v"), (False, None)

@@ -60,7 +60,7 @@ async def test_an_event_from_before_another_users_link_never_names_that_user(wai
     later = NOW + timedelta(hours=1)
     away = [changed("A", 1), changed("A", 2, linked=False, user=None, state="lost")]
     events, _ = await waiting.tell(
-        away, [received(body("1"))], [changed("A", 3, user="v", at=later, since=later)], [received(body("2"), at=later)]
+        away, [received(body("1"))], [changed("A", 3, user="v", at=later, since=later)], [received(body("2", at=later), at=later)]
     )
     assert [(event.id, event.linked, event.partneruserid) for event in events] == [("1", False, None), ("2", True, "v")]
 
@@ -165,7 +165,7 @@ async def test_where_the_store_was_set_back_events_wait_until_it_is_told_again_h
         await asyncio.sleep(1)  # as long as it takes to look for what has waited long enough
         assert await waiting.waiting() == 4  # lines of two accounts, and of all in their lanes
         again = [changed("A", 1_000_002, user="v", since=LATER), changed("B", 1_000_002, user="stays")]
-        await bus.publish([*again, received(body("a5"), LATER)])
+        await bus.publish([*again, received(body("a5", at=LATER), LATER)])
         await caught_up(bus)
         async with asyncio.timeout(20):
             while await waiting.waiting() or job._hasty:  # noqa: ASYNC110 - the store tells nobody
@@ -213,6 +213,76 @@ async def test_two_apps_removed_one_after_the_other_leave_nothing_to_the_next_co
     )
     assert ([event.id for event in events if event.linked], dead) == (["next"], [])
     assert {event.id for event in events if not event.linked} == {"old", "new"}
+
+
+def after(seconds: float) -> datetime:
+    return NOW + timedelta(seconds=seconds)
+
+
+def code(seconds: float) -> int:
+    return round(after(seconds).timestamp() * 1_000_000)
+
+
+def farewell(name: str, seconds: float, *, app: str = "first") -> Record:
+    return received(body(name, kind="app_integration_removed", at=after(seconds)), after(seconds), app=app)
+
+
+def unclaimed(version: int, seconds: float, *apps: str) -> Record:
+    return changed("A", version, linked=False, user=None, state="unclaimed", generation=code(seconds), apps=apps)
+
+
+async def test_what_waited_for_a_removed_connection_goes_nowhere_where_nobody_signs_in_for_the_next_one(waiting: House) -> None:
+    """Its removal is proven once the next code has named the account, so nobody says `removed`; then the wait is over."""
+    began, before = datetime.now(UTC), ended("cancelled")
+    waiting.bounds, waiting.clock = Bounds(wait=timedelta(seconds=2)), lambda: datetime.now(UTC)
+    past = {name: began - timedelta(seconds=ago) for name, ago in (("code", 60), ("event", 50), ("removal", 40), ("next", 30))}
+    codes = {name: round(at.timestamp() * 1_000_000) for name, at in past.items()}
+    removal = received(body("f", kind="app_integration_removed", at=past["removal"]), past["removal"])
+    async with waiting.open() as bus, waiting.running(bus):
+        await bus.publish([changed("A", 1, linked=False, user=None, state="unclaimed", generation=codes["code"])])
+        await bus.publish([received(body("w", at=past["event"]), past["event"]), removal])
+        await bus.publish([changed("A", 2, linked=False, user=None, state="unclaimed", generation=codes["next"])])
+        await bus.publish([received(body("n", at=began), began)])
+        await waiting.emptied()
+        events, dead = await recorded(bus)
+    assert ([(event.id, event.linked) for event in events], dead) == ([("f", False), ("n", False)], [])
+    assert ended("cancelled") - before == 1
+
+
+async def test_a_second_removal_does_not_hide_the_first(waiting: House) -> None:
+    """The first's connection lost an event to a retry; the second is told before the link between them is announced."""
+    events, dead = await waiting.tell(
+        [received(body("e1", at=after(49)), after(57)), farewell("f1", 50)],
+        [received(body("e2", at=after(60)), after(60)), farewell("f2", 70)],
+        [changed("A", 1, user="v", generation=code(55), at=after(69))],
+    )
+    assert ([(event.id, event.partneruserid) for event in events], dead) == ([("f1", None), ("f2", None), ("e2", "v")], [])
+
+
+async def test_what_waited_by_an_app_that_was_removed_is_not_for_the_other_apps_user(waiting: House) -> None:
+    events, dead = await waiting.tell(
+        [unclaimed(1, 0, "old")],
+        [received(body("o1", at=after(30)), after(30), app="old")],
+        [unclaimed(2, 40, "new", "old")],
+        [received(body(f"{app}2", at=after(45)), after(45), app=app) for app in ("old", "new")],
+        [farewell("f", 50, app="old")],
+        [unclaimed(3, 40, "new")],
+        [changed("A", 4, user="v", generation=code(40), at=after(60), apps=("new",))],
+    )
+    assert ([(event.id, event.partneruserid) for event in events], dead) == ([("f", None), ("new2", "v")], [])
+
+
+async def test_an_event_of_the_former_user_that_comes_late_is_not_the_present_ones(waiting: House) -> None:
+    """Ring sends it again for more than an hour."""
+    events, _ = await waiting.tell(
+        [changed("A", 1, user="u", generation=code(0))],
+        [farewell("f", 50)],
+        [changed("A", 2, linked=False, user=None, generation=code(0))],
+        [changed("A", 3, user="v", generation=code(55), at=after(69), since=after(69))],
+        [received(body("late", at=after(49)), after(3_000)), received(body("own", at=after(100)), after(3_000))],
+    )
+    named = [(event.id, event.linked, event.partneruserid) for event in events]
+    assert named == [("f", True, "u"), ("late", False, None), ("own", True, "v")]
 
 
 async def test_a_removal_says_nothing_of_a_link_whose_code_came_after_it(waiting: House) -> None:

@@ -3,7 +3,7 @@ from itertools import count
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from workers.runtime.lines import TOTAL, Doubt, Line, Lines, above, cut, levelled
+from workers.runtime.lines import DOUBTS, TOTAL, Doubt, Line, Lines, above, cut, levelled
 
 KEYS = st.sampled_from("AB")
 DEEDS = st.one_of(
@@ -93,7 +93,7 @@ def test_a_plan_is_cut_to_what_one_step_can_take() -> None:
     assert cut({"A": 4, "D": 7}, lines, 9) == {}  # gone, and never there
 
 
-def test_each_app_keeps_its_last_doubt_and_through_where_they_are_about_all_is_known() -> None:
+def test_each_removal_is_a_doubt_and_through_where_they_are_about_all_is_known() -> None:
     """Records are of the app of their letter."""
 
     def about(doubt: Doubt, sequence: int, record: bytes | None) -> bool:
@@ -107,9 +107,14 @@ def test_each_app_keeps_its_last_doubt_and_through_where_they_are_about_all_is_k
     assert lines["A"].sure == 7
     lines.add("A", b"o", 0.0)
     assert lines["A"].sure == 7
-    lines.doubt("A", 1.0, "n", about)
-    assert lines["A"].doubts == (Doubt("o", 1.0, 7), Doubt("n", 2.0, 8))
+    lines.doubt("A", 2.0, "n", about)
+    assert lines["A"].doubts == (Doubt("o", 1.0, 7), Doubt("n", 2.0, 8)), "told again"
+    lines.doubt("A", 9.0, "n", about)
+    assert lines["A"].doubts[1:] == (Doubt("n", 2.0, 8), Doubt("n", 9.0, 8)), "another connection by the same app"
     assert (lines["A"].sure, lines.drop_doubted("A")) == (7, 7)
+    for at in range(2 * DOUBTS):
+        lines.doubt("A", 10.0 + at, "n", about)
+    assert len(lines["A"].doubts) == DOUBTS
     lines.leave("A", 8)
     lines.add("A", b"o", 0.0)
     lines.doubt("A", 3.0, "x", about)
