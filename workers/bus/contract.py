@@ -154,9 +154,40 @@ class Bus(Publisher, Protocol):
         """Return how much a group has not yet committed of these topics, for metrics only."""
         ...
 
+    def browse(self) -> AbstractAsyncContextManager["Browser"]:
+        """Read without a group, for operators, never for jobs: nothing is committed, and no group notices."""
+        ...
+
 
 class Lag(msgspec.Struct, frozen=True):
     """What a group has not committed: how many records, and when the oldest of them was taken (None: nothing waits)."""
 
     records: int
     oldest: datetime | None
+
+
+class Span(msgspec.Struct, frozen=True):
+    """Which offsets of one index of a topic can be read: from the oldest that is kept to just after the newest visible one."""
+
+    index: int
+    first: int
+    next: int
+
+
+class Browser(Protocol):
+    """Looks into topics; any number may ask at once. Each answer is bounded. BusUnavailable: the bus does not give one."""
+
+    async def spans(self, topic: str) -> Sequence[Span]:
+        """Return what can be read of each index, in order of the index."""
+        ...
+
+    async def since(self, topic: str, at: datetime) -> Mapping[int, int]:
+        """Return by index from where on every record was taken at `at` or later; its `next` where there is none."""
+        ...
+
+    async def read(self, topic: str, index: int, offset: int, limit: int) -> Sequence[Held]:
+        """Return the committed records from an offset on: at most `limit`, and none after the one that fills 1 MiB.
+
+        Empty: there is none, now. An offset below the first begins at the first.
+        """
+        ...

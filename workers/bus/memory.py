@@ -15,10 +15,10 @@ import msgspec
 
 from schemas.errors import Rejected
 from schemas.topics import Topic
-from workers.bus.contract import Bus, Held, Lag, Lane, Publisher, Record, Revoked, Start, Stop, Work
+from workers.bus.contract import Browser, Bus, Held, Lag, Lane, Publisher, Record, Revoked, Span, Start, Stop, Work
 from workers.bus.partition import partition
 from workers.bus.session import Session, serve
-from workers.bus.wire import check_commit, fits
+from workers.bus.wire import bounded, check_commit, fits
 
 Beginning = Literal["first", "end"] | datetime
 
@@ -144,6 +144,33 @@ class MemoryBus:
                 log = self.memory.logs[topic, index]
                 waiting += log.since(positions[topic], len(log.records))
         return Lag(records=len(waiting), oldest=min((held.time for held in waiting), default=None))
+
+    @asynccontextmanager
+    async def browse(self) -> AsyncIterator[Browser]:
+        """Read without a group."""
+        yield MemoryBrowser(self)
+
+
+class MemoryBrowser:
+    """Browser (`workers.bus.contract`) of a MemoryBus."""
+
+    def __init__(self, bus: MemoryBus) -> None:
+        self._bus = bus
+
+    def _logs(self, topic: str) -> Sequence[Log]:
+        return [self._bus.memory.logs[topic, index] for index in range(self._bus.partitions(topic))]
+
+    async def spans(self, topic: str) -> Sequence[Span]:
+        """Return what can be read of each index."""
+        return [Span(index, log.first, log.end) for index, log in enumerate(self._logs(topic))]
+
+    async def since(self, topic: str, at: datetime) -> Mapping[int, int]:
+        """Return by index from where on every record was taken at `at` or later."""
+        return {index: log.place(at) for index, log in enumerate(self._logs(topic))}
+
+    async def read(self, topic: str, index: int, offset: int, limit: int) -> Sequence[Held]:
+        """Return the records from an offset on, bounded."""
+        return list(bounded(self._logs(topic)[index].since(offset, limit), limit))
 
 
 class Exclusive:

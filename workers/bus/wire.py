@@ -1,13 +1,15 @@
 """What every engine checks of a record before anything is written, and how headers are packed."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Final
 
 import msgspec
 
 from schemas.topics import MESSAGE_LIMIT
-from workers.bus.contract import NOTE_LIMIT, Record, TooLarge
+from workers.bus.contract import NOTE_LIMIT, Held, Record, TooLarge
 
+READ: Final = 2**20  # bytes of values in one answer to who browses, beyond its last record
 Headers = tuple[tuple[str, bytes], ...]
 _DECODE: Final = msgspec.msgpack.Decoder(Headers)
 _ENCODE: Final = msgspec.msgpack.Encoder()
@@ -47,3 +49,12 @@ def pack(headers: Headers) -> bytes:
 def unpack(packed: bytes) -> Headers:
     """Return what `pack` was given."""
     return _DECODE.decode(packed) if packed else ()
+
+
+def bounded(records: Iterable[Held], limit: int) -> Iterator[Held]:
+    """Yield the first records, at most `limit`, and none after the one that fills READ."""
+    room = READ
+    for held in islice(records, limit):
+        yield held
+        if (room := room - len(held.value)) <= 0:
+            return

@@ -3,8 +3,9 @@
 from collections.abc import Collection, Sequence
 from contextlib import AbstractAsyncContextManager
 
-from workers.bus.contract import Lag, Publisher, Record, Stop, Work
+from workers.bus.contract import Browser, Lag, Publisher, Record, Stop, Work
 from workers.bus.kafka.backlog import Backlog
+from workers.bus.kafka.browse import browser
 from workers.bus.kafka.consumer import consume
 from workers.bus.kafka.exclusive import exclusive
 from workers.bus.kafka.names import Names
@@ -43,3 +44,7 @@ class KafkaBus:
     async def lag(self, group: str, topics: Collection[str]) -> Lag:
         """Return how much a group has not yet committed of these topics, for metrics only."""
         return await self._backlog.lag(group, topics)
+
+    def browse(self) -> AbstractAsyncContextManager[Browser]:
+        """Read without a group, over connections of its own."""
+        return browser(self._address, self._names)

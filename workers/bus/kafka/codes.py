@@ -8,6 +8,7 @@ from schemas.errors import Unavailable
 from workers.bus.contract import BusUnavailable
 
 NONE: Final = 0
+OUT_OF_RANGE: Final = 1  # an offset that has expired, or does not exist yet
 CONCURRENT_TRANSACTIONS: Final = 51  # the former transaction's markers are still being written
 DUPLICATE_SEQUENCE: Final = 46  # the batch is already in the log: as good as a confirmation
 MESSAGE_TOO_LARGE: Final = 10  # the topic takes less than we declare: `ringhook topics check` says so

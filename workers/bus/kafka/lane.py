@@ -107,7 +107,7 @@ class KafkaLane:
         expected = self._expected.get(place)
         if topic is None or expected is None or self._over.is_set():
             return
-        fresh = [_held(topic, record) for record in records if record.offset >= expected]
+        fresh = [as_held(topic, record) for record in records if record.offset >= expected]
         if not fresh:
             return
         self._expected[place] = fresh[-1].offset + 1
@@ -230,7 +230,8 @@ def expired(place: Place, found: Found) -> int:
     return max(0, found.first[place] - found.committed[place][0]) if place in found.committed else 0
 
 
-def _held(topic: str, record: Any) -> Held:  # noqa: ANN401 (aiokafka ships no types)
+def as_held(topic: str, record: Any) -> Held:  # noqa: ANN401 (aiokafka ships no types)
+    """Return a record of aiokafka's as ours."""
     return Held(
         topic=topic,
         key=record.key or b"",

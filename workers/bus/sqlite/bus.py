@@ -13,12 +13,13 @@ import structlog
 
 from schemas.errors import RinghookError
 from schemas.topics import Topic
-from workers.bus.contract import BusBroken, BusUnavailable, Lag, Publisher, Record, Stop, TooLarge, Work
+from workers.bus.contract import Browser, BusBroken, BusUnavailable, Lag, Publisher, Record, Stop, TooLarge, Work
 from workers.bus.metrics import PUBLISH_FAILURES, PUBLISH_SECONDS, RECORDS_PUBLISHED
 from workers.bus.session import Session, serve
 from workers.bus.sqlite import deeds
 from workers.bus.sqlite.batch import Batch, Row
 from workers.bus.sqlite.bells import Bells
+from workers.bus.sqlite.browse import browser
 from workers.bus.sqlite.deeds import Beginning, Read
 from workers.bus.sqlite.file import BUSY, FULL, Layout, connection, ends, prepare, primary, youngest
 from workers.bus.sqlite.keeper import Keeper, policies
@@ -188,6 +189,12 @@ class SqliteBus:
         slots = [slot for topic in topics for slot in self.layout.of(topic)]
         tails: Mapping[int, int] = {slot: self.writer.ends[slot] for slot in slots}
         return await self.reader.run(lambda link: lag(link, group, tails))
+
+    @asynccontextmanager
+    async def browse(self) -> AsyncIterator[Browser]:
+        """Read without a group, in a thread of its own: no lane waits behind it."""
+        async with browser(self.layout, self.writer.ends, self.reader) as made:
+            yield made
 
     async def watch(self) -> None:
         """Raise BusBroken when the file has failed."""

@@ -37,9 +37,13 @@ class Reader:
     """One connection and the thread that uses it."""
 
     def __init__(self, path: Path, name: str, broken: Callable[[BusBroken], None]) -> None:
-        self._broken = broken
+        self._path, self._broken = path, broken
         self._link = connection(path)
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix=name)
+
+    def beside(self, name: str) -> "Reader":
+        """Return another reader of the same file, behind which nobody of this one waits."""
+        return Reader(self._path, name, self._broken)
 
     async def run(self, read: Callable[[sqlite3.Connection], T], patience: float = PATIENCE) -> T:
         """Return what `read` makes of the connection; BusUnavailable after `patience` seconds, BusBroken where the file is."""

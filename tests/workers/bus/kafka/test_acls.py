@@ -13,10 +13,10 @@ from aiokafka.protocol.admin import CreateAclsRequest_v1, DescribeAclsRequest_v1
 from deploy.command.topics import Act
 from deploy.local.kafka import Kafka
 from schemas.errors import Misconfigured
-from schemas.topics import DAY, EVENT_RECORDED, Role, Topic, declared, physical
+from schemas.topics import DAY, DELIVERY_ATTEMPTED, EVENT_RECORDED, WEBHOOK_RECEIVED, Role, Topic, declared, physical
 from tests.conftest import now
 from workers.bus import kafka
-from workers.bus.contract import Lane, Record, Stop
+from workers.bus.contract import BusUnavailable, Lane, Record, Stop
 from workers.bus.kafka.acls import COMMITTING, acls
 from workers.bus.kafka.eos import Ask
 from workers.bus.kafka.url import parse
@@ -159,6 +159,20 @@ async def test_a_role_reads_its_topics_and_commits_with_outputs(guarded: Kafka, 
     async with kafka.connect(url(guarded, f"{NAMESPACE}-{role}"), namespace=NAMESPACE, topics=TOPICS) as bus:
         async with asyncio.timeout(30):
             await bus.consume([read], f"{role}.reads", work, stop, atomic=True)
+
+
+async def test_admin_looks_into_what_operators_ask_for_and_into_nothing_else(guarded: Kafka) -> None:
+    theirs = (EVENT_RECORDED, DELIVERY_ATTEMPTED, *(topic for topic in TOPICS if topic.name.endswith(".dead")))
+    async with (
+        kafka.connect(url(guarded, f"{NAMESPACE}-admin"), namespace=NAMESPACE, topics=TOPICS) as bus,
+        bus.browse() as browser,
+    ):
+        async with asyncio.timeout(30):
+            for topic in theirs:
+                assert len(await browser.spans(topic.name)) == topic.partitions
+                await browser.read(topic.name, 0, 0, 1)
+            with pytest.raises(BusUnavailable, match=r"Describe of ns\.webhook\.received\.v1.*`ringhook topics acls` prints"):
+                await browser.spans(WEBHOOK_RECEIVED.name)
 
 
 @pytest.fixture
