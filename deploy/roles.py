@@ -24,11 +24,15 @@ from deploy.settings.parts import Edge, Vault
 from deploy.story import Story, add_story
 from ingress.admin.api import Api, add_claims, add_reading
 from ingress.admin.broker import add_broker
+from ingress.admin.dead import add_dead
+from ingress.admin.deliveries import add_deliveries
 from ingress.admin.destinations import add_destinations
+from ingress.admin.events import add_events
 from ingress.admin.forget import add_forgetting
 from ingress.admin.gate import Gate, name_of
 from ingress.admin.quota import Quota
 from ingress.admin.store import ClaimStore, Pruning
+from ingress.admin.turns import Turns
 from ingress.app import public_app
 from ingress.link.attempt import Seals
 from ingress.link.signin.handoff import Handoff
@@ -57,7 +61,7 @@ from linker.told import Told
 from linker.unreadable import Unreadable
 from linker.vault import Vault as TokenVault
 from schemas.errors import Unavailable
-from schemas.topics import EVENT_RECORDED, gone_by
+from schemas.topics import EVENT_RECORDED, gone_by, letters
 from workers.bus.contract import Bus
 from workers.deliver.birth import Birth, always, begins
 from workers.deliver.job import Deliver
@@ -82,6 +86,7 @@ from workers.runtime.supervise import Worker, supervise
 from workers.runtime.sweep import Sweeping
 
 log = structlog.get_logger()
+SEARCHES = 2  # at a time, one after the other: an operator can wait, and Ring does not
 CHECKS_S = 2.0  # seconds in which a role looks at store and topics before it opens its ports
 Say = Callable[[str], None]
 
@@ -185,7 +190,7 @@ async def _furnish(house: House, chosen: Settings) -> None:
     for service in chosen.services or ():
         add_destination(house, service)
     if chosen.admin is not None:
-        add_admin(house, chosen.admin, gate(chosen), chosen.destinations)
+        await add_admin(house, chosen.admin, gate(chosen), chosen.destinations, letters(chosen.topics))
     if chosen.edge is None:
         add_store_probe(house)  # where Ring and browsers come in, webhooks are taken without the store too
 
@@ -262,8 +267,8 @@ def add_destination(house: House, service: Service) -> None:
     house.workers += [deliver, Sweeping(LagSweep(house.bus, deliver.name, (EVENT_RECORDED.name,), deliver.behind))]
 
 
-def add_admin(house: House, admin: Admin, callers: Gate, destinations: Collection[str]) -> None:
-    """Answer `/v1`, and keep the facts of the edge."""
+async def add_admin(house: House, admin: Admin, callers: Gate, destinations: Collection[str], dead: Collection[str]) -> None:
+    """Answer `/v1`, and keep the facts of the edge; `dead` are the topics of dead letters."""
     house.drive(Notice())
     claims, explain = ClaimStore(house.database), Explain(Standing(house.database))
     house.workers.append(Sweeping(Pruning(claims)))
@@ -272,6 +277,11 @@ def add_admin(house: House, admin: Admin, callers: Gate, destinations: Collectio
     add_reading(api, explain, explain, claims, utc_now)
     add_forgetting(api, Forgetting(house.database, house.namespace), gone_by)
     add_destinations(api, Destinations(house.database, destinations))
+    browser = await house.stack.enter_async_context(house.bus.browse())
+    add_events(api, browser, house.leaving)
+    searches = Turns(SEARCHES, "search topics", abreast=1)
+    add_deliveries(api, browser, searches)
+    add_dead(api, browser, dead, searches)
 
 
 def add_store_probe(house: House) -> None:

@@ -40,8 +40,8 @@ class _Structured(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     linked: bool
     recovered: bool
     sequence: str
-    datacontenttype: str
-    data: EventData
+    datacontenttype: str | None = None
+    data: EventData | None = None
 
 
 def binary(event: Event) -> tuple[Headers, bytes]:
@@ -65,8 +65,8 @@ def read(headers: Iterable[tuple[str, bytes]], value: bytes) -> Event:
         raise Rejected("a record that is not one of our events", reason="not_an_event") from error
 
 
-def structured(event: Event, sequence: str) -> bytes:
-    """Return the JSON body of one delivery; `sequence` orders the events of a key (see `sequence`)."""
+def structured(event: Event, sequence: str, *, bare: bool = False) -> bytes:
+    """Return the JSON body of one delivery; `sequence` orders the events of a key (see `sequence`). `bare`: without the data."""
     return _ENCODER.encode(
         _Structured(
             specversion=SPECVERSION,
@@ -80,8 +80,8 @@ def structured(event: Event, sequence: str) -> bytes:
             linked=event.linked,
             recovered=event.recovered,
             sequence=sequence,
-            datacontenttype=DATA_CONTENT_TYPE,
-            data=event.data,
+            datacontenttype=None if bare else DATA_CONTENT_TYPE,
+            data=None if bare else event.data,
         )
     )
 

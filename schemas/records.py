@@ -108,3 +108,12 @@ class EdgeNoticed(msgspec.Struct, frozen=True, kw_only=True):
     at: datetime
     proven: bool
     detail: dict[str, str] = {}  # names from a fixed list, values cut and escaped; never a code, nonce, key or body
+
+
+class DeliveryAttempted(msgspec.Struct, frozen=True, kw_only=True):
+    """`delivery.attempted`, key: account id. What one can ask for; the record says more, and nothing of the event's data."""
+
+    destination: str
+    event: str
+    account: str
+    verdict: str  # accepted, refused, failed, throttled, gone; cancelled: nothing was sent, since nothing is for this account

@@ -95,6 +95,11 @@ def delivery_dead(destination: str) -> Topic:
     return Topic(name=dead(delivery(destination)), key="account id", retention=30 * DAY, writers=("deliver",), readers=("admin",))
 
 
+def letters(topics: Collection[Topic]) -> tuple[str, ...]:
+    """Return the names of the dead-letter topics among these."""
+    return tuple(topic.name for topic in topics if topic.name.endswith(dead("")) and not topic.outside)
+
+
 def routed(name: str) -> Topic:
     """Return the topic of a route, which takes copies of events."""
     return Topic(

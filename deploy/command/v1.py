@@ -14,7 +14,12 @@ from schemas.errors import Misconfigured
 from schemas.findings.reach import obstacle
 
 NO_HTTP: Final = "what listens there does not speak HTTP as it should"
-PATIENCE: Final = aiohttp.ClientTimeout(total=30)
+PATIENCE: Final = aiohttp.ClientTimeout(total=75)
+LATER: Final = frozenset({429, 503})
+
+
+class Unanswered(Misconfigured):
+    """ringhook was not reached, or cannot say just now: the same question may be answered later."""
 
 
 def ask(directory: Path, method: str, path: str, **query: str | int) -> dict[str, Any]:
@@ -33,7 +38,7 @@ async def _asked(calling: Calling, method: str, path: str, query: Mapping[str, s
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         mute = isinstance(error, aiohttp.ServerDisconnectedError | aiohttp.ClientResponseError | aiohttp.ClientPayloadError)
         why = NO_HTTP if mute else obstacle(error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error)
-        raise Misconfigured(
+        raise Unanswered(
             f"ringhook was not reached at {calling.url}: {why}. It must be running; RINGHOOK_INTERNAL_URL says where"
         ) from error
 
@@ -50,5 +55,5 @@ def _read(calling: Calling, status: int, body: bytes) -> dict[str, Any]:
         )
     if status != 200:  # noqa: PLR2004 - all of /v1 answers 200 or says why not
         message = read.get("error", {}).get("message", "no reason given")
-        raise Misconfigured(f"{calling.url} answered {status}: {message}")
+        raise (Unanswered if status in LATER else Misconfigured)(f"{calling.url} answered {status}: {message}")
     return read

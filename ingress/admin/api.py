@@ -10,6 +10,7 @@ from aiohttp import web
 
 from ingress.admin.bodies import Bodies, demand_json
 from ingress.admin.gate import Gate
+from ingress.admin.query import queried
 from ingress.errors import Answer, Later, NotFound
 from ingress.link.progress import Attempts, moment, shown, told_steps
 from ingress.link.signin.handoff import Claimed, Handoff
@@ -24,6 +25,7 @@ T = TypeVar("T")
 HEADERS: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 SCOPES: Final = web.AppKey("SCOPES", dict[tuple[str, str], Scope])  # (method, path) → what a token needs for it
 CALLER: Final = web.RequestKey("CALLER", str)  # the name of the token that was shown
+HELD: Final = web.RequestKey("HELD", tuple[Scope, ...])  # and what else it is good for
 CODES: Final = {401: "unauthorized", 403: "forbidden", 404: "not_found", 409: "conflict", 413: "too_large"} | {
     415: "json_only",
     421: "misdirected",
@@ -68,15 +70,17 @@ class Api:
     bodies: Bodies = field(default_factory=Bodies)
     deadline_s: float = 10.0
 
-    def add(self, method: str, path: str, scope: Scope, answering: Answering) -> None:
+    def add(self, method: str, path: str, scope: Scope, answering: Answering, *, deadline_s: float | None = None) -> None:
         """Add a route whose answer is encoded as JSON; its errors are those of `ingress.errors`."""
         self.application.setdefault(SCOPES, {})[method, path] = scope
         handler, render = self._gated(scope, answering), unread if method == "GET" else refused
-        self.application.router.add_route(method, path, guarded("v1", handler, deadline_s=self.deadline_s, render=render))
+        route = guarded("v1", handler, deadline_s=deadline_s or self.deadline_s, render=render)
+        self.application.router.add_route(method, path, route)
 
     def _gated(self, scope: Scope, answering: Answering) -> Handler:
         async def gated(request: web.Request) -> web.Response:
-            request[CALLER] = self.gate.admit(request.headers, scope).name
+            token = self.gate.admit(request.headers, scope)
+            request[CALLER], request[HELD] = token.name, token.scopes
             demand_ids(request.match_info.values())
             if request.method not in {"GET", "HEAD"}:
                 demand_json(request)
@@ -151,10 +155,7 @@ class Asked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def paged(query: Mapping[str, str]) -> Asked:
     """Return what a query asks for, or raise Rejected in words."""
-    try:
-        asked = msgspec.convert(dict(query), Asked, strict=False)
-    except msgspec.ValidationError as error:
-        raise Rejected(f"The query is not understood: {error}", reason="query") from error
+    asked = queried(query, Asked)
     demand_ids({asked.after} - {""})
     return asked
 

@@ -1,12 +1,10 @@
 """`ringhook accounts list`: what it asks, prints and says where nothing answers as it should."""
 
 import socket
-from collections.abc import Iterator
 from contextlib import suppress
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
-from typing import Any, ClassVar
+from typing import Any
 
 import orjson
 import pytest
@@ -16,6 +14,7 @@ from deploy.command.accounts import accounts, line
 from deploy.settings.calling import read_calling
 from linker.rows import RISKS
 from schemas.errors import Misconfigured
+from tests.deploy.conftest import Answering
 
 ACCOUNT: dict[str, Any] = {
     "account": "a1",
@@ -28,35 +27,6 @@ ACCOUNT: dict[str, Any] = {
     "tokens_end_at": "2026-03-15T13:39:57+00:00",
     "finding": None,
 }
-
-
-class Answering(BaseHTTPRequestHandler):
-    """An internal port that has its answers by heart."""
-
-    answers: ClassVar[list[tuple[int, bytes]]] = []
-    asked: ClassVar[list[tuple[str, str | None]]] = []
-
-    def do_GET(self) -> None:
-        self.asked.append((self.path, self.headers.get("Authorization")))
-        status, body = self.answers.pop(0)
-        self.send_response(status)
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
-
-
-@pytest.fixture
-def port(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[type[Answering]]:
-    Answering.answers, Answering.asked = [], []
-    server = HTTPServer(("127.0.0.1", 0), Answering)
-    Thread(target=server.serve_forever, daemon=True, kwargs={"poll_interval": 0.01}).start()
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / ".env").write_text(f"RINGHOOK_TOKEN=t0ken\nRINGHOOK_INTERNAL_URL=http://127.0.0.1:{server.server_port}\n")
-    yield Answering
-    server.shutdown()
-    server.server_close()
 
 
 def page(*names: str, after: str | None = None) -> tuple[int, bytes]:

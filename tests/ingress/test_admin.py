@@ -19,14 +19,20 @@ from yarl import URL
 from deploy.local import ports
 from ingress.admin.api import SCOPES, Api, add_claims, add_reading
 from ingress.admin.broker import add_broker
+from ingress.admin.dead import add_dead
+from ingress.admin.deliveries import add_deliveries
+from ingress.admin.events import add_events
 from ingress.admin.forget import add_forgetting
 from ingress.admin.gate import Gate
 from ingress.admin.quota import Quota
 from ingress.admin.store import ClaimStore
+from ingress.admin.turns import Turns
 from ingress.link.attempt import Seals, begin
 from ingress.link.signin.handoff import Handoff
 from ingress.settings import Scope, Token
+from schemas.topics import FIXED, letters
 from tests.ingress.conftest import NOW, Clock, Known
+from workers.bus import memory
 from workers.runtime.database import connect
 from workers.runtime.listener import Listener, internal_app
 from workers.runtime.sealing import Keyring, generate_key
@@ -123,8 +129,13 @@ async def admin(store_url: str) -> AsyncIterator[Admin]:
         loans, wishes = Loans(), Wishes()
         add_broker(api, loans, Quota(rate=1.0, burst=20.0))
         add_forgetting(api, wishes, lambda now: now + timedelta(days=38))
-        async with listening(application) as port, aiohttp.ClientSession(f"http://127.0.0.1:{port}") as client:
-            yield Admin(client, port, application, wishes, seals, loans, attempts, clock)
+        async with memory.connect("memory:", namespace="t", topics=FIXED) as bus, bus.browse() as browser:
+            add_events(api, browser, asyncio.Event())
+            searches = Turns(2, "search topics", abreast=1)
+            add_deliveries(api, browser, searches)
+            add_dead(api, browser, letters(FIXED), searches)
+            async with listening(application) as port, aiohttp.ClientSession(f"http://127.0.0.1:{port}") as client:
+                yield Admin(client, port, application, wishes, seals, loans, attempts, clock)
 
 
 @asynccontextmanager
@@ -347,7 +358,9 @@ async def test_each_route_of_the_router_admits_its_own_scope_and_no_other(admin:
     assert {route for route in routes if route[0] != "HEAD"} == set(admin.application[SCOPES])
     for method, path in routes:
         for scope in SCOPE_NAMES:
-            url = path.replace("{attempt}", ATTEMPT.id).replace("{account}", "a1")
+            url = (
+                path.replace("{attempt}", ATTEMPT.id).replace("{account}", "a1").replace("{address}", "webhook.received.dead:0:0")
+            )
             response = await admin.client.request(method, url, json=BODY, headers=bearer(scope))
             admitted = response.status not in {401, 403}
             assert admitted == (admin.application[SCOPES][method, path] == scope), (method, path, scope)

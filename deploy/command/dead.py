@@ -1,0 +1,93 @@
+"""`ringhook dead list` and `show ADDRESS`: what was put aside because no retry could mend it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote
+
+import click
+import orjson
+
+from deploy.command.columns import Columns, second, terminal
+from deploy.command.directory import DIRECTORY
+from deploy.command.v1 import ask
+from deploy.command.when import SINCE, since
+from workers.runtime.logs import printable
+
+NAMES: Final = ("TIME", "REASON", "TRIES", "ACCOUNT", "ID", "WAS AT", "ADDRESS")
+LONGEST: Final = 500
+SCANNED: Final = "Only the newest {scanned} dead letters were looked at: --topic leads further back."
+BARE: Final = "Its body ({bytes} bytes) is shown to a token with the scope `bodies`."
+OMITTED: Final = "Its body was too large to be kept with it: what is here says where it was, and its SHA-256."
+
+
+@click.group()
+def dead() -> None:
+    """Look at dead letters. Needs a running `ringhook admin` or `up`, and the scope `read`."""
+
+
+@dead.command("list")
+@click.option("--topic", default="", help="Only of this topic, for example delivery.alerts.dead.")
+@click.option("--reason", default="", help="Only those put aside for this reason.")
+@SINCE
+@click.option("--limit", default=50, type=click.IntRange(1, LONGEST), show_default=True, help="The newest so many.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@DIRECTORY
+def list_(directory: Path, *, topic: str, reason: str, begin: str | None, limit: int, as_json: bool) -> None:
+    """Print dead letters of all topics, the newest first: when, why, after how many attempts, whose, and where each lies."""
+    query = {"topic": topic, "reason": reason, "since": since(begin)}
+    said = ask(directory, "GET", "/v1/dead", **{name: text for name, text in query.items() if text}, limit=limit)
+    columns, letters = Columns(NAMES, aligned=terminal()), said["letters"]
+    for line in (orjson.dumps(one).decode() for one in letters) if as_json else columns.lines(map(cells, letters)):
+        click.echo(line)
+    if not letters and not as_json:
+        click.echo("There is no such dead letter.", err=True)
+    if said["cut"] == "scanned":
+        click.echo(SCANNED.format(scanned=said["scanned"]), err=True)
+
+
+@dead.command()
+@click.argument("address")
+@click.option("--json", "as_json", is_flag=True, help="All that is known of it, as one JSON object.")
+@DIRECTORY
+def show(address: str, directory: Path, *, as_json: bool) -> None:
+    """Tell all that is known of one dead letter; ADDRESS is what `list` prints last: TOPIC:PARTITION:OFFSET."""
+    seen = ask(directory, "GET", f"/v1/dead/{quote(address, safe='')}")
+    for line in [orjson.dumps(seen).decode()] if as_json else told(seen):
+        click.echo(line)
+
+
+def cells(letter: dict[str, Any]) -> list[str | None]:
+    """Return what a line says of a letter."""
+    tries = str(letter["attempts"]) if letter["attempts"] is not None else None
+    why = " ".join(part for part in (letter["reason"], _last(letter)) if part)
+    return [second(letter["at"]), why, tries, letter["account"], letter["id"], letter["origin"], letter["address"]]
+
+
+def _last(letter: dict[str, Any]) -> str | None:
+    return f"({letter['status']})" if letter["status"] else None
+
+
+def told(seen: dict[str, Any]) -> Iterator[str]:
+    """Return a letter as lines."""
+    yield from map(printable, _facts(seen))
+    for attempt in seen["history"]:
+        yield printable(f"  {second(attempt['at'])}  {attempt['verdict']}, {attempt['status'] or attempt['failure']}")
+    yield "Headers:"
+    yield from (f"  {printable(name)}: {printable(value)}" for name, value in seen["headers"])
+    if seen["omitted"]:
+        yield OMITTED
+    if "body" not in seen:
+        yield BARE.format(bytes=seen["bytes"])
+        return
+    yield "Body:"
+    yield from map(printable, seen["body"].splitlines())
+
+
+def _facts(seen: dict[str, Any]) -> Iterator[str]:
+    times = f" after {seen['attempts']} attempts" if (seen["attempts"] or 0) > 1 else ""
+    yield f"{seen['address']} was put aside at {second(seen['at'])}{times}: {seen['reason'] or 'its record does not say why'}."
+    about = {"id": seen["id"], "type": seen["type"], "account": seen["account"], "key": seen["key"], "was at": seen["origin"]}
+    yield from (f"  {name}: {text}" for name, text in about.items() if text)
+    if seen["history"]:
+        yield "Attempts, the latest of them:"

@@ -1,0 +1,125 @@
+"""`ringhook deliveries list` and `show EVENT_ID`: what became of events on their way to HTTP destinations."""
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any, Final
+
+import click
+import orjson
+
+from deploy.command.columns import Columns, second, terminal
+from deploy.command.directory import DIRECTORY
+from deploy.command.v1 import ask
+from deploy.command.when import SINCE, since
+from workers.runtime.logs import printable
+
+NAMES: Final = ("TIME", "DESTINATION", "VERDICT", "STATUS", "TRY", "TOOK", "ACCOUNT", "EVENT")
+LONGEST: Final = 500
+LEFT_OUT: Final = (
+    "Attempts are kept 3 days. Under load, first attempts that were accepted at once may be left out: that none is shown does "
+    "not mean that none was made."
+)
+SCANNED: Final = "Only the newest {scanned} attempts were looked at: --account leads further back."
+FAILURES: Final = {
+    "connect": "no connection",
+    "tls": "TLS failed",
+    "dns": "its name was not found",
+    "timeout": "no answer in time",
+    "protocol": "its answer was no HTTP",
+    "guard": "its address is not allowed",
+}
+VERDICTS: Final = {
+    "accepted": "accepted",
+    "refused": "refused (the event is at fault)",
+    "failed": "failed",
+    "throttled": "asked to slow down",
+    "gone": "gone (410): the destination is disabled",
+    "cancelled": "not sent: nothing is sent for this account any more",
+}
+
+
+@click.group(epilog=LEFT_OUT)
+def deliveries() -> None:
+    """Look at attempts to deliver. Needs a running `ringhook admin` or `up`, and the scope `read`."""
+
+
+@deliveries.command("list", epilog=LEFT_OUT)
+@click.option("--destination", default="", help="Only to this one.")
+@click.option("--event", default="", help="Only of this event.")
+@click.option("--account", default="", help="Only of this account; much quicker.")
+@click.option("--failed", is_flag=True, help="Only what was not accepted.")
+@SINCE
+@click.option("--limit", default=50, type=click.IntRange(1, LONGEST), show_default=True, help="The newest so many.")
+@click.option("--json", "as_json", is_flag=True, help="All that is known of each, one JSON object a line.")
+@DIRECTORY
+def list_(
+    directory: Path, *, destination: str, event: str, account: str, failed: bool, begin: str | None, limit: int, as_json: bool
+) -> None:
+    """Print attempts, the newest first."""
+    query = {"destination": destination, "event": event, "account": account, "since": since(begin)}
+    asked = {name: text for name, text in query.items() if text}
+    said = ask(directory, "GET", "/v1/deliveries", **asked, failed=str(failed).lower(), limit=limit)
+    columns = Columns(NAMES, aligned=terminal())
+    rows = [cells(attempt) for attempt in said["deliveries"]]
+    for line in (orjson.dumps(one).decode() for one in said["deliveries"]) if as_json else columns.lines(rows):
+        click.echo(line)
+    _say(said, none=None if as_json else "No such attempt was written down.")
+
+
+@deliveries.command(epilog=LEFT_OUT)
+@click.argument("event")
+@click.option("--account", default="", help="The event's account, if it is known: the search is quicker then.")
+@click.option("--json", "as_json", is_flag=True, help="Each attempt as a JSON object, in order.")
+@DIRECTORY
+def show(event: str, directory: Path, *, account: str, as_json: bool) -> None:
+    """Tell what became of EVENT, destination by destination."""
+    asked = {"account": account} if account else {}
+    said = ask(directory, "GET", "/v1/deliveries", event=event, limit=LONGEST, **asked)
+    attempts = sorted(said["deliveries"], key=lambda one: (one["destination"], one["at"]))
+    for line in (orjson.dumps(one).decode() for one in attempts) if as_json else told(event, attempts):
+        click.echo(line)
+    _say(said, none=f"No attempt to deliver {printable(event)} was written down.")
+
+
+def _say(said: dict[str, Any], *, none: str | None) -> None:
+    if none and not said["deliveries"]:
+        click.echo(f"{none} {LEFT_OUT}", err=True)
+    if said["cut"] == "scanned":
+        click.echo(SCANNED.format(scanned=said["scanned"]), err=True)
+
+
+def cells(attempt: dict[str, Any]) -> list[str | None]:
+    """Return what a line says of an attempt."""
+    before = [second(attempt["at"]), attempt["destination"], attempt["verdict"], outcome(attempt)]
+    return [*before, str(attempt["number"]), took(attempt), attempt["account"], attempt["event"]]
+
+
+def told(event: str, attempts: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """Return the attempts of an event as lines."""
+    if attempts:
+        one = attempts[0]
+        device = f", device {one['device']}" if one["device"] else ""
+        yield printable(f"{event} is {one['type']} of account {one['account']}{device}.")
+    for destination, tries in groupby(attempts, key=lambda one: one["destination"]):
+        yield printable(f"To {destination}:")
+        for attempt in tries:
+            yield printable(f"  {second(attempt['at'])}  {_words(attempt)}")
+
+
+def _words(attempt: dict[str, Any]) -> str:
+    verdict, long = VERDICTS.get(attempt["verdict"], attempt["verdict"]), took(attempt)
+    return f"attempt {attempt['number']}: {verdict}, {outcome(attempt)}, after {long}" if long else verdict
+
+
+def outcome(attempt: dict[str, Any]) -> str | None:
+    """Return the status that was answered, or why there was none; None where nothing was asked."""
+    if attempt["status"] is not None:
+        return str(attempt["status"])
+    failure = attempt["failure"]
+    return FAILURES.get(failure, failure) if failure else None
+
+
+def took(attempt: dict[str, Any]) -> str | None:
+    """Return how long the answer took, None where nothing was asked."""
+    return f"{attempt['took_ms']:.0f} ms" if attempt["status"] is not None or attempt["failure"] else None

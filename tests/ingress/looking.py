@@ -1,0 +1,104 @@
+"""What looks into topics at `/v1`, over a memory bus: records to look at, and the port that tells of them."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import aiohttp
+import msgspec
+
+from ingress.admin.api import Api
+from ingress.admin.dead import add_dead
+from ingress.admin.deliveries import add_deliveries
+from ingress.admin.events import add_events
+from ingress.admin.gate import Gate
+from ingress.admin.turns import Turns
+from ingress.settings import Scope
+from schemas import cloudevents
+from schemas.events import Event, EventData
+from schemas.topics import EVENT_RECORDED, PARTITIONS, declared, letters
+from tests.ingress.test_admin import bearer, listening, token
+from workers.bus import memory
+from workers.bus.contract import Record
+from workers.bus.memory import MemoryBus
+from workers.bus.partition import partition
+from workers.runtime.listener import internal_app
+
+NOW = datetime(2026, 2, 13, 13, 39, 57, tzinfo=UTC)
+
+
+@dataclass
+class Desk:
+    """The port, the bus behind it, and the clock of the bus."""
+
+    client: aiohttp.ClientSession
+    bus: MemoryBus
+    leaving: asyncio.Event
+    clock: list[datetime] = field(default_factory=lambda: [NOW])
+
+    async def get(self, path: str, *scopes: Scope, **query: object) -> tuple[int, dict[str, Any]]:
+        asked = {name.rstrip("_"): str(value) for name, value in query.items()}
+        async with self.client.get(path, params=asked, headers=bearer(*scopes or ("read",))) as answer:
+            return answer.status, await answer.json()
+
+    async def told(self, path: str, *scopes: Scope, **query: object) -> dict[str, Any]:
+        status, said = await self.get(path, *scopes, **query)
+        assert status == 200, said
+        return said
+
+    async def refused(self, path: str, **query: object) -> tuple[int, str]:
+        status, said = await self.get(path, **query)
+        return status, said["error"]["message"]
+
+    async def publish(self, *records: Record) -> None:
+        """Publish, each record a second after the one before it."""
+        for record in records:
+            await self.bus.publish([record])
+            self.clock[0] += timedelta(seconds=1)
+
+
+@asynccontextmanager
+async def desk() -> AsyncIterator[Desk]:
+    clock, leaving, application = [NOW], asyncio.Event(), internal_app()
+    gate = Gate([token(*scopes) for scopes in (("read",), ("read", "bodies"), ("operate",))], {"127.0.0.1"})
+    api = Api(application, gate)
+    async with (
+        memory.connect("memory:", namespace="t", topics=declared(["alerts"]), clock=lambda: clock[0]) as bus,
+        bus.browse() as browser,
+    ):
+        add_events(api, browser, leaving)
+        searches = Turns(2, "search topics", abreast=1)
+        add_deliveries(api, browser, searches)
+        add_dead(api, browser, letters(declared(["alerts"])), searches)
+        async with listening(application) as port, aiohttp.ClientSession(f"http://127.0.0.1:{port}") as client:
+            assert isinstance(bus, MemoryBus)
+            yield Desk(client, bus, leaving, clock)
+
+
+def event(
+    number: int, *, account: str = "a1", kind: str = "motion_detected", user: str | None = None, linked: bool = True
+) -> Event:
+    payload = msgspec.Raw(b'{"meta": {"request_id": "r%d"}}' % number)
+    return Event(
+        id=f"r{number}",
+        type=f"com.ring.{kind}",
+        subject="d1",
+        time=NOW,
+        accountid=account,
+        partneruserid=user,
+        linked=linked,
+        data=EventData(received_at=NOW, payload=payload),
+    )
+
+
+def recorded(shown: Event) -> Record:
+    headers, value = cloudevents.binary(shown)
+    return Record(topic=EVENT_RECORDED.name, key=shown.accountid.encode(), value=value, headers=headers)
+
+
+def expire(bus: MemoryBus, topic: str, account: str, below: int) -> None:
+    """Let what is below an offset expire, in the index of an account."""
+    bus.memory.logs[topic, partition(account.encode(), PARTITIONS)].expire(below)
