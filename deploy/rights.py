@@ -10,6 +10,7 @@ from typing import Final, Literal, NamedTuple
 import msgspec
 from sqlalchemy import ColumnElement, Table, func, select
 
+from ingress.admin.handled import handled
 from ingress.admin.tables import attempt_claims
 from linker import tables as linker
 from linker.rows import AttemptSteps, GrantStanding, GrantSteps
@@ -17,6 +18,7 @@ from schemas.errors import Misconfigured
 from workers.deliver import tables as deliver
 from workers.deliver.closed import closed
 from workers.deliver.copies import copies
+from workers.deliver.replay import replays
 from workers.dispatch import tables as dispatch
 from workers.notice import contacts
 from workers.runtime import waiting
@@ -86,6 +88,8 @@ RIGHTS: Final[Mapping[str, Sequence[Right]]] = {
         *_LANES,
         *_may("SIUD", waiting.waiting, waiting.lines, deliver.tries, copies),
         *_may("SI", closed),
+        *_may("SU", replays),
+        *_may("D", lanes),  # of a replay that is over
         *_may("S", stops),
     ),
     "admin": (
@@ -97,8 +101,9 @@ RIGHTS: Final[Mapping[str, Sequence[Right]]] = {
         _see(linker.attempts, of=AttemptSteps),
         _see(linker.grants, "code_hash", of=GrantStanding),
         *_may("SI", linker.forgets),
-        *_may("SID", closed),
+        *_may("SID", closed, handled),
         *_may("S", copies),
+        *_may("SIUD", replays),
         *_may("SIU", stops),  # a forget replaces a removal
         _see(waiting.lines, "grp", "lane", "key", "rows", "release_n"),  # how many events wait, and since when
         _see(waiting.waiting, "grp", "lane", "since", "release_n"),

@@ -30,7 +30,11 @@ from ingress.admin.destinations import add_destinations
 from ingress.admin.events import add_events
 from ingress.admin.forget import add_forgetting
 from ingress.admin.gate import Gate, name_of
+from ingress.admin.handled import Handled
 from ingress.admin.quota import Quota
+from ingress.admin.replays import add_replays
+from ingress.admin.resend import add_resend
+from ingress.admin.retry import Retry, add_retry
 from ingress.admin.store import ClaimStore, Pruning
 from ingress.admin.turns import Turns
 from ingress.app import public_app
@@ -65,6 +69,7 @@ from schemas.topics import EVENT_RECORDED, gone_by, letters
 from workers.bus.contract import Bus
 from workers.deliver.birth import Birth, always, begins
 from workers.deliver.job import Deliver
+from workers.deliver.replays import Replays
 from workers.deliver.standing import Destinations
 from workers.dispatch.census import Census
 from workers.dispatch.job import Dispatch, Prune
@@ -276,12 +281,16 @@ async def add_admin(house: House, admin: Admin, callers: Gate, destinations: Col
     add_claims(api, Handoff(claims, Seals(admin.cookies, house.namespace), admin.public_url, utc_now))
     add_reading(api, explain, explain, claims, utc_now)
     add_forgetting(api, Forgetting(house.database, house.namespace), gone_by)
-    add_destinations(api, Destinations(house.database, destinations))
+    known, replays, handled = Destinations(house.database, destinations), Replays(house.database), Handled(house.database)
+    add_destinations(api, known)
     browser = await house.stack.enter_async_context(house.bus.browse())
     add_events(api, browser, house.leaving)
     searches = Turns(SEARCHES, "search topics", abreast=1)
     add_deliveries(api, browser, searches)
-    add_dead(api, browser, dead, searches)
+    add_dead(api, browser, dead, searches, handled)
+    add_replays(api, replays, known, browser, searches)
+    add_retry(api, Retry(browser, house.bus, handled, replays, dead))
+    add_resend(api, browser, searches, known, publisher=house.bus, replays=replays)
 
 
 def add_store_probe(house: House) -> None:

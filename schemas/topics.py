@@ -52,7 +52,7 @@ CODE_RECEIVED: Final = Topic(
 )
 LINK_REQUESTED: Final = Topic(name="link.requested", key="attempt id", retention=DAY, writers=("ingress",), readers=("linker",))
 WEBHOOK_RECEIVED: Final = Topic(
-    name="webhook.received", key="account id", retention=7 * DAY, writers=("ingress", "dispatch"), readers=("dispatch",)
+    name="webhook.received", key="account id", retention=7 * DAY, writers=("ingress", "dispatch", "admin"), readers=("dispatch",)
 )
 EVENT_RECORDED: Final = Topic(
     name="event.recorded", key="account id", retention=7 * DAY, writers=("dispatch",), readers=("deliver", "partner", "admin")
@@ -81,12 +81,14 @@ def gone_by(asked: datetime) -> datetime:
     A segment takes records for a quarter of its topic's retention at most, and goes when the last of them is that old; a day
     is for what the broker takes its time for. Dead letters are kept longest.
     """
-    longest = max((topic.retention or FORGETTING for topic in (*FIXED, delivery_dead("any"))), default=FORGETTING)
+    longest = max(
+        (topic.retention or FORGETTING for topic in (*FIXED, delivery_dead("any"), delivery_held("any"))), default=FORGETTING
+    )
     return asked + longest * 5 / 4 + DAY
 
 
 def delivery(destination: str) -> str:
-    """Return the name under which a destination's own topics (`….dead`) and its consumer group go."""
+    """Return the name under which a destination's own topics (`….dead`, `….held`) and its consumer group go."""
     return f"delivery.{destination}"
 
 
@@ -100,6 +102,14 @@ def letters(topics: Collection[Topic]) -> tuple[str, ...]:
     return tuple(topic.name for topic in topics if topic.name.endswith(dead("")) and not topic.outside)
 
 
+def delivery_held(destination: str) -> Topic:
+    """Return the topic of what was put aside for one HTTP destination: replays, and dead letters that are sent anew."""
+    writers: tuple[Role, ...] = ("deliver", "admin")
+    return Topic(
+        name=f"{delivery(destination)}.held", key="account id", retention=30 * DAY, writers=writers, readers=("deliver",)
+    )
+
+
 def routed(name: str) -> Topic:
     """Return the topic of a route, which takes copies of events."""
     return Topic(
@@ -109,7 +119,8 @@ def routed(name: str) -> Topic:
 
 def declared(destinations: Collection[str], routes: Collection[str] = ()) -> tuple[Topic, ...]:
     """Return every topic that an installation with these HTTP destinations and routes needs."""
-    return (*FIXED, *(delivery_dead(name) for name in sorted(destinations)), *(routed(name) for name in sorted(routes)))
+    own = (topic(name) for name in sorted(destinations) for topic in (delivery_dead, delivery_held))
+    return (*FIXED, *own, *(routed(name) for name in sorted(routes)))
 
 
 def physical(namespace: str, name: str) -> str:

@@ -26,6 +26,7 @@ COMMANDS: Final = {
     "tail": "deploy.command.tail",
     "deliveries": "deploy.command.deliveries",
     "dead": "deploy.command.dead",
+    "replay": "deploy.command.replay",
     "token": "deploy.command.token",
     "keys": "deploy.command.keys",
     "backup": "deploy.command.backup",

@@ -1,6 +1,6 @@
-"""`ringhook dead list` and `show ADDRESS`: what was put aside because no retry could mend it."""
+"""`ringhook dead`: what was put aside because no retry could mend it, and how it is tried again or left be."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -10,7 +10,8 @@ import orjson
 
 from deploy.command.columns import Columns, second, terminal
 from deploy.command.directory import DIRECTORY
-from deploy.command.v1 import ask
+from deploy.command.facts import JSON
+from deploy.command.v1 import ask, tell
 from deploy.command.when import SINCE, since
 from workers.runtime.logs import printable
 
@@ -23,7 +24,10 @@ OMITTED: Final = "Its body was too large to be kept with it: what is here says w
 
 @click.group()
 def dead() -> None:
-    """Look at dead letters. Needs a running `ringhook admin` or `up`, and the scope `read`."""
+    """Look at dead letters, try them again, or drop them.
+
+    Needs a running `ringhook admin` or `up`, and the scope `read`; `retry` and `drop` need `operate`.
+    """
 
 
 @dead.command("list")
@@ -55,6 +59,39 @@ def show(address: str, directory: Path, *, as_json: bool) -> None:
     seen = ask(directory, "GET", f"/v1/dead/{quote(address, safe='')}")
     for line in [orjson.dumps(seen).decode()] if as_json else told(seen):
         click.echo(line)
+
+
+@dead.command()
+@click.argument("addresses", nargs=-1, required=True, metavar="ADDRESS...")
+@JSON
+@DIRECTORY
+def retry(addresses: tuple[str, ...], directory: Path, *, as_json: bool) -> None:
+    """Try dead letters once more: events go to the destination that did not take them, webhooks through dispatch.
+
+    Each goes out as it was, in the order in which they are given; what fails again becomes a new dead letter.
+    """
+    _handle(directory, addresses, "retry", "retried", as_json=as_json)
+
+
+@dead.command()
+@click.argument("addresses", nargs=-1, required=True, metavar="ADDRESS...")
+@JSON
+@DIRECTORY
+def drop(addresses: tuple[str, ...], directory: Path, *, as_json: bool) -> None:
+    """Leave dead letters out of the list from now on; the topic keeps them until they expire."""
+    _handle(directory, addresses, "drop", "dropped", as_json=as_json)
+
+
+def _handle(directory: Path, addresses: Sequence[str], path: str, word: str, *, as_json: bool) -> None:
+    """Handle letters, as many at a time as `/v1` takes."""
+    for first in range(0, len(addresses), LONGEST):
+        said = tell(directory, f"/v1/dead/{path}", {"addresses": addresses[first : first + LONGEST]})
+        if as_json:
+            click.echo(orjson.dumps(said).decode())
+            continue
+        click.echo(f"{said[word]} {word}.")
+        for address in said["already"]:
+            click.echo(f"{printable(address)} was handled before: nothing was done about it.", err=True)
 
 
 def cells(letter: dict[str, Any]) -> list[str | None]:

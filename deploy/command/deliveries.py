@@ -1,4 +1,4 @@
-"""`ringhook deliveries list` and `show EVENT_ID`: what became of events on their way to HTTP destinations."""
+"""`ringhook deliveries`: what became of events on their way to HTTP destinations, and one of them once more."""
 
 from collections.abc import Iterator, Sequence
 from itertools import groupby
@@ -10,7 +10,8 @@ import orjson
 
 from deploy.command.columns import Columns, second, terminal
 from deploy.command.directory import DIRECTORY
-from deploy.command.v1 import ask
+from deploy.command.facts import JSON
+from deploy.command.v1 import ask, tell
 from deploy.command.when import SINCE, since
 from workers.runtime.logs import printable
 
@@ -20,6 +21,7 @@ LEFT_OUT: Final = (
     "Attempts are kept 3 days. Under load, first attempts that were accepted at once may be left out: that none is shown does "
     "not mean that none was made."
 )
+RETRIED: Final = "{destination} gets {event} once more, in the order of its key (replay {replay})."
 SCANNED: Final = "Only the newest {scanned} attempts were looked at: --account leads further back."
 FAILURES: Final = {
     "connect": "no connection",
@@ -41,7 +43,10 @@ VERDICTS: Final = {
 
 @click.group(epilog=LEFT_OUT)
 def deliveries() -> None:
-    """Look at attempts to deliver. Needs a running `ringhook admin` or `up`, and the scope `read`."""
+    """Look at attempts to deliver, and send an event once more.
+
+    Needs a running `ringhook admin` or `up`, and the scope `read`; `retry` needs `operate`.
+    """
 
 
 @deliveries.command("list", epilog=LEFT_OUT)
@@ -65,6 +70,18 @@ def list_(
     for line in (orjson.dumps(one).decode() for one in said["deliveries"]) if as_json else columns.lines(rows):
         click.echo(line)
     _say(said, none=None if as_json else "No such attempt was written down.")
+
+
+@deliveries.command()
+@click.argument("event")
+@click.option("--destination", required=True, help="To which destination.")
+@click.option("--account", default="", help="The event's account, if it is known: the search is quicker then.")
+@JSON
+@DIRECTORY
+def retry(event: str, directory: Path, *, destination: str, account: str, as_json: bool) -> None:
+    """Send an event to one destination once more, whatever became of it; it carries `webhook-replay`."""
+    said = tell(directory, "/v1/deliveries/retry", {"event": event, "destination": destination, "account": account})
+    click.echo(orjson.dumps(said).decode() if as_json else RETRIED.format(**said))
 
 
 @deliveries.command(epilog=LEFT_OUT)

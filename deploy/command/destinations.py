@@ -96,6 +96,8 @@ def _facts(seen: dict[str, Any]) -> Iterator[str]:
         yield f"{seen['in_flight']} in flight"
     if seen["waiting"]:
         yield f"{seen['waiting']} wait in the store"
+    if seen["held"]:
+        yield f"{seen['held']} to be sent again"
     yield f"last accepted {_second(seen['accepted_at'])}" if seen["accepted_at"] else "none accepted since it started"
     if seen["failed_at"]:
         yield f"last failure {_second(seen['failed_at'])}: {seen['failure']}"

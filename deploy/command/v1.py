@@ -27,12 +27,19 @@ def ask(directory: Path, method: str, path: str, **query: str | int) -> dict[str
     return asyncio.run(_asked(read_calling(os.environ, directory), method, path, query))
 
 
-async def _asked(calling: Calling, method: str, path: str, query: Mapping[str, str | int]) -> dict[str, Any]:
+def tell(directory: Path, path: str, body: object) -> dict[str, Any]:
+    """Return the JSON that `/v1` answers to a POST of this, or raise Misconfigured with what to do."""
+    return asyncio.run(_asked(read_calling(os.environ, directory), "POST", path, {}, orjson.dumps(body)))
+
+
+async def _asked(
+    calling: Calling, method: str, path: str, query: Mapping[str, str | int], body: bytes | None = None
+) -> dict[str, Any]:
     headers = {"Authorization": f"Bearer {calling.token.reveal()}", "Content-Type": "application/json"}
     try:
         async with (
             aiohttp.ClientSession(timeout=PATIENCE, trust_env=False) as client,
-            client.request(method, calling.url + path, params=query, headers=headers, allow_redirects=False) as answer,
+            client.request(method, calling.url + path, params=query, data=body, headers=headers, allow_redirects=False) as answer,
         ):
             return _read(calling, answer.status, await answer.read())
     except (aiohttp.ClientError, TimeoutError, OSError) as error:

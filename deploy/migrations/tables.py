@@ -1,9 +1,11 @@
 """Every owner's tables on the one MetaData: importing them is what declares them."""
 
+import ingress.admin.handled
 import ingress.admin.tables
 import linker.tables
 import workers.deliver.closed
 import workers.deliver.copies
+import workers.deliver.replay
 import workers.deliver.tables
 import workers.dispatch.tables
 import workers.notice

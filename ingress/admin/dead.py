@@ -1,7 +1,7 @@
 """`GET /v1/dead` and `GET /v1/dead/{address}`: what was put aside, the newest first, over all dead-letter topics."""
 
-from collections.abc import Callable, Collection
-from typing import Annotated
+from collections.abc import Callable, Collection, Sequence
+from typing import Annotated, Protocol
 
 import msgspec
 from aiohttp import web
@@ -27,13 +27,21 @@ class Asked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     limit: Annotated[int, msgspec.Meta(ge=1, le=500)] = 50
 
 
-def add_dead(api: Api, browser: Browser, topics: Collection[str], turns: Turns) -> None:
+class Handled(Protocol):
+    """Knows which dead letters were handled."""
+
+    async def among(self, addresses: Collection[str]) -> Collection[str]:
+        """Return which of these were."""
+        ...
+
+
+def add_dead(api: Api, browser: Browser, topics: Collection[str], turns: Turns, handled: Handled) -> None:
     """Add both routes (scope read; a body only with the scope bodies, too). `topics` are all that take dead letters."""
 
     async def listing(request: web.Request) -> object:
         asked = queried(request.query, Asked)
         async with turns.taken():
-            return await listed(browser, chosen(asked.topic, topics), asked)
+            return await listed(browser, chosen(asked.topic, topics), asked, handled)
 
     async def letter(request: web.Request) -> object:
         place = address(request.match_info["address"])
@@ -51,17 +59,26 @@ def chosen(topic: str, topics: Collection[str]) -> Collection[str]:
     return [topic] if topic else topics
 
 
-async def listed(browser: Browser, topics: Collection[str], asked: Asked) -> dict[str, object]:
-    """Return the letters, and whether these are all: `cut` says what ended the search else."""
-    allowance, letters, indexes = Allowance(), list[Letter](), list[Tail[Letter]]()
+async def listed(browser: Browser, topics: Collection[str], asked: Asked, handled: Handled) -> dict[str, object]:
+    """Return the letters that nobody has handled, and whether these are all: `cut` says what ended the search else."""
+    allowance, letters, met, indexes = Allowance(), list[Letter](), list[Letter](), list[Tail[Letter]]()
     since = instant(asked.since) if asked.since else None
     for topic in topics:
         indexes += await tails(browser, topic, since)
     async for each in newest(browser, indexes, kept(asked), allowance):
-        letters.append(each)
-        if len(letters) == asked.limit:
-            break
+        met.append(each)
+        if len(met) == asked.limit:
+            letters, met = letters + await left(met, handled), []
+            if len(letters) >= asked.limit:
+                break
+    letters = (letters + await left(met, handled))[: asked.limit]
     return {"letters": letters, "scanned": allowance.used, "cut": cut(len(letters) == asked.limit, allowance)}
+
+
+async def left(letters: Sequence[Letter], handled: Handled) -> list[Letter]:
+    """Return those that nobody has handled."""
+    done = await handled.among([letter.address for letter in letters])
+    return [letter for letter in letters if letter.address not in done]
 
 
 def kept(asked: Asked) -> Callable[[Held], Letter | None]:

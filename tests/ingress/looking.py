@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import aiohttp
@@ -13,8 +14,13 @@ import msgspec
 from ingress.admin.api import Api
 from ingress.admin.dead import add_dead
 from ingress.admin.deliveries import add_deliveries
+from ingress.admin.destinations import add_destinations
 from ingress.admin.events import add_events
 from ingress.admin.gate import Gate
+from ingress.admin.handled import Handled
+from ingress.admin.replays import add_replays
+from ingress.admin.resend import add_resend
+from ingress.admin.retry import Retry, add_retry
 from ingress.admin.turns import Turns
 from ingress.settings import Scope
 from schemas import cloudevents
@@ -25,6 +31,9 @@ from workers.bus import memory
 from workers.bus.contract import Record
 from workers.bus.memory import MemoryBus
 from workers.bus.partition import partition
+from workers.deliver.replays import Replays
+from workers.deliver.standing import Destinations
+from workers.runtime.database import connect
 from workers.runtime.listener import internal_app
 
 NOW = datetime(2026, 2, 13, 13, 39, 57, tzinfo=UTC)
@@ -53,6 +62,10 @@ class Desk:
         status, said = await self.get(path, **query)
         return status, said["error"]["message"]
 
+    async def post(self, path: str, body: object, *scopes: Scope) -> tuple[int, dict[str, Any]]:
+        async with self.client.post(path, json=body, headers=bearer(*scopes or ("operate",))) as answer:
+            return answer.status, await answer.json()
+
     async def publish(self, *records: Record) -> None:
         """Publish, each record a second after the one before it."""
         for record in records:
@@ -65,17 +78,26 @@ async def desk() -> AsyncIterator[Desk]:
     clock, leaving, application = [NOW], asyncio.Event(), internal_app()
     gate = Gate([token(*scopes) for scopes in (("read",), ("read", "bodies"), ("operate",))], {"127.0.0.1"})
     api = Api(application, gate)
-    async with (
-        memory.connect("memory:", namespace="t", topics=declared(["alerts"]), clock=lambda: clock[0]) as bus,
-        bus.browse() as browser,
-    ):
-        add_events(api, browser, leaving)
-        searches = Turns(2, "search topics", abreast=1)
-        add_deliveries(api, browser, searches)
-        add_dead(api, browser, letters(declared(["alerts"])), searches)
-        async with listening(application) as port, aiohttp.ClientSession(f"http://127.0.0.1:{port}") as client:
-            assert isinstance(bus, MemoryBus)
-            yield Desk(client, bus, leaving, clock)
+    topics = declared(["alerts"])
+    with TemporaryDirectory() as folder:
+        async with (
+            memory.connect("memory:", namespace="t", topics=topics, clock=lambda: clock[0]) as bus,
+            bus.browse() as browser,
+            connect(f"sqlite:///{folder}/store.db") as database,
+        ):
+            await database.create_all()
+            known, replays, handled = Destinations(database, ["alerts"]), Replays(database), Handled(database)
+            add_events(api, browser, leaving)
+            searches = Turns(2, "search topics", abreast=1)
+            add_deliveries(api, browser, searches)
+            add_dead(api, browser, letters(topics), searches, handled)
+            add_destinations(api, known)
+            add_replays(api, replays, known, browser, searches)
+            add_retry(api, Retry(browser, bus, handled, replays, letters(topics)))
+            add_resend(api, browser, searches, known, publisher=bus, replays=replays)
+            async with listening(application) as port, aiohttp.ClientSession(f"http://127.0.0.1:{port}") as client:
+                assert isinstance(bus, MemoryBus)
+                yield Desk(client, bus, leaving, clock)
 
 
 def event(

@@ -21,10 +21,15 @@ from ingress.admin.api import SCOPES, Api, add_claims, add_reading
 from ingress.admin.broker import add_broker
 from ingress.admin.dead import add_dead
 from ingress.admin.deliveries import add_deliveries
+from ingress.admin.destinations import add_destinations
 from ingress.admin.events import add_events
 from ingress.admin.forget import add_forgetting
 from ingress.admin.gate import Gate
+from ingress.admin.handled import Handled
 from ingress.admin.quota import Quota
+from ingress.admin.replays import add_replays
+from ingress.admin.resend import add_resend
+from ingress.admin.retry import Retry, add_retry
 from ingress.admin.store import ClaimStore
 from ingress.admin.turns import Turns
 from ingress.link.attempt import Seals, begin
@@ -33,6 +38,8 @@ from ingress.settings import Scope, Token
 from schemas.topics import FIXED, letters
 from tests.ingress.conftest import NOW, Clock, Known
 from workers.bus import memory
+from workers.deliver.replays import Replays
+from workers.deliver.standing import Destinations
 from workers.runtime.database import connect
 from workers.runtime.listener import Listener, internal_app
 from workers.runtime.sealing import Keyring, generate_key
@@ -133,7 +140,12 @@ async def admin(store_url: str) -> AsyncIterator[Admin]:
             add_events(api, browser, asyncio.Event())
             searches = Turns(2, "search topics", abreast=1)
             add_deliveries(api, browser, searches)
-            add_dead(api, browser, letters(FIXED), searches)
+            known, replays, handled = Destinations(database, ["alerts"]), Replays(database), Handled(database)
+            add_dead(api, browser, letters(FIXED), searches, handled)
+            add_destinations(api, known)
+            add_replays(api, replays, known, browser, searches)
+            add_retry(api, Retry(browser, bus, handled, replays, letters(FIXED)))
+            add_resend(api, browser, searches, known, publisher=bus, replays=replays)
             async with listening(application) as port, aiohttp.ClientSession(f"http://127.0.0.1:{port}") as client:
                 yield Admin(client, port, application, wishes, seals, loans, attempts, clock)
 
@@ -358,9 +370,7 @@ async def test_each_route_of_the_router_admits_its_own_scope_and_no_other(admin:
     assert {route for route in routes if route[0] != "HEAD"} == set(admin.application[SCOPES])
     for method, path in routes:
         for scope in SCOPE_NAMES:
-            url = (
-                path.replace("{attempt}", ATTEMPT.id).replace("{account}", "a1").replace("{address}", "webhook.received.dead:0:0")
-            )
+            url = path.format(attempt=ATTEMPT.id, account="a1", address="webhook.received.dead:0:0", name="alerts", id="r1")
             response = await admin.client.request(method, url, json=BODY, headers=bearer(scope))
             admitted = response.status not in {401, 403}
             assert admitted == (admin.application[SCOPES][method, path] == scope), (method, path, scope)

@@ -21,6 +21,7 @@ copies: Final = Table(
     Column("state", Text, nullable=False),
     Column("flying", Integer, nullable=False),
     Column("waiting", BigInteger, nullable=False),
+    Column("held", BigInteger, nullable=False, server_default="0"),
     Column("behind", BigInteger),
     Column("behind_since", Double),
     Column("lived_at", Double),
@@ -38,6 +39,7 @@ class Copy(msgspec.Struct, frozen=True):
     state: str  # well, throttled, failing, gone, paused
     flying: int  # requests under way
     waiting: int  # events in rows, of its lanes
+    held: int  # records put aside for it that are to be sent yet
     behind: int | None  # records that the whole group has not committed; None: not measured yet
     behind_since: float | None  # when the oldest of them was recorded
     lived_at: float | None  # when the destination last accepted one, or refused one as wrong

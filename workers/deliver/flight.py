@@ -31,7 +31,9 @@ from workers.runtime.delay import Delay
 log = structlog.get_logger()
 BURY_DEADLINE_S: Final = 15.0
 FAREWELL: Final = event_type(REMOVED)  # the last event of an account whose user removed the app: what tells of it is sent
-SHARE: Final = 4  # of the concurrency at most one part in so many goes to keys that wait: they may be slow to fail
+SHARE: Final = (
+    4  # of the concurrency at most one part in so many goes to keys that wait (they may be slow to fail) and to replays
+)
 REMEDY: Final = "nothing is sent to it, and its backlog waits, until `ringhook destinations resume {}`"
 UNKNOWN_S: Final = 1.0  # until an event is taken up again of which nobody could say whether it may be sent
 
@@ -40,6 +42,7 @@ class Channel(Protocol):
     """A lane as the flight sees it."""
 
     index: int
+    aside: bool  # replays and the like, which must not delay what is live
 
     @property
     def waiting(self) -> int:
@@ -91,6 +94,11 @@ class Channel(Protocol):
         ...
 
 
+def is_beside(lane: Channel, item: Item[Parcel]) -> bool:
+    """Say whether an event may take no more than its share of the concurrency."""
+    return lane.aside or item.line is not None
+
+
 class Stops(Protocol):
     """Knows the accounts for which nothing is sent any more."""
 
@@ -119,6 +127,8 @@ class Flight:
         self.destination = destination
         self.wants = wants(destination)
         self.health = Health(concurrency=destination.concurrency)
+        self.held = 0  # records put aside that are to be sent yet
+        self.cancelled: frozenset[str] = frozenset()  # replays of which nothing more is sent
         self.closed: Closed | None = None  # as the rows have it
         self.trouble: tuple[datetime, str] | None = None  # the latest attempt that failed, and what it came to
         self.now = now
@@ -126,7 +136,7 @@ class Flight:
         self._sender, self._signer, self._policy = sender, signer, policy
         self._publisher, self._facts, self._tasks, self._dice = publisher, facts, tasks, dice
         self._stops, self._delay = stops, Delay()
-        self._parked = 0  # events from rows that are in flight
+        self._beside = 0  # events in flight that come from rows, or from a lane aside
         self._share = max(destination.concurrency // SHARE, 1)
         self._latency = metrics.LATENCY.labels(destination=destination.name)
         self._seconds = metrics.ATTEMPT_SECONDS.labels(destination=destination.name)
@@ -162,11 +172,11 @@ class Flight:
             return None
         picked = self._first(now, lambda lane: lane.untried(now)) if self.health.failing else None
         if picked is None:
-            parked = self._parked < self._share
-            picked = self._first(now, lambda lane: lane.take(now, parked=parked))
+            beside = self._beside < self._share
+            picked = self._first(now, lambda lane: lane.take(now, parked=beside) if beside or not lane.aside else None)
         if picked:
             self.health = self.health.began(1)
-            self._parked += picked[1].line is not None
+            self._beside += is_beside(*picked)
         return picked
 
     def _first(self, now: datetime, take: Callable[[Channel], Item[Parcel] | None]) -> tuple[Channel, Item[Parcel]] | None:
@@ -181,7 +191,7 @@ class Flight:
         """Send one event after the other for as long as there are any: a task for each would cost more than its settling."""
         if lane.closing():  # the session ended between the picking and this task's first turn
             self.health = self.health.cut()
-            self._parked -= item.line is not None
+            self._beside -= is_beside(lane, item)
             return
         picked: tuple[Channel, Item[Parcel]] | None = (lane, item)
         while picked:
@@ -196,13 +206,16 @@ class Flight:
             if not isinstance(decision, Bury) or await self._buried(lane, item, decision):
                 lane.settle(item, decision)
         finally:
-            self._parked -= item.line is not None
+            self._beside -= is_beside(lane, item)
             lane.ended(item)
 
     async def _decided(self, lane: Channel, item: Item[Parcel]) -> Decision:
         if (event := item.load.event) is None:
             self.health = self.health.cut()
             return Cancel() if item.load is GONE else Bury("not_an_event")
+        if item.load.replay in self.cancelled:
+            self.health = self.health.cut()
+            return Cancel()
         if kept := await self._kept_back(lane, item, event):
             self.health = self.health.cut()
             return kept

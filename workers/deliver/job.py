@@ -10,14 +10,16 @@ from typing import Final
 
 from aiohttp.abc import AbstractResolver
 
-from schemas.topics import EVENT_RECORDED, delivery
-from workers.bus.contract import Bus, Lag, Lane, Revoked, Stop
+from schemas.topics import EVENT_RECORDED, delivery, delivery_held
+from workers.bus.contract import Bus, Lag, Lane, Revoked, Stop, Work
 from workers.deliver import metrics
+from workers.deliver.aside import Aside
 from workers.deliver.birth import FIRST, Begins, always
 from workers.deliver.destinations import Destination
 from workers.deliver.facts import Facts
 from workers.deliver.flight import Flight, Stops
 from workers.deliver.policy import Policy, Standard
+from workers.deliver.replay import held_group
 from workers.deliver.report import Reporter
 from workers.deliver.send import Sender
 from workers.deliver.session import Session, awake
@@ -74,6 +76,8 @@ class Deliver:
                     with suppress(Revoked):  # stopped before it was known whether and where to begin
                         await reporter.begin(stop)
                         tasks.create_task(reporter.run(ended), name=f"{self.name}.report")
+                        aside = Aside(self._bus, self._store.database, self.flight, self._put_aside(self.flight), tasks)
+                        tasks.create_task(aside.run(stop), name=f"{self.name}.aside")
                         await self._consume(self.flight, stop)
                 finally:
                     ended.set()
@@ -103,6 +107,15 @@ class Deliver:
             state=lambda: flight.state(flight.now()),
         )
         return flight
+
+    def _put_aside(self, flight: Flight) -> Work:
+        topic = delivery_held(self._destination.name).name
+        store = Store(self._store.database, held_group(self._destination.name), self._store.namespace)
+
+        async def work(lane: Lane, ends: Stop) -> None:
+            await Session(lane, flight, ends, store, topic, aside=True).run()
+
+        return work
 
     async def _consume(self, flight: Flight, stop: Stop) -> None:
         async def work(lane: Lane, ends: Stop) -> None:

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from schemas.events import Event
 from schemas.topics import DELIVERY_ATTEMPTED, dead, delivery
 from workers.bus.contract import Held, Record
+from workers.deliver.parcel import Parcel
 from workers.deliver.policy import Attempt, Bury, Tries
 from workers.runtime.dead import letter
 
@@ -62,6 +63,7 @@ def cancelled(destination: str, held: Held, event: Event, tries: Tries | None, n
 
 
 def _told(destination: str, held: Held, event: Event, number: int, line: dict[str, object]) -> Record:
+    parcel = Parcel(held, event)
     value = {
         "destination": destination,
         "event": event.id,
@@ -69,7 +71,8 @@ def _told(destination: str, held: Held, event: Event, number: int, line: dict[st
         "device": event.subject,
         "account": event.accountid,
         "index": held.index,
-        "offset": held.offset,
+        "offset": parcel.offset,
+        "replay": parcel.replay,
         "number": number,
         **line,
     }

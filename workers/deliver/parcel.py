@@ -13,6 +13,9 @@ from workers.bus.contract import Held
 from workers.deliver.dress import FORMS, Dressed, Form
 from workers.deliver.window import Item
 
+REPLAY: Final = "replay"  # header of a record that is no live traffic: by which replay it comes
+ORIGIN: Final = "origin_offset"  # and its offset on event.recorded
+REPLAYED: Final = "webhook-replay"  # header of its delivery
 _KEYS: Final[Mapping[str, Callable[[Event], str | None]]] = {
     "device": lambda event: event.subject or event.accountid,
     "account": lambda event: event.accountid,
@@ -26,6 +29,17 @@ class Parcel(msgspec.Struct, frozen=True, gc=False):
     held: Held
     event: Event | None
 
+    @property
+    def replay(self) -> str | None:
+        """By which replay it comes, if by one."""
+        return text(self.held, REPLAY)
+
+    @property
+    def offset(self) -> int:
+        """Its offset on `event.recorded`."""
+        origin = text(self.held, ORIGIN)
+        return int(origin) if origin and origin.isdecimal() else self.held.offset
+
     def key(self, kind: str) -> str | None:
         """Return what is kept in order: the device (the account for events without one), the account, or nothing."""
         return _KEYS[kind](self.event) if self.event else None
@@ -37,7 +51,14 @@ class Parcel(msgspec.Struct, frozen=True, gc=False):
 
     def dressed(self, event: Event, form: Form) -> Dressed:
         """Return the headers and the body of a delivery."""
-        return FORMS[form](event, sequence(self.held.offset))
+        told, body = FORMS[form](event, sequence(self.offset))
+        return ({**told, REPLAYED: self.replay} if self.replay else told), body
+
+
+def text(held: Held, name: str) -> str | None:
+    """Return a header of ours as text."""
+    value = held.header(name)
+    return value.decode("ascii", "replace") if value is not None else None
 
 
 GONE: Final = Parcel(Held(topic="", key=b"", value=b"", index=0, offset=0, time=datetime.fromtimestamp(0, UTC)), None)

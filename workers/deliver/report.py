@@ -97,6 +97,7 @@ class Reporter:
             state=state,
             flying=flight.health.flying,
             waiting=flight.waiting(),
+            held=flight.held,
             behind=lag.records if lag else None,
             behind_since=lag.oldest.timestamp() if lag and lag.oldest else None,
             lived_at=life.timestamp() if life else None,

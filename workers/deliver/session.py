@@ -51,8 +51,10 @@ def awake() -> float:
 class Session:
     """A lane while it is ours."""
 
-    def __init__(self, lane: Lane, flight: Flight, stop: Stop, store: Store) -> None:
-        self.index = lane.index
+    def __init__(self, lane: Lane, flight: Flight, stop: Stop, store: Store, topic: str = TOPIC, *, aside: bool = False) -> None:
+        """`aside`: what it delivers is no live traffic, which it must not delay."""
+        self.index, self.aside = lane.index, aside
+        self._topic = topic
         self.window: Window[Parcel] = Window(0)
         self.parked: Parked[Parcel] = Parked((), flight.now())
         self._lane, self._flight, self._stop = lane, flight, stop
@@ -88,13 +90,13 @@ class Session:
         start = await self._store.open(self._lane, self._insist)
         self._proven = self._committed_at = asked
         buried = Buried()
-        self.window = Window.from_note(start.next[TOPIC], start.note, buried)
+        self.window = Window.from_note(start.next[self._topic], start.note, buried)
         kept, kind = await self._insist(self._shelf.kept), kind_of(self._flight.destination.key)
         self.parked = Parked(kept, self._flight.now(), kind=kind, buried=buried)
         if self.parked.foreign:
             meaning = "what waits began under another `key`: until it is done nothing new is read, so that order is kept"
             log.warning("delivery.key_changed", destination=self._flight.destination.name, lane=self.index, meaning=meaning)
-        if gap := start.gaps.get(TOPIC, 0):
+        if gap := start.gaps.get(self._topic, 0):
             name = self._flight.destination.name
             metrics.GAPS.labels(destination=name).inc(gap)
             log.error("delivery.gap_found", destination=name, lane=self.index, expired=gap)
@@ -268,7 +270,8 @@ class Session:
         since = awake() - self._committed_at
         if self.window.changes != self._committed or self.parked.changed:
             return since >= PACE_S
-        waits = self.window.open or not self.parked.idle(self._flight.now())  # on no old proof does either start
+        # On no old proof does anything start; and who looks whether all that was put aside is sent must see how far that is.
+        waits = self.aside or self.window.open or not self.parked.idle(self._flight.now())
         return since >= (PROVE_EVERY_S if waits else IDLE_COMMIT_S)
 
     async def _commit(self) -> None:
@@ -276,7 +279,7 @@ class Session:
         asked, changes = awake(), self.window.changes
         try:
             async with asyncio.timeout(COMMIT_DEADLINE_S):
-                await self._lane.commit({TOPIC: self.window.next()}, self.window.note(n))
+                await self._lane.commit({self._topic: self.window.next()}, self.window.note(n))
         except TimeoutError:
             raise Unknown("a commit missed its deadline") from None
         self._proven = self._committed_at = asked

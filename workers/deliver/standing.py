@@ -28,6 +28,7 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     obey: int  # how many of them are as closed, or as open, as it shall be
     in_flight: int
     waiting: int
+    held: int  # put aside: replays, letters sent anew
     behind: int | None
     behind_since_at: float | None
     accepted_at: float | None
@@ -55,6 +56,7 @@ def _summed(name: str, shut: Closed | None, seen: Sequence[Copy]) -> Standing:
         obey=sum((copy.state in {"paused", "gone"}) == bool(shut) for copy in seen),
         in_flight=sum(copy.flying for copy in seen),
         waiting=sum(copy.waiting for copy in seen),
+        held=max((copy.held for copy in seen), default=0),
         behind=measured.behind if measured else None,
         behind_since_at=measured.behind_since if measured else None,
         accepted_at=max((copy.lived_at for copy in seen if copy.lived_at), default=None),

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from time import monotonic
-from typing import Final
+from typing import Final, Literal
 
 import structlog
 
@@ -45,6 +45,7 @@ class Drive:
     job: Job
     database: Database
     clock: Callable[[], datetime] = utc_now
+    start: Literal["first", "end"] | datetime = "first"  # where a group begins that has committed nothing
     suspicions: defaultdict[int, Suspicion] = field(default_factory=lambda: defaultdict(Suspicion))
     delay: Delay = field(default_factory=Delay)
 
@@ -55,7 +56,7 @@ class Drive:
 
     async def run(self, stop: Stop) -> None:
         """Return soon after `stop`; raise what the job raised as a bug, or Fatal."""
-        await self.bus.consume(self.job.topics, self.job.name, self._work, stop, atomic=True)
+        await self.bus.consume(self.job.topics, self.job.name, self._work, stop, atomic=True, start=self.start)
 
     async def _work(self, lane: Lane, stop: Stop) -> None:
         await _LaneDrive(self, lane, stop).run()

@@ -12,6 +12,7 @@ ONE = Copy(
     state="well",
     flying=2,
     waiting=3,
+    held=5,
     behind=40,
     behind_since=7.0,
     lived_at=90.0,
@@ -27,7 +28,7 @@ TWO = replace(
 def test_a_destination_is_as_well_as_its_worst_copy_and_counts_are_of_all() -> None:
     (seen,) = summed((), {}, [ONE, TWO])
     assert (seen.name, seen.state, seen.copies, seen.obey) == ("alerts", "failing", 2, 2)
-    assert (seen.in_flight, seen.waiting) == (4, 6)
+    assert (seen.in_flight, seen.waiting, seen.held) == (4, 6, 5)
     assert (seen.behind, seen.behind_since_at) == (30, 8.0), "of the whole group, as it was measured last"
     assert (seen.accepted_at, seen.failed_at, seen.failure) == (90.0, 60.0, "tls")
 

@@ -1,0 +1,182 @@
+"""`/v1/replays`: what was recorded in a span of time is sent to one destination again, beside what is live."""
+
+import time
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final, Protocol
+
+import msgspec
+import structlog
+from aiohttp import web
+
+from ingress.admin.api import CALLER, Api, found, timed
+from ingress.admin.deliveries import DEADLINE_S
+from ingress.admin.destinations import Destinations, known
+from ingress.admin.query import instant
+from ingress.admin.turns import Turns
+from ingress.errors import Unprocessable
+from schemas import cloudevents
+from schemas.errors import Rejected
+from schemas.events import Event
+from schemas.topics import EVENT_RECORDED
+from workers.bus.contract import Browser, Held
+from workers.runtime.clock import utc_now
+
+log = structlog.get_logger()
+FIRST: Final = "first"
+TOPIC: Final = EVENT_RECORDED.name
+IDS_LIMIT: Final = 1_000
+SCANNED: Final = 200_000  # records that a dry run looks at
+SECONDS: Final = 20.0  # for them
+AT_ONCE: Final = 500
+
+Id = Annotated[str, msgspec.Meta(min_length=1, max_length=512)]
+
+
+class Replay(Protocol):
+    """One replay; `…_at` are epoch seconds."""
+
+    @property
+    def id(self) -> str:
+        """What it is called."""
+        ...
+
+
+class Replays(Protocol):
+    """Holds replays; deliver's rows do."""
+
+    def matches(self, filter_: dict[str, Any] | None, ids: Collection[str]) -> Callable[[Event], bool]:
+        """Return what says whether an event is wanted. ValueError: what is wrong with the filter."""
+        ...
+
+    async def begin(
+        self,
+        destination: str,
+        span: tuple[datetime, datetime],
+        filter_: dict[str, Any] | None,
+        ids: Collection[str],
+        *,
+        total: int,
+        by: str,
+        now: datetime,
+    ) -> Replay:
+        """Hold the wish for one."""
+        ...
+
+    async def every(self) -> Sequence[Replay]:
+        """Return the latest, the newest first."""
+        ...
+
+    async def find(self, name: str) -> Replay | None:
+        """Return one, or None."""
+        ...
+
+    async def cancel(self, name: str, now: datetime) -> Replay | None:
+        """Send nothing more of it."""
+        ...
+
+
+class Asked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is to be sent again: recorded from a time on ("first": all that is kept), before another (not said: now)."""
+
+    destination: str
+    begin: str = msgspec.field(name="from")
+    end: str | None = msgspec.field(default=None, name="to")
+    filter: dict[str, Any] | None = None
+    ids: Annotated[tuple[Id, ...], msgspec.Meta(max_length=IDS_LIMIT)] = ()
+    dry_run: bool = False
+
+
+class Nothing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a caller may say beside the name: nothing yet."""
+
+
+def add_replays(api: Api, replays: Replays, destinations: Destinations, browser: Browser, turns: Turns) -> None:
+    """Add `GET /v1/replays` and `/v1/replays/{id}` (scope read), `POST /v1/replays` and `…/{id}/cancel` (scope operate)."""
+
+    async def begin(request: web.Request) -> object:
+        asked, now = await api.bodies.read(request, Asked), utc_now()
+        known(asked.destination, await destinations.standing(now))
+        span, wanted = spanned(asked, now), understood(replays, asked)
+        total = await within(browser, span)
+        if asked.dry_run:
+            async with turns.taken():
+                return await counted(browser, span, wanted) | {"total": total}
+        made = await replays.begin(asked.destination, span, asked.filter, asked.ids, total=total, by=request[CALLER], now=now)
+        log.info("replay.begun", destination=asked.destination, replay=made.id, caller=request[CALLER], total=total)
+        return told(made)
+
+    async def listing(_request: web.Request) -> object:
+        return {"replays": [told(one) for one in await replays.every()]}
+
+    async def one(request: web.Request) -> object:
+        return told(found(await replays.find(request.match_info["id"])))
+
+    async def cancel(request: web.Request) -> object:
+        await api.bodies.read(request, Nothing)
+        log.info("replay.cancel_wished", replay=request.match_info["id"], caller=request[CALLER])
+        return told(found(await replays.cancel(request.match_info["id"], utc_now())))
+
+    api.add("POST", "/v1/replays", "operate", begin, deadline_s=DEADLINE_S)
+    api.add("GET", "/v1/replays", "read", listing)
+    api.add("GET", "/v1/replays/{id}", "read", one)
+    api.add("POST", "/v1/replays/{id}/cancel", "operate", cancel)
+
+
+def spanned(asked: Asked, now: datetime) -> tuple[datetime, datetime]:
+    """Return from when to when, or raise Rejected in words."""
+    begin = datetime.fromtimestamp(0, UTC) if asked.begin == FIRST else instant(asked.begin)
+    end = instant(asked.end) if asked.end else now
+    if end > now:
+        raise Unprocessable("`to` lies in the future: what comes then is delivered anyhow.", reason="span")
+    if begin >= end:
+        raise Unprocessable("`from` is not before `to`: there is nothing in between.", reason="span")
+    return begin, end
+
+
+def understood(replays: Replays, asked: Asked) -> Callable[[Event], bool]:
+    """Return what says whether an event is wanted, or raise Unprocessable in words."""
+    try:
+        return replays.matches(asked.filter, asked.ids)
+    except ValueError as error:
+        raise Unprocessable(f"The filter is not understood: {error}", reason="filter") from error
+
+
+async def within(browser: Browser, span: tuple[datetime, datetime]) -> int:
+    """Return about how many records were taken in a span: on Kafka the ends of transactions count, too."""
+    begin, end = [await browser.since(TOPIC, at) for at in span]
+    return sum(max(0, end[index] - begin[index]) for index in begin)
+
+
+async def counted(browser: Browser, span: tuple[datetime, datetime], wanted: Callable[[Event], bool]) -> dict[str, object]:
+    """Return how many events of a span are wanted, of those that were looked at, and whether these were all."""
+    looked, matched, until = 0, 0, time.monotonic() + SECONDS
+    async for held in _recorded(browser, span):
+        if looked >= SCANNED or time.monotonic() > until:
+            return {"looked": looked, "matched": matched, "whole": False}
+        looked, event = looked + 1, _event(held)
+        matched += event is not None and wanted(event)
+    return {"looked": looked, "matched": matched, "whole": True}
+
+
+async def _recorded(browser: Browser, span: tuple[datetime, datetime]) -> AsyncIterator[Held]:
+    begin, end = [await browser.since(TOPIC, at) for at in span]
+    for index, first in begin.items():
+        at = first
+        while at < end[index] and (read := await browser.read(TOPIC, index, at, AT_ONCE)):
+            at = read[-1].offset + 1
+            for held in read:
+                if held.offset < end[index]:
+                    yield held
+
+
+def _event(held: Held) -> Event | None:
+    try:
+        return cloudevents.read(held.headers, held.value)
+    except Rejected:
+        return None
+
+
+def told(replay: Replay) -> object:
+    """Return what is told of a replay as builtins."""
+    return timed(msgspec.to_builtins(replay))

@@ -1,0 +1,128 @@
+"""`POST /v1/dead/retry` and `/v1/dead/drop`: dead letters are tried once more, or left out of the list as handled."""
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from secrets import token_hex
+from typing import Annotated, Final, Protocol
+
+import msgspec
+import structlog
+from aiohttp import web
+
+from ingress.admin.api import CALLER, Api
+from ingress.admin.dead import found
+from ingress.admin.letters import DEAD, Address, address, texts
+from ingress.errors import Unprocessable
+from schemas.topics import WEBHOOK_RECEIVED, dead, delivery
+from workers.bus.contract import Browser, Held, Publisher, Record
+from workers.runtime.clock import utc_now
+
+log = structlog.get_logger()
+AT_ONCE: Final = 500
+FIRST_DEAD: Final = dead(WEBHOOK_RECEIVED.name)
+
+
+class Handled(Protocol):
+    """Remembers which dead letters were handled."""
+
+    async def among(self, addresses: Collection[str]) -> Collection[str]:
+        """Return which of these were."""
+        ...
+
+    async def mark(self, addresses: Collection[str], how: str, by: str, now: datetime) -> None:
+        """Note that these are."""
+        ...
+
+
+class Replays(Protocol):
+    """Sends records once more to one destination; deliver's rows do."""
+
+    def again(self, held: Held, name: str, destination: str) -> Record:
+        """Return the record that brings an event to it."""
+        ...
+
+    async def put_aside(self, name: str, destination: str, ids: Collection[str], *, by: str, now: datetime) -> object:
+        """Have what was published for it sent."""
+        ...
+
+
+class Asked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which letters: their addresses, as the list prints them."""
+
+    addresses: Annotated[tuple[str, ...], msgspec.Meta(min_length=1, max_length=AT_ONCE)]
+
+
+class Retry:
+    """What both routes need."""
+
+    def __init__(
+        self, browser: Browser, publisher: Publisher, handled: Handled, replays: Replays, topics: Collection[str]
+    ) -> None:
+        """`topics` are all that take dead letters."""
+        self._browser, self._publisher, self._handled, self._replays = browser, publisher, handled, replays
+        self._topics = topics
+
+    async def retry(self, addresses: Sequence[str], by: str) -> dict[str, object]:
+        """Publish the letters as they were, then note that they are handled: a crash in between repeats, and loses nothing."""
+        done = await self._handled.among(addresses)
+        held = [await found(self._browser, self._topics, address(text)) for text in dict.fromkeys(addresses) if text not in done]
+        name, now = token_hex(6), utc_now()
+        aims = [self._aim(letter) for letter in held]
+        records = [revived(letter, name, aim, self._replays) for letter, aim in zip(held, aims, strict=True)]
+        if records:
+            await self._publisher.publish(records)
+        for aim in sorted({aim for aim in aims if aim is not None}):
+            ids = [texts(letter).get("ce_id", "") for letter, its in zip(held, aims, strict=True) if its == aim]
+            await self._replays.put_aside(f"{name}-{aim}", aim, ids, by=by, now=now)
+        await self._handled.mark([str(place(letter)) for letter in held], "retried", by, now)
+        return {"retried": len(held), "already": sorted(done)}
+
+    async def drop(self, addresses: Sequence[str], by: str) -> dict[str, object]:
+        """Note that nothing is to be done about these letters."""
+        done = await self._handled.among(addresses)
+        fresh = [text for text in dict.fromkeys(addresses) if text not in done]
+        for text in fresh:
+            await found(self._browser, self._topics, address(text))
+        await self._handled.mark(fresh, "dropped", by, utc_now())
+        return {"dropped": len(fresh), "already": sorted(done)}
+
+    def _aim(self, letter: Held) -> str | None:
+        """Return the destination to which a letter goes, None where it goes through dispatch; Unprocessable where it cannot."""
+        if texts(letter).get("dead_body") == "omitted":
+            raise Unprocessable(f"The body of {place(letter)} was too large to be kept with it.", reason="omitted")
+        if letter.topic == FIRST_DEAD:
+            return None
+        name = letter.topic.removeprefix(delivery("")).removesuffix(dead(""))
+        if letter.topic != dead(delivery(name)):
+            raise Unprocessable(f"What was on {letter.topic.removesuffix(dead(''))} is of use for a moment only.", reason="topic")
+        return name
+
+
+def place(letter: Held) -> Address:
+    """Return where a letter lies."""
+    return Address(letter.topic, letter.index, letter.offset)
+
+
+def revived(letter: Held, name: str, aim: str | None, replays: Replays) -> Record:
+    """Return the record that a letter was, on the way to where it failed."""
+    if aim is not None:
+        return replays.again(letter, f"{name}-{aim}", aim)
+    headers = tuple((title, value) for title, value in letter.headers if not title.startswith(DEAD))
+    return Record(topic=WEBHOOK_RECEIVED.name, key=letter.key, value=letter.value, headers=headers)
+
+
+def add_retry(api: Api, retry: Retry) -> None:
+    """Add both routes (scope operate)."""
+
+    async def again(request: web.Request) -> object:
+        asked = await api.bodies.read(request, Asked)
+        log.info("dead.retry_wished", letters=len(asked.addresses), caller=request[CALLER])
+        return await retry.retry(asked.addresses, request[CALLER])
+
+    async def drop(request: web.Request) -> object:
+        asked = await api.bodies.read(request, Asked)
+        log.info("dead.drop_wished", letters=len(asked.addresses), caller=request[CALLER])
+        return await retry.drop(asked.addresses, request[CALLER])
+
+    api.add("POST", "/v1/dead/retry", "operate", again, deadline_s=30.0)
+    api.add("POST", "/v1/dead/drop", "operate", drop, deadline_s=30.0)

@@ -1,0 +1,190 @@
+"""What was recorded is delivered again to one destination: once each, in order, whatever ends in between, beside live traffic."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import pytest
+from msgspec.structs import replace
+
+from schemas.cloudevents import read
+from schemas.topics import EVENT_RECORDED, delivery_held
+from tests.workers.deliver.support import STORES, Sink, delivering, destination, event, header, until
+from workers.bus.contract import Bus, Held, Record
+from workers.deliver import aside
+from workers.deliver import replay as rows
+from workers.deliver.replay import Replay, State, Wanted, again, wants
+
+EVENTS = [event(f"{device}{number}", device=device) for number in range(4) for device in "ABC"]
+
+
+@pytest.fixture(autouse=True)
+def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(aside, "SETTLED_S", 0.5)
+    monkeypatch.setattr(aside, "LOOK_S", 0.1)
+
+
+async def begin(wanted: Wanted | None = None, name: str = "r1", **changes: object) -> Replay:
+    now = datetime.now(UTC).timestamp()
+    made = Replay(
+        id=name,
+        destination="alerts",
+        state="copying",
+        wanted=wanted or Wanted(),
+        begin_at=now - 3600,
+        end_at=now,
+        total=len(EVENTS),
+        looked=0,
+        copied=0,
+        by="ada",
+        asked_at=now,
+    )
+    made = replace(made, **changes)
+    async with STORES[-1].begin() as connection:
+        assert await rows.begin(connection, made)
+        assert not await rows.begin(connection, made)
+    return made
+
+
+async def found(name: str = "r1") -> Replay:
+    async with STORES[-1].read() as connection:
+        one = await rows.find(connection, name)
+    assert one
+    return one
+
+
+async def reaches(state: State, name: str = "r1") -> Replay:
+    async with asyncio.timeout(60):
+        while (one := await found(name)).state != state:  # noqa: ASYNC110 - the store tells nobody
+            await asyncio.sleep(0.05)
+    return one
+
+
+def keyed(ids: list[str]) -> dict[str, list[str]]:
+    return {device: [name for name in ids if name.startswith(device)] for device in "ABC"}
+
+
+WHOLE = {device: [f"{device}{number}" for number in range(4)] for device in "ABC"}
+
+
+async def test_a_range_is_sent_again_in_order_marked_and_live_events_only_once(bus: Bus, sink: Sink) -> None:
+    await bus.publish(EVENTS)
+    async with delivering(bus, destination(sink.url)):
+        await until(lambda: len(sink.ids) == len(EVENTS))
+        await begin()
+        await until(lambda: len(sink.ids) == 2 * len(EVENTS))
+        await bus.publish([event("late", device="A")])
+        done = await reaches("done")
+        await until(lambda: "late" in sink.ids)
+    assert keyed(sink.ids[len(EVENTS) :]) == WHOLE
+    assert sink.seen("late") == 1
+    assert (done.looked, done.copied, done.ended_at is not None) == (len(EVENTS), len(EVENTS), True)
+    first, second = ([headers for headers, _ in sink.requests if headers["webhook-id"] == "B2"])[:2]
+    assert (first.get("webhook-replay"), second["webhook-replay"]) == (None, "r1")
+    bodies = [body for headers, body in sink.requests if headers["webhook-id"] == "B2"]
+    assert bodies[0] == bodies[1], "the sequence is the first one's"
+
+
+async def test_only_what_is_wanted_comes_again(bus: Bus, sink: Sink) -> None:
+    await bus.publish([*EVENTS, event("other", device="A", kind="button_press")])
+    async with delivering(bus, destination(sink.url)):
+        await until(lambda: len(sink.ids) == len(EVENTS) + 1)
+        await begin(Wanted(filter={"exact": {"subject": "A"}}, ids=("A1", "A3", "B1")))
+        done = await reaches("done")
+    assert sink.ids[len(EVENTS) + 1 :] == ["A1", "A3"]
+    assert done.copied == 2
+
+
+async def test_it_goes_on_after_restarts_where_it_was(bus: Bus, sink: Sink) -> None:
+    await bus.publish(EVENTS)
+    async with delivering(bus, destination(sink.url)):
+        await until(lambda: len(sink.ids) == len(EVENTS))
+    sink.answer = slowly
+    await begin()
+    sent = len(EVENTS)
+    for more in (3, 4):
+        async with delivering(bus, destination(sink.url, concurrency=1)):
+            await until(lambda: len(sink.ids) >= sent + more)  # noqa: B023 - called in this turn only
+        sent = len(sink.ids)
+    async with delivering(bus, destination(sink.url)):
+        await reaches("done")
+    assert keyed(sink.ids[len(EVENTS) :]) == WHOLE, "each once, since each end was a peaceful one"
+
+
+async def slowly(_id: str, _number: int) -> int:
+    await asyncio.sleep(0.05)
+    return 200
+
+
+async def test_one_that_is_cancelled_sends_nothing_more(bus: Bus, sink: Sink) -> None:
+    await bus.publish(EVENTS)
+    async with delivering(bus, destination(sink.url, concurrency=1)):
+        await until(lambda: len(sink.ids) == len(EVENTS))
+        sink.answer = slowly
+        made = await begin()
+        await until(lambda: len(sink.ids) > len(EVENTS))
+        async with STORES[-1].begin() as connection:
+            assert await rows.become(connection, made, "cancelled", datetime.now(UTC)) or await rows.become(
+                connection, replace(made, state="sending"), "cancelled", datetime.now(UTC)
+            )
+        await asyncio.sleep(1)
+        seen = len(sink.ids)
+        await begin(Wanted(ids=("C3",)), name="r2")
+        await reaches("done", "r2")
+    assert seen < 2 * len(EVENTS)
+    assert sink.ids[seen:] == ["C3"]
+
+
+async def test_what_is_put_aside_takes_its_share_and_live_events_pass(bus: Bus, sink: Sink) -> None:
+    hanging = asyncio.Event()
+
+    async def hangs(identity: str, number: int) -> int:
+        if identity[0] in "ABC" and number > 1:
+            await hanging.wait()
+        return 200
+
+    sink.answer = hangs
+    await bus.publish(EVENTS)
+    async with delivering(bus, destination(sink.url, concurrency=8)) as worker:
+        await until(lambda: len(sink.ids) == len(EVENTS))
+        await begin()
+        await until(lambda: worker.flight and worker.flight.health.flying == 2)
+        await bus.publish([event(f"live{number}", device=f"d{number}") for number in range(30)])
+        await until(lambda: sum(name.startswith("live") for name in sink.ids) == 30)
+        assert sink.flying == 2
+        hanging.set()
+        await reaches("done")
+    assert keyed(sink.ids[len(EVENTS) :]) == WHOLE
+
+
+def test_a_record_that_is_sent_again_is_as_it_was_and_says_by_what_it_comes() -> None:
+    plain = EVENTS[0]
+    held = Held(
+        topic=EVENT_RECORDED.name,
+        key=plain.key,
+        value=plain.value,
+        headers=plain.headers,
+        index=3,
+        offset=17,
+        time=datetime.now(UTC),
+    )
+    first = again(held, "r1", "alerts")
+    assert (first.topic, first.key, first.value) == (delivery_held("alerts").name, plain.key, plain.value)
+    assert first.headers == (*plain.headers, ("replay", b"r1"), ("origin_offset", b"17"))
+    letter = replace(held, headers=(*first.headers, ("dead_reason", b"exhausted"), ("dead_offset", b"4")), offset=99)
+    second = again(letter, "r2", "alerts")
+    assert header_of(second)("origin_offset") == "17"
+    assert header_of(second)("replay") == "r2"
+    assert not [name for name, _ in second.headers if name.startswith("dead_")]
+
+
+def header_of(record: Record) -> Callable[[str], str]:
+    return lambda name: header(record, name)  # type: ignore[arg-type] # any record has headers
+
+
+def test_ids_and_filter_must_both_fit() -> None:
+    made = read(EVENTS[0].headers, EVENTS[0].value)
+    assert wants(Wanted(), made)
+    assert wants(Wanted(ids=("A0",), filter={"exact": {"subject": "A"}}), made)
+    assert not wants(Wanted(ids=("A1",)), made)
+    assert not wants(Wanted(ids=("A0",), filter={"exact": {"subject": "B"}}), made)

@@ -1,0 +1,47 @@
+"""The job that copies a range of what was recorded onto one destination's own topic: each event once, whatever is killed."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Table
+
+from schemas.cloudevents import read
+from schemas.errors import Rejected
+from schemas.topics import EVENT_RECORDED
+from workers.bus.contract import Held, Record
+from workers.deliver.replay import Replay, again, note, wants
+from workers.runtime.jobs import Step
+
+
+@dataclass(frozen=True)
+class Copying:
+    """Job: reads on beyond the range until somebody sees that it is through with it."""
+
+    replay: Replay
+    topics: Collection[str] = (EVENT_RECORDED.name,)
+    stepped: Collection[Table] = ()  # what it counts is about right
+
+    @property
+    def name(self) -> str:
+        """Its consumer group."""
+        return self.replay.group
+
+    async def __call__(self, batch: Sequence[Held], step: Step, now: datetime) -> Sequence[Sequence[Record]]:
+        """Return each record of the range that is wanted, as it goes to the destination."""
+        del now
+        within = [held for held in batch if self.replay.begin_at <= held.time.timestamp() < self.replay.end_at]
+        wanted = {held.offset for held in within if self._wants(held)}
+        await note(step.connection, self.replay.id, len(within), len(wanted))
+        return [(again(held, self.replay.id, self.replay.destination),) if held.offset in wanted else () for held in batch]
+
+    def _wants(self, held: Held) -> bool:
+        try:
+            return wants(self.replay.wanted, read(held.headers, held.value))
+        except Rejected:
+            return False  # live delivery has buried it
+
+    async def due(self, step: Step, limit: int, now: datetime) -> Sequence[Record]:
+        """Owe nothing."""
+        del step, limit, now
+        return ()

@@ -1,0 +1,159 @@
+"""What is delivered again to one destination, as rows: a range of what was recorded, or letters that were dead.
+
+A replay is copied onto the destination's own topic (`copying`) and sent from there (`sending`), both by consumer groups: it goes
+on after a restart where it was, keeps order within each key, and takes little from what is live.
+"""
+
+import json
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import Any, Final, Literal
+
+import msgspec
+from sqlalchemy import BigInteger, Column, Double, Index, Table, Text, bindparam, delete, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from schemas.events import Event
+from schemas.filters import wanting
+from schemas.topics import PARTITIONS, delivery, delivery_held
+from workers.bus.contract import Held, Record
+from workers.deliver.parcel import ORIGIN, REPLAY
+from workers.runtime.database import metadata
+from workers.runtime.lane import lanes
+from workers.runtime.rows import insert_once
+
+State = Literal["copying", "sending", "done", "cancelled"]
+OPEN: Final = ("copying", "sending")
+KEPT_S: Final = 30 * 86_400.0  # of one that is over: as long as copies of it may lie on the topic
+
+replays: Final = Table(
+    "delivery_replay",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("destination", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("wanted", Text, nullable=False),  # JSON of Wanted
+    Column("begin_at", Double, nullable=False),
+    Column("end_at", Double, nullable=False),
+    Column("total", BigInteger, nullable=False),
+    Column("looked", BigInteger, nullable=False),
+    Column("copied", BigInteger, nullable=False),
+    Column("by", Text, nullable=False),
+    Column("asked_at", Double, nullable=False),
+    Column("ended_at", Double),
+    Index(None, "destination", "state"),
+)
+
+
+class Wanted(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Which events of the range: those that a filter fits, and of them those with these ids; without either all."""
+
+    filter: dict[str, Any] | None = None
+    ids: tuple[str, ...] = ()
+
+
+class Replay(msgspec.Struct, frozen=True, kw_only=True):
+    """One replay; times are epoch seconds, and the range is of when events were recorded: from `begin_at`, before `end_at`."""
+
+    id: str
+    destination: str
+    state: State
+    wanted: Wanted
+    begin_at: float
+    end_at: float
+    total: int  # records in the range, as it was asked for
+    looked: int  # about how many of them were looked at
+    copied: int  # about how many of those are sent
+    by: str
+    asked_at: float
+    ended_at: float | None = None
+
+    @property
+    def group(self) -> str:
+        """The consumer group that copies it."""
+        return f"{delivery(self.destination)}.replay.{self.id}"
+
+
+def held_group(destination: str) -> str:
+    """Return the consumer group that sends what was copied for a destination."""
+    return f"{delivery(destination)}.held"
+
+
+def again(held: Held, replay: str, destination: str) -> Record:
+    """Return the record that brings an event to one destination once more, in the order of its key."""
+    origin = held.header(ORIGIN) or held.header("dead_offset") or str(held.offset).encode()
+    kept = tuple((name, value) for name, value in held.headers if not name.startswith("dead_") and name not in {REPLAY, ORIGIN})
+    mine = ((REPLAY, replay.encode()), (ORIGIN, origin))
+    return Record(topic=delivery_held(destination).name, key=held.key, value=held.value, headers=(*kept, *mine))
+
+
+def wants(wanted: Wanted, event: Event) -> bool:
+    """Say whether a replay brings an event, linked or not: whether the destination takes it is its own to say."""
+    return (not wanted.ids or event.id in wanted.ids) and wanting(wanted.filter, unlinked=True)(event)
+
+
+_COLUMNS: Final = tuple(replays.c[name] for name in Replay.__struct_fields__)
+
+
+def _read(row: Sequence[Any]) -> Replay:
+    values = dict(zip(Replay.__struct_fields__, row, strict=True))
+    return Replay(**values | {"wanted": msgspec.json.decode(values["wanted"], type=Wanted)})
+
+
+async def begin(connection: AsyncConnection, replay: Replay) -> bool:
+    """Hold a replay; say whether its id is new."""
+    row = {name: getattr(replay, name) for name in Replay.__struct_fields__}
+    return await insert_once(connection, replays, row | {"wanted": json.dumps(msgspec.to_builtins(replay.wanted))})
+
+
+async def of(connection: AsyncConnection, destination: str) -> list[Replay]:
+    """Return a destination's replays that are not over, and those that were cancelled."""
+    mine = select(*_COLUMNS).where(replays.c.destination == destination, replays.c.state.in_((*OPEN, "cancelled")))
+    return [_read(row) for row in await connection.execute(mine.order_by(replays.c.asked_at))]
+
+
+async def every(connection: AsyncConnection, limit: int = 100) -> list[Replay]:
+    """Return the latest replays, the newest first."""
+    return [_read(row) for row in await connection.execute(select(*_COLUMNS).order_by(replays.c.asked_at.desc()).limit(limit))]
+
+
+async def find(connection: AsyncConnection, name: str) -> Replay | None:
+    """Return one replay, or None."""
+    row = (await connection.execute(select(*_COLUMNS).where(replays.c.id == name))).first()
+    return _read(row) if row else None
+
+
+async def become(connection: AsyncConnection, replay: Replay, state: State, now: datetime) -> bool:
+    """Change the state of a replay that still is as it was; one that is over leaves nothing behind of its own group."""
+    there = (replays.c.id == replay.id) & (replays.c.state == replay.state)
+    ended = None if state in OPEN else now.timestamp()
+    changed = await connection.execute(update(replays).where(there).values(state=state, ended_at=ended))
+    if changed.rowcount != 1:
+        return False
+    if state != "copying":
+        await connection.execute(delete(lanes).where(lanes.c.grp == replay.group))
+    return True
+
+
+_NOTE: Final = (
+    update(replays)
+    .where(replays.c.id == bindparam("name"))
+    .values(looked=replays.c.looked + bindparam("more_looked"), copied=replays.c.copied + bindparam("more_copied"))
+)
+
+
+async def note(connection: AsyncConnection, name: str, looked: int, copied: int) -> None:
+    """Count what was looked at and copied; about, since a step may be undone."""
+    if looked or copied:
+        await connection.execute(_NOTE, {"name": name, "more_looked": looked, "more_copied": copied})
+
+
+async def prune(connection: AsyncConnection, now: float) -> None:
+    """Drop replays that were over long ago."""
+    await connection.execute(delete(replays).where(replays.c.ended_at < now - KEPT_S))
+
+
+async def opened(connection: AsyncConnection, group: str) -> bool:
+    """Say whether each lane of a group was opened once: before that its lag says nothing."""
+    found: Collection[int] = (await connection.execute(select(lanes.c.lane).where(lanes.c.grp == group))).scalars().all()
+    return len(found) == PARTITIONS
