@@ -23,6 +23,8 @@ from workers.bus.wire import READ, bounded
 
 ANSWER: Final = 5.0  # seconds for a broker
 ALL: Final = 10.0  # seconds for one question, however many markers lie on the way and wherever leaders have moved
+LEAST: Final = 64 * 1024  # bytes of a request's answer, of which there is always one batch at least
+USUAL: Final = 1024  # bytes of a record: what is not wanted need not travel
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 GRANT: Final = "`ringhook topics acls` prints what lets each role read its topics"
 
@@ -65,7 +67,7 @@ class KafkaBrowser:
         """Return the committed records from an offset on, bounded; transaction markers and what was aborted are passed over."""
         place = self._places(topic)[index]
         async with self._asking(topic) as wire:
-            records = await _committed(wire, place, offset)
+            records = await _committed(wire, place, offset, min(READ, max(LEAST, USUAL * limit)))
         return list(bounded((as_held(topic, record) for record in records), limit))
 
     async def close(self) -> None:
@@ -122,10 +124,10 @@ async def _demand(wire: Wire, topic: str) -> None:
         raise Broken(f"{topic} is not there: `ringhook topics apply` creates it")
 
 
-async def _committed(wire: Wire, place: Place, offset: int) -> Iterable[object]:
+async def _committed(wire: Wire, place: Place, offset: int, size: int) -> Iterable[object]:
     """Return what the first request brings that meets a record, or nothing at the end of what is visible."""
     while True:
-        code, records = await _fetched(wire, place, offset)
+        code, records = await _fetched(wire, place, offset, size)
         if code == OUT_OF_RANGE:
             first = (await group.offsets(wire, [place], group.EARLIEST))[place]
             if offset >= first:
@@ -144,11 +146,11 @@ async def _committed(wire: Wire, place: Place, offset: int) -> Iterable[object]:
             offset = records.next_fetch_offset
 
 
-async def _fetched(wire: Wire, place: Place, offset: int) -> tuple[int, PartitionRecords]:
+async def _fetched(wire: Wire, place: Place, offset: int, size: int) -> tuple[int, PartitionRecords]:
     if (node := wire.leader(place)) is None:
         raise Broken(f"nobody leads {place.topic}-{place.partition}")
-    row = (place.partition, offset, READ)
-    answer = await wire.ask(node, FetchRequest(0, 0, READ, group.READ_COMMITTED, [(place.topic, [row])]))
+    row = (place.partition, offset, size)
+    answer = await wire.ask(node, FetchRequest(0, 0, size, group.READ_COMMITTED, [(place.topic, [row])]))
     [(_, [(_, code, _, _, _, aborted, _, batches)])] = answer.topics  # as of version 11, which brokers speak since 2.3
     held = MemoryRecords(bytes(batches or b""))
     return int(code), PartitionRecords(place, held, aborted, offset, None, None, False, group.READ_COMMITTED)  # noqa: FBT003 (crc)
