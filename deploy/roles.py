@@ -266,6 +266,7 @@ def add_destination(house: House, service: Service) -> None:
         stops,
         namespace=house.namespace,
         headers=service.headers,
+        tls=service.tls,
         start=birth,
         copy=house.me,
     )

@@ -28,6 +28,7 @@ COMMANDS: Final = {
     "dead": "deploy.command.dead",
     "replay": "deploy.command.replay",
     "token": "deploy.command.token",
+    "secret": "deploy.command.secret",
     "keys": "deploy.command.keys",
     "backup": "deploy.command.backup",
     "demo": "deploy.command.demo",

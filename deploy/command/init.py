@@ -43,7 +43,7 @@ scopes = ["read", "operate", "claim"]
 # [[destination]]                # each HTTP service that is to receive events
 # name = "alerts"
 # url = "https://alerts.example.com/ring"
-# secret_env = "ALERTS_SECRET"   # whsec_ and base64; put ALERTS_SECRET=… into .env
+# secret_env = "ALERTS_SECRET"   # `ringhook secret` makes one; put ALERTS_SECRET=… into .env
 # key = "device"                 # events of one device stay in order
 """
 

@@ -1,5 +1,6 @@
 """What the tables of `ringhook.toml` mean: tokens, destinations, and the secrets that they name."""
 
+import ssl
 from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import partial
 from hashlib import sha256
@@ -8,12 +9,14 @@ from typing import Final
 import msgspec
 
 from deploy.settings import values
+from deploy.settings.certificates import read_tls
 from deploy.settings.document import Document
 from deploy.settings.problems import Problems
 from deploy.settings.source import Reader
 from deploy.settings.toml import Kind, Table, entries, tables, unlike
 from ingress.settings import Token
 from workers.deliver.destinations import Destination, problems
+from workers.deliver.sign import DEFAULT
 from workers.dispatch.route import Route
 from workers.dispatch.route import problems as route_problems
 from workers.runtime.clock import utc_now
@@ -23,11 +26,12 @@ _HEX: Final = frozenset("0123456789abcdef")
 
 
 class Service(msgspec.Struct, frozen=True):
-    """A destination with the one or two secrets that sign what it gets, and the headers that only the environment knows."""
+    """A destination with the one or two secrets that sign what it gets, the headers that only the environment knows, and TLS."""
 
     destination: Destination
     secrets: tuple[Secret, ...]
     headers: Mapping[str, Secret]
+    tls: ssl.SSLContext | None  # None: as the system has it
 
 
 def read_destinations(document: Document, found: Problems, session_s: float) -> list[tuple[Destination, Table]]:
@@ -47,8 +51,11 @@ def read_services(reader: Reader, document: Document, session_s: float) -> tuple
     given = entries(document, "destination")
     secrets = {entry.index: _secrets(reader, entry) for entry in given}
     headers = {entry.index: _headers(reader, entry) for entry in given}
+    contexts = {entry.index: read_tls(reader, entry) for entry in given}
     whole = read_destinations(document, reader.problems, session_s)
-    return tuple(Service(destination, secrets[entry.index], headers[entry.index]) for destination, entry in whole)
+    return tuple(
+        Service(destination, secrets[entry.index], headers[entry.index], contexts[entry.index]) for destination, entry in whole
+    )
 
 
 def read_routes(document: Document, found: Problems, ours: Collection[str]) -> tuple[Route, ...]:
@@ -69,9 +76,11 @@ def read_tokens(document: Document, found: Problems) -> tuple[Token, ...]:
 
 
 def _secrets(reader: Reader, entry: Table) -> tuple[Secret, ...]:
+    scheme = entry.text("sign") or DEFAULT
+
     def parse(text: str) -> Secret:
         try:
-            return values.signing_secret(text)
+            return values.signing_secret(text, scheme)
         except Exception as error:
             raise ValueError(f"destination {entry.text('name') or entry.index + 1}: {error}") from error
 

@@ -64,7 +64,7 @@ class Reader:
         if value is not None or file is None:
             return value
         try:
-            return Value(self._mounted(file.text), str(self._directory / file.text))
+            return Value(self._mounted(file.text), str(self.located(file.text)))
         except ValueError as error:
             self._note(name, file.where, f"{name}_FILE names a file that {error}")
             return None
@@ -77,9 +77,13 @@ class Reader:
     def content(self, path: str) -> str:
         """Return the text of a mounted file without its line end, or raise ValueError in words that show nothing of it."""
         try:
-            return read(self._directory / path).rstrip("\n")
+            return read(self.located(path)).rstrip("\n")
         except FileNotFoundError as error:
             raise ValueError("cannot be read: No such file or directory") from error
+
+    def located(self, path: str) -> Path:
+        """Return where a path of the configuration leads, which is meant from its folder."""
+        return self._directory / path
 
     def sound(self, *names: str) -> bool:
         """Say whether none of these was a problem when it was taken, or when its file was read."""

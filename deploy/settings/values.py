@@ -17,7 +17,7 @@ from schemas.hosts import is_host, web_parts
 from workers.bus.kafka.url import parse as kafka_address
 from workers.bus.sqlite.place import parse as sqlite_place
 from workers.deliver.dress import usable
-from workers.deliver.sign import key
+from workers.deliver.sign import SCHEMES, signing
 from workers.runtime import postgresurl
 from workers.runtime.database import address
 from workers.runtime.secrets import Secret
@@ -57,10 +57,12 @@ def secret(text: str) -> Secret:
     return Secret(plain(text))
 
 
-def signing_secret(text: str) -> Secret:
-    """Return the secret of a destination, as Standard Webhooks writes it."""
+def signing_secret(text: str, scheme: str) -> Secret:
+    """Return the secret of a destination, as Standard Webhooks writes it for a scheme; of one that is none nothing is known."""
     found = secret(text)
-    key(found)
+    for known in SCHEMES:
+        if known == scheme:
+            signing(found, known)
     return found
 
 

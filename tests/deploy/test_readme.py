@@ -11,6 +11,8 @@ import pytest
 from standardwebhooks import Webhook
 
 from deploy.local import packages
+from workers.deliver.sign import Signer
+from workers.runtime.signing import SigningKey, generate
 
 README = Path(__file__).parents[2].joinpath("README.md").read_text()
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -21,8 +23,11 @@ ASKED = "System.out.println(verify(a[0], a[1], a[2], a[3], a[4].getBytes()));"
 
 def snippet(language: str) -> str:
     """Return the README's snippet in that language that verifies a delivery."""
-    found = re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
-    return next(text for text in found if "verify(" in text)
+    return next(text for text in snippets(language) if "verify(" in text)
+
+
+def snippets(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
 
 
 def signed(at: datetime | None = None) -> dict[str, str]:
@@ -41,6 +46,21 @@ def test_the_python_snippet_accepts_what_is_genuine_and_nothing_else(body: str, 
     verify = space["verify"]
     assert callable(verify)
     assert verify(SECRET, signed(at), body.encode()) is expected
+
+
+@pytest.mark.parametrize(("body", "at", "expected"), CASES)
+def test_the_snippet_for_pairs_of_keys_does_the_same(body: str, at: datetime | None, expected: bool) -> None:  # noqa: FBT001
+    space: dict[str, object] = {}
+    exec(next(text for text in snippets("python") if "verify_v1a(" in text), space)  # noqa: S102 - our own README
+    verify, old, new = space["verify_v1a"], generate(), generate()
+    assert callable(verify)
+    sent = int((at or datetime.now(UTC)).timestamp())
+    for key in (old, new):
+        assert (
+            verify(SigningKey(key).public, Signer([old, new], "v1a").headers("m1", sent, BODY.encode()), body.encode())
+            is expected
+        )
+    assert not verify(SigningKey(generate()).public, Signer([old], "v1a").headers("m1", sent, BODY.encode()), body.encode())
 
 
 @pytest.mark.parametrize(("body", "at", "expected"), CASES)

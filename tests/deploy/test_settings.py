@@ -14,7 +14,8 @@ from deploy.settings.problems import Problems
 from deploy.settings.source import Reader, gather
 from deploy.settings.values import base_url, listen, secret, web_address
 from schemas.errors import Misconfigured
-from tests.deploy.judged import DESTINATION, PORTAL, SHARED, TOKEN, installed, wrong
+from tests.deploy.judged import DESTINATION, PORTAL, SECRET, SHARED, TOKEN, installed, wrong
+from workers.runtime.signing import generate
 
 
 class Thing(msgspec.Struct):
@@ -309,6 +310,28 @@ def test_a_secret_that_cannot_sign_is_told_with_destination_variable_and_line(tm
 
 
 @pytest.mark.parametrize(
+    ("sign", "value", "words"),
+    [
+        ("v1a", SECRET, "`ringhook secret --sign v1a` makes a signing key"),
+        ("v1", "whsk_" + "A" * 43, 'say sign = "v1a" for it'),
+        ("v1a", "canary", "whsk_ and then base64"),
+    ],
+)
+def test_a_secret_of_another_scheme_is_told_with_what_to_do(tmp_path: Path, sign: str, value: str, words: str) -> None:
+    (told,) = wrong(tmp_path, f"OTHER={value}\n", DESTINATION.replace("ALERTS", "OTHER") + f'sign = "{sign}"\n')
+    assert told.startswith(".env:+1: OTHER: destination alerts: ")
+    assert words in told
+
+
+def test_a_pair_of_keys_and_its_successor_are_no_problem_and_a_scheme_that_is_none_is_the_only_one(tmp_path: Path) -> None:
+    keys = f"KEY={generate().reveal()}\nNEXT={generate().reveal()}\n"
+    more = DESTINATION.replace("ALERTS", "KEY") + 'secret_env_next = "NEXT"\nsign = "v1a"\n'
+    assert wrong(tmp_path, keys, more) == []
+    (told,) = wrong(tmp_path, keys, more.replace("v1a", "v2"))
+    assert "sign: must be one of v1, v1a" in told
+
+
+@pytest.mark.parametrize(
     ("more", "line", "words"),
     [
         (TOKEN + TOKEN.replace('"t"', '"u"'), 7, "sha256: is the same in another [[token]] (ringhook.toml:"),
@@ -330,6 +353,7 @@ def test_a_secret_that_cannot_sign_is_told_with_destination_variable_and_line(tm
             "headers_env: the variable named for Authorization is neither",
         ),
         ('[[destination]]\nheaders = { Host = "x" }\n', 2, "headers: Host is not yours to set"),
+        ('[[destination]]\nshape = "{id: id"\n', 2, "shape: ends too soon: something is missing after character 7"),
         ('[[destination]]\nbody = "xml"\n', 2, "body: must be one of structured, binary, payload"),
         ('[[route]]\ntopic = "a b"\n', 2, "topic: must be 1 to 249"),
         ('[[route]]\ntopic = "ringhook.event.recorded.v1"\n', 2, "topic: is one of ringhook's own"),

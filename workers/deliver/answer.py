@@ -21,13 +21,27 @@ class Verdict(Enum):
     GONE = "gone"  # 410
 
 
+class Timing(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """The seconds of an attempt's steps; None: the step did not happen, as three of them on a kept connection."""
+
+    dns: float | None = None
+    connect: float | None = None  # TCP, over all addresses that were tried
+    tls: float | None = None
+    wait: float | None = None  # from the request's first byte to the answer's head
+
+
 class Answer(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """A status, or why there was none; `asked` is Retry-After in seconds, `took` the attempt's seconds until the answer."""
+    """A status, or why there was none; `asked` is Retry-After in seconds, `took` the attempt's seconds until the answer.
+
+    `said` is how the body of an answer begins that is no 2xx: a stranger's bytes, for the attempt's record and nowhere else.
+    """
 
     status: int | None = None
     failure: Failure | None = None
     asked: float | None = None
     took: float = 0.0
+    timing: Timing | None = None
+    said: bytes | None = None
 
 
 def retry_after(text: str | None, now: datetime) -> float | None:

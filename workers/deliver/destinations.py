@@ -13,6 +13,10 @@ from schemas.filters import Wants, wanting
 from schemas.hosts import web_parts
 from workers.deliver.birth import begins
 from workers.deliver.dress import Form, misheaded
+from workers.deliver.pace import RATE_LIMIT
+from workers.deliver.shape import compiled
+from workers.deliver.sign import DEFAULT, Scheme
+from workers.deliver.tls import KEYS as TLS_KEYS
 from workers.runtime.guard import Network, leads_inside, misspelt, no_network
 
 MARGIN_S: Final = 5.0  # a request and this much more end before a silent member is put out of its group
@@ -30,14 +34,20 @@ class Destination(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     secret_file: str | None = None
     secret_env_next: str | None = None  # while rotating: deliveries carry both signatures
     secret_file_next: str | None = None
+    sign: Scheme = DEFAULT  # a secret that both sides hold; "v1a": a key of ringhook's, and a public one of the service's
     key: Literal["device", "account", "none"] = "device"  # what is kept in order
     concurrency: int = 32  # requests in flight, per process
+    rate: float | None = None  # requests that start in any second at most, per process; None: no limit
     timeout_s: float = 10.0  # of one attempt, from connecting to the last byte of the answer
     allow_http: bool = False
     allow_networks: tuple[str, ...] = ()  # exceptions from the guard: "10.0.0.0/8"
+    ca_file: str | None = None  # authorities to believe instead of the system's
+    cert_file: str | None = None  # the certificate by which it knows us
+    key_file: str | None = None  # and its key, where that stands in a file of its own
     deliver_unlinked: bool = False
     since: str | None = msgspec.field(default=None, name="from")  # "first" or a time; else from when it is first seen
     body: Form = "structured"
+    shape: str | None = None  # JMESPath: the body is what it makes of the structured event
     headers: dict[str, str] = {}  # sent with each delivery
     headers_env: dict[str, str] = {}  # the same, each naming the variable that holds its value
     filter: dict[str, Any] | None = None  # as schemas/filters.py reads it; without one it wants every event
@@ -59,7 +69,7 @@ def problems(destination: Destination, *, session_s: float = SESSION_S, now: dat
     `session_s` is the bus's session timeout; what lies after `now` is the future.
     """
     found = [*_names(destination), *_beginning(destination, now), *_filter(destination), *_url(destination)]
-    found += misheaded(destination.headers, destination.headers_env)
+    found += [*misheaded(destination.headers, destination.headers_env), *_shape(destination), *_tls(destination)]
     return [*found, *_networks(destination), *_numbers(destination, session_s)]
 
 
@@ -91,6 +101,17 @@ def _filter(destination: Destination) -> Iterator[str]:
         yield f"filter: {error}"
 
 
+def _shape(destination: Destination) -> Iterator[str]:
+    if destination.shape is None:
+        return
+    if destination.body != "structured":
+        yield "shape, body: a shape is made of the structured event, and is the whole body: leave one of them out"
+    try:
+        compiled(destination.shape)
+    except ValueError as error:
+        yield f"shape: {error}"
+
+
 def _url(destination: Destination) -> Iterator[str]:
     url, host = web_parts(destination.url), _host(destination.url)
     if url is None or host is None:
@@ -106,6 +127,14 @@ def _url(destination: Destination) -> Iterator[str]:
         yield "url: holds an address that is not written as four numbers (127.0.0.1): write it so, or use a name"
     elif not _permitted(host, destination):
         yield "url, allow_networks: leads into a network or this machine: closed, unless allow_networks names it, as 127.0.0.0/8"
+
+
+def _tls(destination: Destination) -> Iterator[str]:
+    given = [key for key in TLS_KEYS if getattr(destination, key)]
+    if given and destination.url.startswith("http:"):
+        yield f"{', '.join(given)}, url: of no use where url begins with http://: nothing is encrypted there"
+    if destination.key_file and not destination.cert_file:
+        yield "key_file, cert_file: the key is of use only with the certificate that it belongs to: name its file as cert_file"
 
 
 def _host(url: str) -> str | None:
@@ -132,6 +161,8 @@ def _networks(destination: Destination) -> Iterator[str]:
 def _numbers(destination: Destination, session_s: float) -> Iterator[str]:
     if not 1 <= destination.concurrency <= CONCURRENCY_LIMIT:
         yield f"concurrency: must be between 1 and {CONCURRENCY_LIMIT}"
+    if destination.rate is not None and not 0 < destination.rate <= RATE_LIMIT:
+        yield f"rate: must be above 0 and at most {RATE_LIMIT:,.0f} requests a second; leave it out for no limit"
     longest = session_s - MARGIN_S
     if not 0.1 <= destination.timeout_s < longest:  # noqa: PLR2004 -- below, nothing ever answers
         bound = f"less than {longest:g}, so that a request ends before its lane moves away"

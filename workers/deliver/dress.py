@@ -6,9 +6,11 @@ from typing import Final, Literal
 
 from schemas import cloudevents
 from schemas.events import Event
+from workers.deliver.shape import compiled
 
 Form = Literal["structured", "binary", "payload"]
 Dressed = tuple[Mapping[str, str], bytes]  # headers that say what the body is, and the body
+Dress = Callable[[Event, str], Dressed]  # of an event and its `sequence`
 
 _NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")  # RFC 9110, 5.6.2
 _VALUE: Final = re.compile(r"[\x21-\x7e]([\x20-\x7e]{0,4094}[\x21-\x7e])?")
@@ -26,11 +28,19 @@ def _payload(event: Event, _sequence: str) -> Dressed:
     return {"Content-Type": cloudevents.DATA_CONTENT_TYPE}, bytes(event.data.payload)
 
 
-FORMS: Final[Mapping[Form, Callable[[Event, str], Dressed]]] = {
+FORMS: Final[Mapping[Form, Dress]] = {
     "structured": _structured,  # one JSON document, a CloudEvent
     "binary": cloudevents.over_http,  # its attributes as ce- headers, its data as the body
     "payload": _payload,  # what Ring sent, byte for byte
 }
+
+
+def dressing(form: Form, shape: str | None) -> Dress:
+    """Return what dresses events in a form, or by a shape; that raises Rejected (`unshaped`) for one that does not fit."""
+    if shape is None:
+        return FORMS[form]
+    shaped = compiled(shape)
+    return lambda event, sequence: ({"Content-Type": "application/json"}, shaped(cloudevents.structured(event, sequence)))
 
 
 def misheaded(headers: Mapping[str, str], named: Mapping[str, str]) -> Iterator[str]:

@@ -10,7 +10,7 @@ from prometheus_client import Counter
 from schemas.errors import Rejected, Unavailable
 from workers.bus.contract import Publisher, Record
 
-LIMIT: Final = 5_000  # records kept while the bus is away; more are counted and lost
+LIMIT: Final = 5_000  # records kept while the bus is away, 5 MiB with what was answered; more are counted and lost
 PLAIN_LIMIT: Final = 500  # plain ones kept per turn, a second: beyond, telling would cost a fifth of doing
 BATCH: Final = 500
 EVERY_S: Final = 1.0

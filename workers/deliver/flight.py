@@ -10,7 +10,7 @@ from typing import Final, Literal, Protocol
 
 import structlog
 
-from schemas.errors import Unavailable
+from schemas.errors import Rejected, Unavailable
 from schemas.events import Event, event_type
 from schemas.ring.envelope import REMOVED
 from workers.bus.contract import Publisher, Record, TooLarge
@@ -18,8 +18,10 @@ from workers.deliver import letters, metrics
 from workers.deliver.answer import Answer, Verdict
 from workers.deliver.closed import Closed
 from workers.deliver.destinations import Destination, wants
+from workers.deliver.dress import dressing
 from workers.deliver.facts import Facts
 from workers.deliver.health import Health, State
+from workers.deliver.pace import Pace
 from workers.deliver.parcel import GONE, Parcel
 from workers.deliver.policy import Again, Bury, Cancel, Decision, Policy, Tries, attempted
 from workers.deliver.send import Sender
@@ -125,7 +127,7 @@ class Flight:
         dice: Callable[[], float],
     ) -> None:
         self.destination = destination
-        self.wants = wants(destination)
+        self.wants, self._dress = wants(destination), dressing(destination.body, destination.shape)
         self.health = Health(concurrency=destination.concurrency)
         self.held = 0  # records put aside that are to be sent yet
         self.cancelled: frozenset[str] = frozenset()  # replays of which nothing more is sent
@@ -137,6 +139,7 @@ class Flight:
         self._publisher, self._facts, self._tasks, self._dice = publisher, facts, tasks, dice
         self._stops, self._delay = stops, Delay()
         self._beside = 0  # events in flight that come from rows, or from a lane aside
+        self._pace, self._waking = Pace(destination.rate), False
         self._share = max(destination.concurrency // SHARE, 1)
         self._latency = metrics.LATENCY.labels(destination=destination.name)
         self._seconds = metrics.ATTEMPT_SECONDS.labels(destination=destination.name)
@@ -168,7 +171,7 @@ class Flight:
     def _take(self) -> tuple[Channel, Item[Parcel]] | None:
         """Return the next event that may be sent now, the lanes taking turns, and count it as in flight."""
         now = self.now()
-        if self.closed or self.health.room(now) <= 0:
+        if self.closed or self.health.room(now) <= 0 or not self._paced(now):
             return None
         picked = self._first(now, lambda lane: lane.untried(now)) if self.health.failing else None
         if picked is None:
@@ -177,7 +180,20 @@ class Flight:
         if picked:
             self.health = self.health.began(1)
             self._beside += is_beside(*picked)
+            self._pace.take(now.timestamp())
         return picked
+
+    def _paced(self, now: datetime) -> bool:
+        """Say whether the destination's rate lets a request start now; else one starts as soon as it does."""
+        wait = self._pace.due(now.timestamp())
+        if wait and not self._waking:
+            self._waking = True
+            asyncio.get_running_loop().call_later(wait, self._wake)
+        return not wait
+
+    def _wake(self) -> None:
+        self._waking = False
+        self.pump()
 
     def _first(self, now: datetime, take: Callable[[Channel], Item[Parcel] | None]) -> tuple[Channel, Item[Parcel]] | None:
         for _ in range(len(self.lanes)):
@@ -240,9 +256,12 @@ class Flight:
     async def _sent(self, lane: Channel, item: Item[Parcel], event: Event) -> Decision:
         began = self.now()
         try:
-            told, body = item.load.dressed(event, self.destination.body)
+            told, body = item.load.dressed(event, self._dress)
             signed = self._signer.headers(event.id, int(time.time()), body)
             answer = await self._sender.post(body, {**told, **signed})
+        except Rejected:
+            self.health = self.health.cut()
+            return Bury("unshaped")
         except BaseException:
             self.health = self.health.cut()
             raise
@@ -256,18 +275,18 @@ class Flight:
         tried = item.tries.latest if item.tries else None
         self.health = before.after(verdict, (lane.index, item.offset), now, tried=tried, asked=answer.asked, dice=dice)
         item.tries = attempted(item.tries, verdict, answer, began, single=lane.single(item))
-        self._tell(item.load, event, item.tries)
+        self._tell(item.load, event, item.tries, answer)
         if before.failing != self.health.failing or before.gone != self.health.gone:
             self._tell_health()
         return self._policy.decide(verdict, item.tries, self.health, now, dice)
 
-    def _tell(self, parcel: Parcel, event: Event, tries: Tries) -> None:
+    def _tell(self, parcel: Parcel, event: Event, tries: Tries, answer: Answer) -> None:
         """Count, record and log one attempt."""
         name, latest = self.destination.name, tries.history[-1]
         metrics.attempt(name, latest.failure or latest.verdict.value).inc()
         self._seconds.observe(latest.took)
         accepted = latest.verdict is Verdict.ACCEPTED
-        self._facts.add(partial(letters.attempted, name, parcel.held, event, tries), plain=accepted and tries.made == 1)
+        self._facts.add(partial(letters.attempted, name, parcel.held, event, tries, answer), plain=accepted and tries.made == 1)
         if accepted:
             self._latency.observe(max(time.time() - event.data.received_at.timestamp(), 0.0))
             return

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -42,6 +43,7 @@ class Deliver:
         *,
         namespace: str,
         headers: Mapping[str, Secret] | None = None,
+        tls: ssl.SSLContext | None = None,
         start: Begins | None = None,
         policy: Policy | None = None,
         resolver: AbstractResolver | None = None,
@@ -54,9 +56,9 @@ class Deliver:
         self._copy = copy
         self._bus, self._store = bus, Store(database, self.name, namespace)
         self._destination, self._start = destination, start or always(FIRST)
-        self._signer, self._stops = Signer(secrets), stops
+        self._signer, self._stops = Signer(secrets, destination.sign), stops
         self._policy = policy or Standard()
-        self._headers, self._resolver = headers, resolver
+        self._headers, self._tls, self._resolver = headers, tls, resolver
 
     def behind(self, lag: Lag) -> None:
         """Hear how far the group is behind."""
@@ -66,7 +68,7 @@ class Deliver:
         """Deliver until `stop` is set; requests in flight then end before it returns."""
         facts = Facts(self._bus, metrics.FACTS_LOST.labels(destination=self._destination.name))
         try:
-            sending = Sender(self._destination, headers=self._headers, resolver=self._resolver)
+            sending = Sender(self._destination, headers=self._headers, tls=self._tls, resolver=self._resolver)
             async with sending as sender, asyncio.TaskGroup() as tasks:
                 self.flight = self._prepared(sender, facts, tasks)
                 reporter = Reporter(self._store.database, self.flight, self._copy, lambda: self.lag)

@@ -1,5 +1,6 @@
 """What deliver itself publishes: dead letters, and one wide record per attempt. Pure."""
 
+from codecs import getincrementaldecoder
 from datetime import datetime
 from hashlib import sha256
 from typing import Final
@@ -10,6 +11,7 @@ from msgspec.structs import replace
 from schemas.events import Event
 from schemas.topics import DELIVERY_ATTEMPTED, dead, delivery
 from workers.bus.contract import Held, Record
+from workers.deliver.answer import Answer, Timing
 from workers.deliver.parcel import Parcel
 from workers.deliver.policy import Attempt, Bury, Tries
 from workers.runtime.dead import letter
@@ -17,6 +19,7 @@ from workers.runtime.dead import letter
 Headers = tuple[tuple[str, bytes], ...]
 NEVER_SENT: Final = b"none"
 CANCELLED: Final = "cancelled"
+_TEXT: Final = getincrementaldecoder("utf-8")  # a sign that the cut went through is left out, not replaced
 
 
 def dead_letter(destination: str, held: Held, decision: Bury, tries: Tries | None, now: datetime) -> Record:
@@ -47,18 +50,39 @@ def _line(attempt: Attempt) -> dict[str, object]:
         "verdict": attempt.verdict.value,
         "status": attempt.status,
         "failure": attempt.failure,
-        "took_ms": round(attempt.took * 1000, 1),
+        "took_ms": _ms(attempt.took),
     }
 
 
-def attempted(destination: str, held: Held, event: Event, tries: Tries) -> Record:
+def _ms(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds * 1000, 1)
+
+
+def attempted(destination: str, held: Held, event: Event, tries: Tries, answer: Answer) -> Record:
     """Return the record of an event's latest HTTP attempt; it names the event and holds nothing of its data."""
-    return _told(destination, held, event, tries.made, _line(tries.history[-1]))
+    line = _line(tries.history[-1]) | {"timing": _split(answer.timing), "answer": _text(answer.said)}
+    return _told(destination, held, event, tries.made, line)
+
+
+def _split(timing: Timing | None) -> dict[str, float | None] | None:
+    if timing is None:
+        return None
+    return {
+        "dns_ms": _ms(timing.dns),
+        "connect_ms": _ms(timing.connect),
+        "tls_ms": _ms(timing.tls),
+        "wait_ms": _ms(timing.wait),
+    }
+
+
+def _text(said: bytes | None) -> str | None:
+    return None if said is None else _TEXT("replace").decode(said)
 
 
 def cancelled(destination: str, held: Held, event: Event, tries: Tries | None, now: datetime) -> Record:
     """Return the record of an attempt that was not made, because nothing is sent for its account any more."""
     line: dict[str, object] = {"at": now.isoformat(), "verdict": CANCELLED, "status": None, "failure": None, "took_ms": 0.0}
+    line |= {"timing": None, "answer": None}
     return _told(destination, held, event, tries.made if tries else 0, line)
 
 

@@ -10,7 +10,7 @@ from schemas.cloudevents import read, sequence
 from schemas.errors import Rejected
 from schemas.events import Event
 from workers.bus.contract import Held
-from workers.deliver.dress import FORMS, Dressed, Form
+from workers.deliver.dress import Dress, Dressed
 from workers.deliver.window import Item
 
 REPLAY: Final = "replay"  # header of a record that is no live traffic: by which replay it comes
@@ -49,9 +49,9 @@ class Parcel(msgspec.Struct, frozen=True, gc=False):
         held = self.held
         return Item(held.offset, self.key(kind), self, now, size=len(held.value), since=held.time.timestamp(), line=line)
 
-    def dressed(self, event: Event, form: Form) -> Dressed:
-        """Return the headers and the body of a delivery."""
-        told, body = FORMS[form](event, sequence(self.offset))
+    def dressed(self, event: Event, dress: Dress) -> Dressed:
+        """Return the headers and the body of a delivery; Rejected where there can be none."""
+        told, body = dress(event, sequence(self.offset))
         return ({**told, REPLAYED: self.replay} if self.replay else told), body
 
 

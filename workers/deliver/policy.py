@@ -20,6 +20,7 @@ _JITTER: Final = 0.2  # either way
 
 _THROTTLED: Final = frozenset({429, 502, 503, 504})
 _DESTINATION: Final = frozenset({401, 403, 404, 408, 425})  # 4xx that say nothing about the event
+_UNSENT: Final = ("not_an_event", "unshaped")  # reasons to bury what no attempt was made with
 
 
 class Attempt(msgspec.Struct, frozen=True, gc=False, kw_only=True):
@@ -60,9 +61,14 @@ class Again(msgspec.Struct, frozen=True, gc=False):
 
 
 class Bury(msgspec.Struct, frozen=True, gc=False):
-    """To the dead letters: refused too often, all attempts spent, the follower of a buried event failed too, or no event."""
+    """To the dead letters: refused too often, all attempts spent, the follower of a buried one failed, or none could be made."""
 
-    reason: Literal["refused", "exhausted", "follower", "not_an_event"]
+    reason: Literal["refused", "exhausted", "follower", "not_an_event", "unshaped"]
+
+    @property
+    def unsent(self) -> bool:
+        """Say whether the destination never saw it, so that it says nothing of those that follow."""
+        return self.reason in _UNSENT
 
 
 class Cancel(msgspec.Struct, frozen=True, gc=False):

@@ -5,6 +5,7 @@ import ssl
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from ipaddress import ip_address
 from types import TracebackType
 from typing import Final, Self
 
@@ -13,9 +14,10 @@ from yarl import URL
 
 from workers.deliver.answer import Answer, Failure, retry_after
 from workers.deliver.destinations import Destination
+from workers.deliver.tls import shared
+from workers.deliver.watch import Connector, sockets, started
 from workers.runtime.guard import Guarded
 from workers.runtime.secrets import Secret
-from workers.runtime.sockets import guarded
 
 BODY_READ: Final = 1_024  # bytes of an answer that are read, so that its connection can serve again; a longer one is hung up on
 KEEPALIVE_S: Final = 4.0  # under the 5 s after which common servers close: a POST on a closing connection fails
@@ -32,22 +34,26 @@ class Sender:
         destination: Destination,
         *,
         headers: Mapping[str, Secret] | None = None,
+        tls: ssl.SSLContext | None = None,
         resolver: aiohttp.abc.AbstractResolver | None = None,
     ) -> None:
-        """`headers` are those that only the environment knows."""
+        """`headers` are those that only the environment knows; without `tls` the system's authorities are believed."""
         self._headers = {**_HEADERS, **destination.headers} | {name: value.reveal() for name, value in (headers or {}).items()}
         self._url = URL(destination.url)
+        self._named = not _is_address(self._url.host)
         self._secure = not destination.allow_http
         self._destination = destination
         self._resolver = resolver
+        self._tls = tls or (shared() if self._url.scheme == "https" else True)
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
-        connector = aiohttp.TCPConnector(
+        connector = Connector(
             limit=self._destination.concurrency,
             keepalive_timeout=KEEPALIVE_S,
+            ssl=self._tls,
             resolver=self._resolver or aiohttp.ThreadedResolver(),
-            socket_factory=guarded(self._destination.networks),
+            socket_factory=sockets(self._destination.networks),
         )
         self._session = aiohttp.ClientSession(
             connector=connector,
@@ -69,29 +75,46 @@ class Sender:
 
     async def post(self, body: bytes, headers: Mapping[str, str]) -> Answer:
         """Return what came of one attempt within the destination's timeout; never raises for what the other side does."""
-        began = time.perf_counter()
         if self._session is None or (self._secure and self._url.scheme != "https"):
             return Answer(failure="guard")
+        watch = started()
         try:
             async with self._session.post(self._url, data=body, headers=headers, allow_redirects=False) as response:
-                took = time.perf_counter() - began
+                ended = time.perf_counter()
+                timing = watch.split(ended, None, named=self._named)
+                if 200 <= response.status < 300:  # noqa: PLR2004 -- success
+                    await _read(response)
+                    return Answer(status=response.status, took=ended - watch.began, timing=timing)
                 asked = retry_after(response.headers.get("Retry-After"), datetime.now(UTC)) if response.status >= 400 else None  # noqa: PLR2004
-                await _finish(response)
-                return Answer(status=response.status, asked=asked, took=took)
+                said = await _read(response)
+                return Answer(status=response.status, asked=asked, took=ended - watch.began, timing=timing, said=said)
         except _FOREIGN as error:
-            return Answer(failure=failure(error), took=time.perf_counter() - began)
+            ended, why = time.perf_counter(), failure(error)
+            return Answer(failure=why, took=ended - watch.began, timing=watch.split(ended, why, named=self._named))
 
 
-async def _finish(response: aiohttp.ClientResponse) -> None:
-    """Read a short answer's body, so that its connection is kept; leave a long, slow or broken one: the status stands."""
+async def _read(response: aiohttp.ClientResponse) -> bytes:
+    """Return how a body begins, and read a short one to its end, so that its connection is kept.
+
+    A long, slow or broken one is left: the status stands.
+    """
+    read = bytearray()
     if response.content.at_eof():
-        return
+        return b""
     try:
         async with asyncio.timeout(1.0):
-            while not response.content.at_eof() and response.content.total_bytes <= BODY_READ:
-                await response.content.readany()
+            while not response.content.at_eof() and len(read) <= BODY_READ:
+                read += await response.content.readany()
     except _FOREIGN:
         response.close()
+    return bytes(read[:BODY_READ])
+
+
+def _is_address(host: str | None) -> bool:
+    try:
+        return bool(ip_address(host or ""))
+    except ValueError:
+        return False
 
 
 def failure(error: BaseException) -> Failure:
@@ -106,4 +129,5 @@ def failure(error: BaseException) -> Failure:
         return "guard"
     if isinstance(error, aiohttp.ClientConnectorError):
         return "guard" if isinstance(error.os_error, Guarded) else "connect"
+    # TLS 1.3: a server refuses our certificate when the handshake is over for us, and what is seen is a reset
     return "connect" if isinstance(error, OSError) else "protocol"

@@ -1,4 +1,6 @@
-"""Signs deliveries as Standard Webhooks v1, so that partners verify them with a library or ten lines.
+"""Signs deliveries as Standard Webhooks, so that partners verify them with a library or ten lines.
+
+`v1`: HMAC-SHA256 with a secret that both sides hold. `v1a`: ed25519; the service holds a public key, with which nobody can sign.
 
 Source: github.com/standard-webhooks/standard-webhooks, spec/standard-webhooks.md.
 """
@@ -6,22 +8,54 @@ Source: github.com/standard-webhooks/standard-webhooks, spec/standard-webhooks.m
 import hmac
 import re
 from binascii import Error, a2b_base64, b2a_base64
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from hashlib import sha256
-from typing import Final
+from typing import Final, Literal, get_args
 
 from schemas.errors import Misconfigured
 from workers.runtime.secrets import Secret
+from workers.runtime.signing import PRIVATE, PUBLIC, SigningKey
 
+Scheme = Literal["v1", "v1a"]
+Sign = Callable[[bytes], bytes]
+
+SCHEMES: Final[tuple[Scheme, ...]] = get_args(Scheme)
+DEFAULT: Final[Scheme] = "v1"
 PREFIX: Final = "whsec_"
 SHORTEST: Final = 24  # bytes, as the specification has it
 _SECRET: Final = re.compile(rf"{PREFIX}[A-Za-z0-9+/]*={{0,2}}")
 _PLAIN: Final = re.compile(r"[\x21-\x7e]{1,512}")
 
 
-def key(secret: Secret) -> bytes:
-    """Return the key of a `whsec_…` secret, or raise Misconfigured, in words that show nothing of it."""
-    text = secret.reveal()
+def signing(secret: Secret, scheme: Scheme) -> Sign:
+    """Return what signs with a secret, or raise Misconfigured, in words that show nothing of it."""
+    _check_kind(secret.reveal(), scheme)
+    return _SIGNING[scheme](secret)
+
+
+def _check_kind(text: str, scheme: Scheme) -> None:
+    if text.startswith(PUBLIC):
+        raise Misconfigured(f"this is a public key ({PUBLIC}…): it is for the service; ringhook needs the {PRIVATE}… of the pair")
+    if scheme == "v1" and text.startswith(PRIVATE):
+        raise Misconfigured(f'this is a signing key ({PRIVATE}…): say sign = "v1a" for it, or give a secret ({PREFIX}…)')
+    if scheme == "v1a" and text.startswith(PREFIX):
+        words = f"`ringhook secret --sign v1a` makes a signing key ({PRIVATE}…), or leave sign out"
+        raise Misconfigured(f'this is a secret that both sides hold ({PREFIX}…), and sign = "v1a" needs a pair of keys: {words}')
+
+
+def _hmac(secret: Secret) -> Sign:
+    prepared = hmac.new(_key(secret.reveal()), digestmod="sha256")  # copied for each delivery
+    return partial(_digest, prepared)
+
+
+def _digest(prepared: hmac.HMAC, content: bytes) -> bytes:
+    mac = prepared.copy()
+    mac.update(content)
+    return mac.digest()
+
+
+def _key(text: str) -> bytes:
     if not _SECRET.fullmatch(text):
         raise Misconfigured(f"a destination's secret is {PREFIX} and then base64 (A-Z a-z 0-9 + /)")
     try:
@@ -33,14 +67,18 @@ def key(secret: Secret) -> bytes:
     return found
 
 
+_SIGNING: Final[Mapping[Scheme, Callable[[Secret], Sign]]] = {"v1": _hmac, "v1a": lambda secret: SigningKey(secret).sign}
+
+
 class Signer:
     """Signs with one secret, or with both of two while a partner moves from one to the other."""
 
-    def __init__(self, secrets: Sequence[Secret]) -> None:
+    def __init__(self, secrets: Sequence[Secret], scheme: Scheme = DEFAULT) -> None:
         """Raise Misconfigured where there is no secret, or one that cannot be used."""
         if not secrets:
             raise Misconfigured("a destination needs a secret: its receiver could not tell our deliveries from anybody's")
-        self._prepared: Final = tuple(hmac.new(key(secret), digestmod="sha256") for secret in secrets)  # copied for each delivery
+        self._signing: Final = tuple(signing(secret, scheme) for secret in secrets)
+        self._scheme: Final = scheme
 
     def headers(self, identity: str, timestamp: int, body: bytes) -> dict[str, str]:
         """Return the three headers of one attempt: `identity` stays the same over attempts, `timestamp` is epoch seconds."""
@@ -49,14 +87,12 @@ class Signer:
         return {
             "webhook-id": name,
             "webhook-timestamp": str(timestamp),
-            "webhook-signature": " ".join(f"v1,{_signature(prepared, content)}" for prepared in self._prepared),
+            "webhook-signature": " ".join(f"{self._scheme},{_text(sign(content))}" for sign in self._signing),
         }
 
 
-def _signature(prepared: hmac.HMAC, content: bytes) -> str:
-    mac = prepared.copy()
-    mac.update(content)
-    return b2a_base64(mac.digest(), newline=False).decode()
+def _text(signature: bytes) -> str:
+    return b2a_base64(signature, newline=False).decode()
 
 
 def header_id(identity: str) -> str:

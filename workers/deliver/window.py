@@ -227,5 +227,5 @@ def judge(buried: Buried, key: Hashable | None, decision: Decision) -> None:
     """Remember what a decision about one of its events means for those that follow in its key."""
     if isinstance(decision, Done):
         buried.discard(key)
-    elif isinstance(decision, Bury):
+    elif isinstance(decision, Bury) and not decision.unsent:
         buried.add(key)

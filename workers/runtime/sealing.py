@@ -1,4 +1,4 @@
-"""Secrets at rest and between roles: the only importer of PyNaCl.
+"""Secrets at rest and between roles: the only importer of PyNaCl besides `signing`.
 
 Codes and nonces cross the bus in a sealed box, which the edge can make and only the linker can open. Tokens and cookies are
 sealed with XChaCha20-Poly1305 under the first key of a ring; every key of the ring opens. Sealed bytes begin with the version

@@ -2,16 +2,19 @@
 
 import asyncio
 import base64
+import json
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from typing import Any
 
 import msgspec
 from aiohttp import web
 
 from schemas.cloudevents import binary
 from schemas.events import Event, EventData, event_type
-from schemas.topics import EVENT_RECORDED, delivery_dead
+from schemas.topics import DELIVERY_ATTEMPTED, EVENT_RECORDED, delivery_dead
 from workers.bus.contract import Bus, Held, Lane, Record, Stop
 from workers.deliver.destinations import Destination
 from workers.deliver.flight import Stops
@@ -33,6 +36,7 @@ class Sink:
         self.requests: list[tuple[dict[str, str], bytes]] = []
         self.ids: list[str] = []
         self.flying = self.most = 0
+        self.says = b""  # the body of each answer
         self.answer: Callable[[str, int], int | Awaitable[int]] = lambda _id, _number: 200
 
     def seen(self, identity: str) -> int:
@@ -53,17 +57,17 @@ class Sink:
             status = said if isinstance(said, int) else await said
         finally:
             self.flying -= 1
-        return web.Response(status=status)
+        return web.Response(status=status, body=self.says)
 
 
 @asynccontextmanager
-async def served(app: web.Application, port: int = 0) -> AsyncIterator[str]:
+async def served(app: web.Application, port: int = 0, tls: ssl.SSLContext | None = None) -> AsyncIterator[str]:
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", port)
+    site = web.TCPSite(runner, "127.0.0.1", port, ssl_context=tls)
     await site.start()
     try:
-        yield site_url(runner)
+        yield site_url(runner).replace("http:", "https:" if tls else "http:")
     finally:
         await runner.cleanup()
 
@@ -104,10 +108,10 @@ class Nobody:
 
 @asynccontextmanager
 async def delivering(
-    bus: Bus, target: Destination, *, policy: Policy = QUICK, stops: Stops | None = None
+    bus: Bus, target: Destination, *, policy: Policy = QUICK, stops: Stops | None = None, secret: str = SECRET
 ) -> AsyncIterator[Deliver]:
     stop = asyncio.Event()
-    worker = Deliver(bus, STORES[-1], target, [Secret(SECRET)], stops or Nobody(), namespace="test", policy=policy)
+    worker = Deliver(bus, STORES[-1], target, [Secret(secret)], stops or Nobody(), namespace="test", policy=policy)
     task = asyncio.create_task(worker.run(stop), name="delivering")
     try:
         yield worker
@@ -125,6 +129,16 @@ async def until(condition: Callable[[], object], seconds: float = 40.0) -> None:
 
 async def dead_letters(bus: Bus, count: int, name: str = "alerts") -> Sequence[Held]:
     """Return the destination's dead letters once there are `count`."""
+    return await read(bus, delivery_dead(name).name, count)
+
+
+async def attempts(bus: Bus, count: int) -> list[dict[str, Any]]:
+    """Return what is told of attempts once `count` are."""
+    return [json.loads(held.value) for held in await read(bus, DELIVERY_ATTEMPTED.name, count)]
+
+
+async def read(bus: Bus, topic: str, count: int) -> Sequence[Held]:
+    """Return a topic's records once there are `count`."""
     found: list[Held] = []
     stop = asyncio.Event()
 
@@ -136,7 +150,7 @@ async def dead_letters(bus: Bus, count: int, name: str = "alerts") -> Sequence[H
                 stop.set()
 
     async with asyncio.timeout(20):
-        await bus.consume([delivery_dead(name).name], f"reader-{id(found)}", work, stop, atomic=False)
+        await bus.consume([topic], f"reader-{id(found)}", work, stop, atomic=False)
     return found
 
 

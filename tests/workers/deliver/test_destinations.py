@@ -24,6 +24,8 @@ def test_a_plain_destination_has_no_problem() -> None:
     assert not found(url="http://localhost:8080/x", allow_http=True, allow_networks=["127.0.0.0/8"])
     assert not found(url="https://[2606:4700::1111]/x")
     assert not found(**{"from": "first"})
+    assert not found(rate=10_000)
+    assert not found(rate=0.1)
     assert not found(filter={"prefix": {"type": "com.ring.motion"}})
     assert not found(**{"from": "2026-02-13T00:00:00+02:00"})
 
@@ -72,6 +74,11 @@ def test_a_beginning_that_lies_ahead_is_told_where_the_time_is_known() -> None:
         ({"secret_file": "/run/secrets/x"}, "one of them"),
         ({"allow_networks": ["10.0.0.1/8"]}, "allow_networks"),
         ({"concurrency": 0}, "concurrency"),
+        ({"shape": "a..b"}, "shape: cannot be read from character 3 on"),
+        ({"shape": "a", "body": "payload"}, "shape, body: a shape is made of the structured event"),
+        ({"rate": 0}, "rate: must be above 0 and at most 10,000"),
+        ({"rate": 10_001}, "rate: must be above 0"),
+        ({"rate": float("nan")}, "rate: must be above 0"),
         ({"timeout_s": 25}, "timeout_s"),
         ({"timeout_s": 0}, "timeout_s"),
         ({"filter": {"exact": {"kind": "x"}}}, "filter: exact: 'kind' is no attribute of an event"),

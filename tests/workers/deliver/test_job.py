@@ -1,21 +1,24 @@
 """A delivery between a bus and a real HTTP service."""
 
 import asyncio
+import base64
 import json
 from collections import defaultdict
 
 import pytest
 from cloudevents.http import from_http
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from standardwebhooks.webhooks import Webhook
 from structlog.testing import capture_logs
 
-from schemas.topics import DELIVERY_ATTEMPTED, EVENT_RECORDED, delivery
+from schemas.topics import EVENT_RECORDED, delivery
 from tests.workers.deliver.support import (
     QUICK,
     SECRET,
     STORES,
     Nobody,
     Sink,
+    attempts,
     dead_letters,
     delivering,
     destination,
@@ -23,11 +26,12 @@ from tests.workers.deliver.support import (
     header,
     until,
 )
-from workers.bus.contract import Bus, Lane, Record, Stop
+from workers.bus.contract import Bus, Record
 from workers.deliver.job import Deliver
 from workers.deliver.policy import Standard
 from workers.deliver.session import TOPIC
 from workers.runtime.secrets import Secret
+from workers.runtime.signing import SigningKey, generate
 
 
 async def test_an_event_arrives_once_signed_and_as_a_cloudevent(bus: Bus, sink: Sink) -> None:
@@ -42,6 +46,18 @@ async def test_an_event_arrives_once_signed_and_as_a_cloudevent(bus: Bus, sink: 
     assert told["partneruserid"] == "u-42"
     assert told.data["motion"] == "human"
     assert headers["Content-Type"] == "application/cloudevents+json"
+
+
+async def test_a_destination_may_ask_for_signatures_that_it_cannot_make_itself(bus: Bus, sink: Sink) -> None:
+    key = generate()
+    await bus.publish([event("e1")])
+    async with delivering(bus, destination(sink.url, sign="v1a"), secret=key.reveal()):
+        await until(lambda: sink.ids)
+    ((headers, body),) = sink.requests
+    scheme, signature = headers["webhook-signature"].split(",")
+    public = Ed25519PublicKey.from_public_bytes(base64.b64decode(SigningKey(key).public.removeprefix("whpk_")))
+    public.verify(base64.b64decode(signature), f"e1.{headers['webhook-timestamp']}.".encode() + body)
+    assert scheme == "v1a"
 
 
 async def test_one_devices_events_keep_their_order_and_devices_go_in_parallel(bus: Bus, sink: Sink) -> None:
@@ -226,22 +242,27 @@ async def test_a_hole_does_not_make_its_successors_come_again(bus: Bus, sink: Si
 
 async def test_every_attempt_is_told_on_its_topic(bus: Bus, sink: Sink) -> None:
     sink.answer = lambda _id, number: 200 if number == 2 else 500
+    sink.says = "because \u00fc".encode() + b"\xff" + b"x" * 2_000
+    await bus.publish([event("e1")])
+    with capture_logs() as lines:
+        async with delivering(bus, destination(sink.url)):
+            await until(lambda: sink.seen("e1") == 2)
+    first, second = await attempts(bus, 2)
+    assert [(line["event"], line["number"], line["status"]) for line in (first, second)] == [("e1", 1, 500), ("e1", 2, 200)]
+    assert first["answer"] == "because \u00fc\ufffd" + "x" * (1_024 - 11)
+    assert second["answer"] is None
+    assert all(line["timing"].keys() == {"dns_ms", "connect_ms", "tls_ms", "wait_ms"} for line in (first, second))
+    assert "because" not in str(lines)
+
+
+async def test_what_an_answer_says_is_told_of_its_attempt_and_kept_nowhere_else(bus: Bus, sink: Sink) -> None:
+    sink.answer = lambda _id, _number: 422
+    sink.says = b"canary"
     await bus.publish([event("e1")])
     async with delivering(bus, destination(sink.url)):
-        await until(lambda: sink.seen("e1") == 2)
-    told: list[dict[str, object]] = []
-    stop = asyncio.Event()
-
-    async def work(lane: Lane, ends: Stop) -> None:
-        await lane.open()
-        while not ends.is_set():
-            told.extend(json.loads(held.value) for held in await lane.fetch(10, 0.05))
-            if len(told) == 2:
-                stop.set()
-
-    async with asyncio.timeout(40):
-        await bus.consume([DELIVERY_ATTEMPTED.name], "reader", work, stop, atomic=False)
-    assert [(line["event"], line["number"], line["status"]) for line in told] == [("e1", 1, 500), ("e1", 2, 200)]
+        (letter,) = await dead_letters(bus, 1)
+    assert "canary" not in str(letter)
+    assert [line["answer"] for line in await attempts(bus, 3)] == ["canary"] * 3
 
 
 async def test_a_worker_is_named_after_its_destination(bus: Bus) -> None:

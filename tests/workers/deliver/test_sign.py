@@ -4,17 +4,24 @@ import base64
 import time
 
 import pytest
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from hypothesis import given
 from hypothesis import strategies as st
 from standardwebhooks.webhooks import Webhook
 
 from schemas.errors import Misconfigured
-from workers.deliver.sign import Signer, header_id
+from workers.deliver.sign import Scheme, Signer, header_id
 from workers.runtime.secrets import Secret
+from workers.runtime.signing import SigningKey, generate
 
 
 def secret(filler: bytes) -> str:
     return "whsec_" + base64.b64encode(filler * 32).decode()
+
+
+def private(*halves: bytes) -> str:
+    return "whsk_" + base64.b64encode(b"".join(halves)).decode()
 
 
 def test_both_secrets_verify_during_rotation() -> None:
@@ -43,6 +50,48 @@ def test_a_secret_that_cannot_sign_is_refused_without_showing_it(text: str) -> N
 def test_no_secret_is_refused() -> None:
     with pytest.raises(Misconfigured):
         Signer([])
+
+
+def test_a_pair_of_keys_signs_what_others_libraries_check_and_the_service_cannot_sign() -> None:
+    pairs = [generate(), generate()]
+    headers = Signer(pairs, "v1a").headers("e1", 1_700_000_000, b'{"a":1}')
+    signatures = headers["webhook-signature"].split()
+    for pair, signature in zip(pairs, signatures, strict=True):
+        scheme, text = signature.split(",")
+        public = Ed25519PublicKey.from_public_bytes(base64.b64decode(SigningKey(pair).public.removeprefix("whpk_")))
+        public.verify(base64.b64decode(text), b'e1.1700000000.{"a":1}')
+        with pytest.raises(InvalidSignature):
+            public.verify(base64.b64decode(text), b'e1.1700000001.{"a":1}')
+        assert scheme == "v1a"
+
+
+def test_a_key_is_the_same_with_and_without_its_public_half() -> None:
+    whole = generate().reveal()
+    seed = private(base64.b64decode(whole.removeprefix("whsk_"))[:32])
+    for text in (seed, seed.rstrip("="), whole.rstrip("=")):
+        assert SigningKey(Secret(text)).public == SigningKey(Secret(whole)).public
+
+
+@pytest.mark.parametrize(
+    ("text", "scheme", "words"),
+    [
+        (secret(b"a"), "v1a", "`ringhook secret --sign v1a` makes a signing key"),
+        (private(b"k" * 32), "v1", 'say sign = "v1a" for it'),
+        ("whpk_" + "A" * 43 + "=", "v1a", "this is a public key"),
+        ("whpk_" + "A" * 43 + "=", "v1", "this is a public key"),
+        ("whsk_" + "A" * 40, "v1a", "base64 of 32 or 64 bytes"),
+        ("whsk_", "v1a", "base64 of 32 or 64 bytes"),
+        ("whsk_" + "-" * 43, "v1a", "base64 of 32 or 64 bytes"),
+        ("whsk_" + "A" * 41, "v1a", "base64 of 32 or 64 bytes"),
+        ("canary", "v1a", "base64 of 32 or 64 bytes"),
+        (private(b"k" * 32, b"l" * 32), "v1a", "do not belong together"),
+    ],
+)
+def test_what_cannot_sign_is_told_with_what_to_do_and_not_shown(text: str, scheme: Scheme, words: str) -> None:
+    with pytest.raises(Misconfigured, match=words) as refused:
+        Signer([Secret(text)], scheme)
+    assert text[8:] not in str(refused.value) or len(text) < 9
+    assert "canary" not in str(refused.value)
 
 
 @given(st.text(max_size=600))
