@@ -1,6 +1,8 @@
-"""`ringhook destinations`: how your services fare, and how to stop and go on sending to one."""
+"""`ringhook destinations`: how your services fare, whether they can be reached, and how to stop and go on sending to one."""
 
-from collections.abc import Iterator
+import asyncio
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -8,10 +10,15 @@ from urllib.parse import quote
 import click
 import orjson
 
+from deploy import roles
+from deploy.command import reaching
 from deploy.command.directory import DIRECTORY
+from deploy.command.ending import FAILURE
 from deploy.command.facts import JSON
 from deploy.command.v1 import ask
+from deploy.settings.lists import Service
 from schemas.errors import Misconfigured
+from workers.deliver.ping import Pinged, ping
 
 NONE: Final = "ringhook.toml names no [[destination]]."
 ABSENT: Final = "no copy of `ringhook deliver` (or `up`) runs with it"
@@ -23,7 +30,7 @@ CLOSED: Final = {"paused": "paused by {by}", "gone": "closed by {by}"}
 
 @click.group()
 def destinations() -> None:
-    """See how destinations fare; pause and resume one."""
+    """See how destinations fare; test whether they take events; pause and resume one."""
 
 
 @destinations.command()
@@ -39,6 +46,33 @@ def status(name: str | None, directory: Path, *, as_json: bool) -> None:
         click.echo(orjson.dumps({"destinations": seen}).decode())
     else:
         click.echo("\n".join(line(one) for one in seen) or NONE)
+
+
+@destinations.command()
+@click.argument("name", required=False)
+@JSON
+@DIRECTORY
+def check(name: str | None, directory: Path, *, as_json: bool) -> None:
+    """Send each destination, or one, a signed test event from this machine, and tell what comes of it; exit code 1 for trouble.
+
+    Its type is com.ring.ringhook_ping. Needs the configuration of `deliver` (or `up`), and nothing that runs.
+    """
+    services = roles.configured("destinations", directory).services or ()
+    if name is not None:
+        names = [service.destination.name for service in services]
+        services = tuple(service for service in services if service.destination.name == name)
+        if not services:
+            raise Misconfigured(f"No destination is called {name!r}; there are: {', '.join(names) or 'none'}")
+    pinged = asyncio.run(_pinged(services))
+    if as_json:
+        click.echo(orjson.dumps({"destinations": [reaching.facts(one) for one in pinged]}).decode())
+    else:
+        click.echo("\n".join(line for one in pinged for line in reaching.lines(one)) or NONE)
+    sys.exit(0 if all(map(reaching.well, pinged)) else FAILURE)
+
+
+async def _pinged(services: Sequence[Service]) -> list[Pinged]:
+    return await asyncio.gather(*(ping(one.destination, one.secrets, one.headers, one.tls) for one in services))
 
 
 @destinations.command()

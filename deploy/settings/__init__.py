@@ -30,6 +30,7 @@ PARTS: Final[Mapping[str, Collection[Part]]] = {
     "admin": ("admin",),
     "up": ("edge", "vault", "dispatch", "services", "admin"),
 }
+COMMANDS: Final[Mapping[str, Collection[Part]]] = {"destinations": ("services",)}  # of commands that need a part, and run none
 FILE: Final = "ringhook.toml"
 TABLES: Final = RinghookToml.__struct_fields__
 
@@ -88,7 +89,7 @@ def _demand_something(environment: Mapping[str, str], directory: Path) -> None:
 
 
 def _read(role: str, reader: Reader, document: Document) -> Settings:
-    wanted, common = PARTS.get(role, ()), parts.read_common(reader)
+    wanted, common = {**PARTS, **COMMANDS}.get(role, ()), parts.read_common(reader)
     session_s = common.session_s if reader.sound("RINGHOOK_BUS_URL") else LONGEST  # nothing is known of a bus whose URL is wrong
     destinations = lists.read_destinations(document, reader.problems, session_s)
     named = tuple(destination.name for destination, _ in destinations)

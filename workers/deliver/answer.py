@@ -42,6 +42,7 @@ class Answer(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     took: float = 0.0
     timing: Timing | None = None
     said: bytes | None = None
+    words: str = ""  # what stood in the way, for people
 
 
 def retry_after(text: str | None, now: datetime) -> float | None:

@@ -12,6 +12,7 @@ from typing import Final, Self
 import aiohttp
 from yarl import URL
 
+from schemas.findings.reach import obstacle
 from workers.deliver.answer import Answer, Failure, retry_after
 from workers.deliver.destinations import Destination
 from workers.deliver.tls import shared
@@ -90,7 +91,17 @@ class Sender:
                 return Answer(status=response.status, asked=asked, took=ended - watch.began, timing=timing, said=said)
         except _FOREIGN as error:
             ended, why = time.perf_counter(), failure(error)
-            return Answer(failure=why, took=ended - watch.began, timing=watch.split(ended, why, named=self._named))
+            timing = watch.split(ended, why, named=self._named)
+            return Answer(failure=why, took=ended - watch.began, timing=timing, words=_words(error))
+
+
+def _words(error: BaseException) -> str:
+    """Return what stood in the way; nothing where the class of the failure says as much."""
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return obstacle(error.certificate_error)
+    if isinstance(error, aiohttp.ClientConnectorError) and not isinstance(error.os_error, Guarded):
+        return obstacle(error.os_error)
+    return obstacle(error) if isinstance(error, OSError) and not isinstance(error, TimeoutError | Guarded) else ""
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes:
