@@ -244,7 +244,7 @@ async def add_linker(house: House, vault: Vault, callers: Gate, places: Places, 
     house.workers += [advance, Sweeping(Announce(store, house.bus), wake=advance.moved), Sweeping(proofs, wake=proofs.wake)]
     sealed = Sealed(house.database)
     house.workers += [Sweeping(Reseal(sealed, tokens, alone=alone)), Sweeping(Unreadable(sealed, store, tokens))]
-    house.workers.append(Sweeping(Restored(Mending(house.database), store, house.bus)))
+    house.workers.append(Sweeping(Restored(Mending(house.database, house.namespace), store, house.bus)))
 
 
 def add_dispatch(house: House, bounds: Bounds, routes: Collection[Route]) -> None:

@@ -1,7 +1,7 @@
 """The sweep that mends a store restored from a backup, where the bus remembers more than the store (decision 15).
 
 First what the bus tells of accounts is believed: those linked since the backup, anew or for the first time, are lost, and named
-with whose they are; those removed since are removed again. Then every account is announced, above all that was told, and every
+with whose they are; those removed since are removed again; those that came back since are stopped no more. Then every account is announced, above all that was told, and every
 token is renewed: what Ring refuses is lost.
 """
 
@@ -68,6 +68,7 @@ class Restored:
             page = {name: told[name] for name in names[at : at + PAGE]}
             known = await self.mending.known(page)
             unknown = lost_since(page, known, now)
+            await self.mending.free(came_back_since(page, known))  # before versions are as told
             await self.mending.remember(unknown)
             for said in (anew := outdated(page, known)):
                 await self._outdate(said, now)
@@ -142,6 +143,15 @@ def ends(grant: Grant, said: AccountChanged) -> bool:
     """Say whether what was told last ends an open grant: one on its way goes on, unless another has served since."""
     overtaken = said.linked or said.reconnect
     return grant.generation <= said.generation and (overtaken or grant.state == "completed")
+
+
+def came_back_since(told: Mapping[str, AccountChanged | None], known: Mapping[str, Stood]) -> Sequence[str]:
+    """Return the accounts that were told of since, and not as removed: the stop of an earlier removal is theirs no more."""
+    return [
+        name
+        for name, said in told.items()
+        if said is not None and said.state != "removed" and (name not in known or said.version > known[name].version)
+    ]
 
 
 def removed_since(told: Mapping[str, AccountChanged | None], known: Mapping[str, Stood]) -> Sequence[str]:

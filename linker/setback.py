@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from linker import refresh
 from linker.rows import ASIDE, Account
 from linker.tables import accounts, grants
-from workers.runtime import setback
+from workers.runtime import setback, stops
 from workers.runtime.database import Database
 from workers.runtime.lease import store_time
 from workers.runtime.rows import insert_once
@@ -33,6 +33,7 @@ class Mending:
     """What a restored store needs."""
 
     database: Database
+    namespace: str
 
     async def mark(self) -> str | None:
         """Return how far it is; None where nothing is to be mended."""
@@ -62,6 +63,11 @@ class Mending:
         async with self.database.begin() as connection:
             values = asdict(lost) | {"behind": True}
             await connection.execute(update(accounts).where(accounts.c.account == lost.account).values(**values))
+
+    async def free(self, names: Collection[str]) -> None:
+        """Undo removals that a new connection has undone in the lost time."""
+        async with self.database.begin() as connection:
+            await stops.free(connection, [stops.fingerprint(self.namespace, name) for name in names])
 
     async def leap(self, before: str, after: str) -> str | None:
         """Announce a page of accounts again, above every version that was told; return the last, None after the last page."""

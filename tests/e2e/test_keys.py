@@ -71,9 +71,9 @@ async def figure(client: aiohttp.ClientSession, linker: Role, name: str) -> floa
     return float(found[0]) if found else None
 
 
-async def link(scene: Scene) -> Account:
-    """Let somebody link a home, from the Ring app to the end."""
-    account = scene.ring.world.add_account(doorbell())
+async def link(scene: Scene, account: Account | None = None) -> Account:
+    """Let somebody link a home, a new one unless it is given, from the Ring app to the end."""
+    account = account or scene.ring.world.add_account(doorbell())
     assert await scene.ring.connect(account) == 200
     async with Browser() as browser:
         page = await browser.open(scene.ring.redirect_url(account))

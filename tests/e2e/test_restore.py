@@ -20,6 +20,7 @@ from tests.chaos.world import until
 from tests.e2e.links import linked_event
 from tests.e2e.test_commands import ringhook
 from tests.e2e.test_keys import all_completed, link
+from tests.e2e.test_removal import becomes, delivered
 
 PATIENCE_S = 60.0
 
@@ -84,6 +85,11 @@ async def everybody(scene: Scene, act: Callable[[Role], Awaitable[None]]) -> Non
     await asyncio.gather(*(act(role) for role in scene.made.roles.values()))
 
 
+async def mended(scene: Scene) -> None:
+    linker = scene.made.roles.get("up") or scene.made.roles["linker"]
+    assert await until(lambda: "store.mended" in linker.log(), PATIENCE_S), linker.log()
+
+
 @pytest.mark.timeout(300)
 async def test_an_hour_old_store_beside_a_newer_bus_is_mended_and_names_who_must_connect_again(
     scene: Scene, tmp_path: Path
@@ -101,8 +107,7 @@ async def test_an_hour_old_store_beside_a_newer_bus_is_mended_and_names_who_must
     await everybody(scene, Role.stop)
     await restored(scene, folder)
     await everybody(scene, Role.start)
-    linker = scene.made.roles.get("up") or scene.made.roles["linker"]
-    assert await until(lambda: "store.mended" in linker.log(), PATIENCE_S), linker.log()
+    await mended(scene)
     assert "store.set_back" in "".join(role.log() for role in scene.made.roles.values())
     expected = {renewed_since.id: "lost_refused", linked_since.id: "lost_restored"}
     async with asyncio.timeout(PATIENCE_S):
@@ -112,3 +117,27 @@ async def test_an_hour_old_store_beside_a_newer_bus_is_mended_and_names_who_must
     assert (await linked_event(scene, kept))["partneruserid"] == "u-ada"
     assert scene.archive.ids.count(before) == 1
     assert scene.ring.ledger.codes_sent_twice() == []
+
+
+@pytest.mark.timeout(300)
+async def test_what_a_home_that_came_back_in_the_lost_hour_had_coming_is_still_delivered(scene: Scene, tmp_path: Path) -> None:
+    home, other = await link(scene), await link(scene)
+    await all_completed([home, other])
+    await linked_event(scene, home)
+    await scene.ring.remove(home)
+    await becomes(scene, home, lambda seen: seen["state"] == "removed")
+    (folder := tmp_path / "backup").mkdir()
+    await backed_up(scene, folder)
+    await link(scene, home)
+    await linked_event(scene, home)
+    for _ in range(3):
+        await linked_event(scene, other)  # steps enough for lanes to see that the store was set back
+    scene.archive.failures = 1_000_000  # the partner's service is down at the end of the hour
+    coming = [await delivered(scene, home) for _ in range(3)]
+    assert await until(lambda: {*coming} <= {*scene.alerts.ids}, PATIENCE_S), "all are recorded: another service has them"
+    await everybody(scene, Role.stop)
+    await restored(scene, folder)
+    scene.archive.failures = 0
+    await everybody(scene, Role.start)
+    await mended(scene)
+    assert await until(lambda: {*coming} <= {*scene.archive.ids}, PATIENCE_S)

@@ -10,12 +10,13 @@ import pytest
 
 from linker import history, saga
 from linker.announce import AGAIN, Announce
-from linker.restored import Restored, lost_since, outdated, removed_since
+from linker.restored import Restored, came_back_since, lost_since, outdated, removed_since
 from linker.setback import LEAP, Mending, Stood
 from schemas.records import AccountChanged
 from schemas.topics import FIXED
 from tests.linker.rig import AT, Rig
 from tests.linker.ring import nonce
+from tests.linker.test_removal import ended, stopped, told
 from workers.bus import memory
 from workers.bus.contract import Bus, Record
 from workers.runtime import setback
@@ -56,6 +57,20 @@ def test_who_was_removed_since_is_removed_again() -> None:
     versions = {"since": 4, "before": 5, "relinked": 4, "forgotten": 7}
     known = {name: Stood(version, 1, linked=True) for name, version in versions.items()}
     assert removed_since(told, known) == ["since", "forgotten"]
+
+
+def test_who_was_told_of_since_as_anything_but_removed_has_come_back() -> None:
+    told = {
+        "linked": changed("linked", 5),
+        "on its way": changed("on its way", 5, "unclaimed"),
+        "lost": changed("lost", 5, "lost", reconnect=True),
+        "unknown": changed("unknown", 5),
+        "before": changed("before", 4),
+        "removed": changed("removed", 5, "removed"),
+        "forgotten": None,
+    }
+    known = {name: Stood(4, 1, linked=False) for name in told if name != "unknown"}
+    assert came_back_since(told, known) == ["linked", "on its way", "lost", "unknown"]
 
 
 def test_who_was_linked_anew_since_is_not_served_by_the_older_link() -> None:
@@ -115,7 +130,7 @@ class World:
 @asynccontextmanager
 async def opened(rig: Rig) -> AsyncIterator[World]:
     async with memory.connect("memory:", namespace="test", topics=FIXED) as bus:
-        yield World(rig, bus, Restored(Mending(rig.database), rig.store, bus, quiet=0.02))
+        yield World(rig, bus, Restored(Mending(rig.database, rig.store.namespace), rig.store, bus, quiet=0.02))
 
 
 @pytest.fixture
@@ -234,11 +249,27 @@ async def test_of_an_account_that_was_first_linked_since_it_is_known_whose_it_wa
     assert (last.linked, last.partner_user) == (False, None)
 
 
+async def test_the_stop_of_a_removal_in_the_backup_goes_where_the_home_was_linked_again_since(world: World) -> None:
+    rig = world.rig
+    codes = [await world.linked("acct-1"), await world.linked("acct-2")]
+    for name, code in zip(("acct-1", "acct-2"), codes, strict=True):
+        rig.ring.world.remove(rig.ring.world.accounts[name])
+        rig.now += 10
+        await told(rig, name, rig.now)
+        await ended(rig, code)
+    [old] = await rig.grants(codes[0])
+    await world.tell(changed("acct-1", await world.version("acct-1") + 5, generation=old.generation + 1, user="u-new"))
+    await world.tell(changed("acct-2", await world.version("acct-2"), "removed"))
+    await setback.found(rig.database, "dispatch", 3, 80, 20)
+    await world.mend()
+    assert [await stopped(rig, name) for name in ("acct-1", "acct-2")] == [None, "removed"]
+
+
 class Killed(BaseException):
     """What kill -9 is to a coroutine."""
 
 
-@pytest.mark.parametrize("part", ["known", "remember", "leap", "renew", "advance"])
+@pytest.mark.parametrize("part", ["known", "free", "remember", "leap", "renew", "advance"])
 @pytest.mark.parametrize("when", ["before", "after"])
 async def test_killed_in_any_part_the_next_sweep_goes_on(world: World, part: str, when: str) -> None:
     rig = world.rig
@@ -267,7 +298,7 @@ def _dying(rig: Rig, part: str, when: str) -> Mending:
         raise Killed
 
     setattr(Dying, part, die)
-    return Dying(rig.database)
+    return Dying(rig.database, rig.store.namespace)
 
 
 async def test_an_account_that_was_linked_and_removed_by_another_since_is_the_others_last(world: World) -> None:

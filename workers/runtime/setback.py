@@ -7,7 +7,7 @@ so a note of the bus is at most one step ahead of it, unless the store was set b
 from typing import Final
 
 import structlog
-from sqlalchemy import delete, select
+from sqlalchemy import ScalarSelect, delete, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from workers.runtime.database import Database
@@ -21,6 +21,7 @@ MEANING: Final = (
     "the store is older than the bus, as a restored backup is: what the lost steps did stands on the bus, what they noted is "
     "gone. Accounts are announced again, their tokens renewed; `ringhook accounts list --at-risk` then names who must reconnect"
 )
+STANDING: Final[ScalarSelect[str]] = select(installation.c.value).where(installation.c.name == NAME).scalar_subquery()  # the mark
 
 
 def is_set_back(held: int, known: int) -> bool:

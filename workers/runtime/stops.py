@@ -2,6 +2,7 @@
 
 The linker writes it in the transaction that ends a link, so that no event can be a step ahead of it; deliver looks there before
 each attempt. What is free may be remembered for five seconds; what is stopped is looked up each time, since a re-link frees it.
+A removal that stands in a restored store may be undone since: until the store is mended nobody knows (decision 15).
 """
 
 import asyncio
@@ -14,6 +15,7 @@ from typing import Any, Final, Literal
 from sqlalchemy import Column, Double, Executable, Table, Text, bindparam, delete, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from workers.runtime import setback
 from workers.runtime.database import Database, StoreUnavailable, metadata
 from workers.runtime.group import Group
 from workers.runtime.rows import among, insert_once, lists, prepared, upsert
@@ -22,6 +24,10 @@ Why = Literal["removed", "forgotten"]  # by the user, which a re-link undoes; by
 CACHED_S: Final = 5.0
 PATIENCE_S: Final = 5.0
 REMEMBERED: Final = 20_000  # accounts; beyond it those whose time is over are dropped
+DOUBTED: Final = (
+    "the store was restored from a backup in which this account's removal stands, and the linker has not said yet whether it was "
+    "linked again since: its events wait until the linker has mended the store"
+)
 
 stops: Final = Table(
     "stop",
@@ -74,6 +80,11 @@ async def forgotten(connection: AsyncConnection, namespace: str, accounts: Colle
     return {account for account, why in (await stopped(connection, namespace, accounts)).items() if why == "forgotten"}
 
 
+@prepared
+def _doubtful(engine: str) -> Executable:
+    return select(stops.c.account_hash, stops.c.why, setback.STANDING).where(among(engine, stops.c.account_hash, "name"))
+
+
 @dataclass
 class StopTable:
     """Looks accounts up: those that wait for an answer at one time share one statement."""
@@ -92,8 +103,8 @@ class StopTable:
             return None
         return await self._looks(account)
 
-    async def _look(self, accounts: Sequence[str]) -> Sequence[Why | None]:
-        """Return why for each, and remember those that are free."""
+    async def _look(self, accounts: Sequence[str]) -> Sequence[Why | StoreUnavailable | None]:
+        """Return why for each, or that nobody knows, and remember those that are free."""
         until = self.clock() + CACHED_S
         found = await self._read({*accounts})
         self._drop_old()
@@ -106,9 +117,16 @@ class StopTable:
             for account in [account for account, until in self._free.items() if until <= now]:
                 del self._free[account]
 
-    async def _read(self, accounts: Collection[str]) -> Mapping[str, Why]:
+    async def _read(self, accounts: Collection[str]) -> Mapping[str, Why | StoreUnavailable]:
+        hashes = {fingerprint(self.namespace, account): account for account in accounts}
         try:
             async with asyncio.timeout(PATIENCE_S), self.database.read() as connection:
-                return await stopped(connection, self.namespace, accounts)
+                rows = await connection.execute(_doubtful(connection), lists(connection, name=[*hashes]))
+                return {hashes[name]: _believed(why, mark) for name, why, mark in rows}
         except TimeoutError as error:
             raise StoreUnavailable("the store did not say in time which accounts are stopped") from error
+
+
+def _believed(why: Why, mark: str | None) -> Why | StoreUnavailable:
+    """Return a stop, unless it is a removal in a store that was set back and is not mended yet."""
+    return StoreUnavailable(DOUBTED) if why == "removed" and mark is not None else why

@@ -11,7 +11,7 @@ from schemas.ring.envelope import REMOVED
 from schemas.topics import DELIVERY_ATTEMPTED, EVENT_RECORDED, delivery
 from tests.workers.deliver.support import Sink, delivering, destination, event, until
 from workers.bus.contract import Bus, Lane, Stop
-from workers.runtime import stops
+from workers.runtime import setback, stops
 from workers.runtime.database import Database, StoreUnavailable, connect
 from workers.runtime.stops import CACHED_S, StopTable, Why, fingerprint
 
@@ -71,6 +71,20 @@ async def test_another_namespaces_rows_stop_nobody_and_no_row_names_an_account(d
         [row] = (await connection.execute(select(stops.stops))).all()
     assert "acct" not in str(row)
     assert len(row.account_hash) == 64
+
+
+async def test_in_a_restored_store_nobody_knows_who_is_removed_until_it_is_mended(database: Database) -> None:
+    table = StopTable(database, "test")
+    await put(database, "gone", "removed")
+    await put(database, "never", "forgotten")
+    await setback.found(database, "dispatch", 0, 9, 1)
+    asked = await asyncio.gather(*map(table.why, ("gone", "never", "here")), return_exceptions=True)
+    assert isinstance(asked[0], StoreUnavailable)
+    assert "restored from a backup" in str(asked[0])
+    assert asked[1:] == ["forgotten", None]
+    async with database.begin() as connection:
+        assert await setback.advance(connection, setback.FOUND, None)
+    assert await table.why("gone") == "removed"
 
 
 async def test_accounts_that_wait_together_are_looked_up_by_one_statement(database: Database) -> None:
