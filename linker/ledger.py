@@ -86,7 +86,7 @@ class Ledger:
             if _shown(before) != _shown(after):
                 self.see(after.account, now)
             if after.completed_at != before.completed_at:
-                self._overtake(after.account)
+                self._overtake(after.account, after.app)
         return after if keep_lease and self.grants[after.code_hash] is after else None
 
     def see(self, account: str, now: float) -> None:
@@ -121,8 +121,8 @@ class Ledger:
             self.swap(first, one)
         return two
 
-    def _overtake(self, account: str) -> None:
-        for other in view.overtaken(self.of(account)):
+    def _overtake(self, account: str, app: App) -> None:
+        for other in view.overtaken(self.of(account), app):
             self.swap(other, structs.replace(other, patched=True))
 
     def _teach(self, attempt: str | None, verdict: Verdict | None, now: float) -> None:

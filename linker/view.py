@@ -1,11 +1,14 @@
 """What an account is, seen over all its grants: only the serving generation decides `linked`. Pure."""
 
 from collections.abc import Iterable, Sequence
+from typing import Final
 
 from msgspec.structs import replace
 
 from linker.rows import ENDED, Account, Grant
 from schemas.records import CLOCKS_APART, App
+
+_POSTED: Final = frozenset({"patch", "probe", "verify", "post"})
 
 
 def serving(grants: Sequence[Grant]) -> Grant | None:
@@ -19,14 +22,14 @@ def replaced(grants: Sequence[Grant]) -> list[Grant]:
     return [grant for grant in grants if now and _order(grant) < _order(now) and grant.state not in ENDED]
 
 
-def overtaken(grants: Sequence[Grant]) -> list[Grant]:
-    """Return the grants that the PATCH of another, which just completed, may have completed too: Ring's integration is one.
+def overtaken(grants: Sequence[Grant], app: App) -> list[Grant]:
+    """Return the grants that the PATCH of another, which just completed by this app, may have completed too.
 
-    Ring refuses their own PATCH then, and they must not take that for a link that cannot be completed.
+    Ring's integration is one for each app. It refuses their own PATCH then, and they must not take that for a link that cannot
+    be completed; one by another app must not take its refusal for a link that is.
     """
-    return [
-        grant for grant in grants if grant.stage in {"patch", "probe", "verify", "post"} and grant.posts and not grant.patched
-    ]
+    posted = (grant for grant in grants if grant.stage in _POSTED and grant.posts)
+    return [grant for grant in posted if grant.app == app and not grant.patched]
 
 
 def seen(account: Account, grants: Sequence[Grant], now: float) -> Account:

@@ -286,7 +286,8 @@ class Links(RuleBasedStateMachine):
             self._teach(old.attempt, gone.verdict)
         if completed:
             self.grants |= {
-                other.code_hash: replace(other, patched=True) for other in view.overtaken(self._owned(move.grant.account))
+                other.code_hash: replace(other, patched=True)
+                for other in view.overtaken(self._owned(move.grant.account), move.grant.app)
             }
         if account := move.grant.account:
             known = self.accounts.get(account, Account(account=account))
