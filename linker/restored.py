@@ -13,7 +13,7 @@ from typing import Final
 import structlog
 from msgspec.structs import replace
 
-from linker import history, refresh, saga
+from linker import history, refresh, saga, view
 from linker.moves import Move
 from linker.rows import ENDED, Account, Grant
 from linker.setback import PAGE, Mending, Stood
@@ -94,7 +94,8 @@ class Restored:
         found = await self.store.account(account)
         grants = found[1] if found else []
         whose = said.whose if said else None
-        for grant in [grant for grant in grants if grant.state not in ENDED] or grants[:1]:
+        last_ended = view.ended_last(grants)
+        for grant in [grant for grant in grants if grant.state not in ENDED] or ([last_ended] if last_ended else []):
             last = replace(grant, partner_user=whose or grant.partner_user)
             move = Move(last) if grant.state in ENDED else saga.removed(last, GONE, now)
             await self.store.apply(grant, move, now)

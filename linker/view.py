@@ -33,8 +33,12 @@ def overtaken(grants: Sequence[Grant], app: App) -> list[Grant]:
 
 
 def seen(account: Account, grants: Sequence[Grant], now: float) -> Account:
-    """Return the account as its grants make it; the version rises only where something changed."""
-    shown = serving(grants) or _newest(grant for grant in grants if grant.state not in ENDED) or _newest(grants)
+    """Return the account as its grants make it; the version rises only where something changed.
+
+    Where none serves and none is on its way, it stands as the one that ended last: its removal is the account's, whatever a newer
+    one had come to before.
+    """
+    shown = serving(grants) or _newest(grant for grant in grants if grant.state not in ENDED) or ended_last(grants)
     if shown is None:
         return account
     linked = shown.state == "completed"
@@ -73,10 +77,16 @@ def _newest(grants: Iterable[Grant]) -> Grant | None:
     return max(grants, key=_order, default=None)
 
 
+def ended_last(grants: Iterable[Grant]) -> Grant | None:
+    """Return the grant that ended last."""
+    ended = (grant for grant in grants if grant.state in ENDED)
+    return max(ended, key=lambda grant: (_latest(grant), _order(grant)), default=None)
+
+
 def _last_user(grants: Sequence[Grant]) -> str | None:
     """Return who had signed in for the grant that ended last, of those for which somebody had."""
-    ended = [grant for grant in grants if grant.state in ENDED and grant.partner_user]
-    return max(ended, key=_latest).partner_user if ended else None
+    last = ended_last(grant for grant in grants if grant.partner_user)
+    return last.partner_user if last else None
 
 
 def apps(grants: Sequence[Grant]) -> set[App]:

@@ -6,10 +6,11 @@ import pytest
 from sqlalchemy import select
 
 from linker import removal, saga
+from linker.moves import ended as ended_grant
 from linker.outcomes import Done, NotSent, Refused, Unauthorised, Unclear
-from linker.rows import Account, Grant
+from linker.rows import Account, Grant, Risk
 from linker.told import Told
-from schemas.records import AccountTold, SubscriptionTold
+from schemas.records import AccountTold, LinkState, SubscriptionTold
 from tests.linker.rig import Rig, held
 from tests.linker.ring import nonce
 from tests.linker.test_killed import Fuse, Fused, Point, is_kill
@@ -159,6 +160,25 @@ async def test_a_relink_serves_again_and_frees_deliveries(rig: Rig) -> None:
     await told(rig, "acct-1", removed_at)  # late, once more
     assert (await rig.grants(second.code_hash))[0] == second
     assert (await known(rig)).linked
+
+
+@pytest.mark.parametrize(("end", "risk"), [("expired", None), ("lost", "lost_refused")])
+async def test_a_removal_is_the_accounts_though_a_newer_code_had_ended_before(rig: Rig, end: LinkState, risk: Risk | None) -> None:
+    serving = await linked(rig, "t1")
+    rig.now += 60
+    newer = await rig.state(rig.linker(), await rig.code("acct-1", "canary-code-t2", app="next"), "unclaimed")
+    await rig.store.apply(newer, ended_grant(newer, end, "nobody signed in", rig.now, risk=risk), rig.now)
+    assert (await known(rig)).linked
+    rig.ring.world.remove(rig.ring.world.accounts["acct-1"])
+    rig.now += 10
+    await told(rig, "acct-1", rig.now, app="first")
+    await ended(rig, serving.code_hash)
+    account = await known(rig)
+    assert (account.state, account.risk, account.generation, account.last_user) == ("removed", None, serving.generation, "u1")
+    assert await stopped(rig) == "removed"
+    rig.now += 60
+    await rig.state(rig.linker(), await rig.code("acct-1", "canary-code-t3"), "unclaimed")
+    assert ((await known(rig)).state, await stopped(rig)) == ("unclaimed", None)
 
 
 async def test_a_removal_in_mid_link_ends_it_with_a_reason(rig: Rig) -> None:
