@@ -85,7 +85,7 @@ from workers.runtime.jobs import Job
 from workers.runtime.lag import LagSweep
 from workers.runtime.listener import Listener, internal_app
 from workers.runtime.stop import on_signals
-from workers.runtime.stops import StopTable
+from workers.runtime.stops import YOUNG_S, StopTable
 from workers.runtime.storeprobe import StoreProbe
 from workers.runtime.supervise import Worker, supervise
 from workers.runtime.sweep import Sweeping
@@ -257,7 +257,7 @@ def add_destination(house: House, service: Service) -> None:
     """Deliver to one HTTP service."""
     wanted = begins(service.destination.since)
     birth = Birth(house.database, service.destination.name, house.began) if wanted is None else always(wanted)
-    stops = StopTable(house.database, house.namespace)
+    stops = StopTable(house.database, house.namespace, young=YOUNG_S)
     deliver = Deliver(
         house.bus,
         house.database,

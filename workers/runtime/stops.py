@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, Final, Literal
 
-from sqlalchemy import Column, Double, Executable, Table, Text, bindparam, delete, select
+from sqlalchemy import Column, Double, Executable, Row, Table, Text, bindparam, delete, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from workers.runtime import setback
@@ -24,9 +24,14 @@ Why = Literal["removed", "forgotten"]  # by the user, which a re-link undoes; by
 CACHED_S: Final = 5.0
 PATIENCE_S: Final = 5.0
 REMEMBERED: Final = 20_000  # accounts; beyond it those whose time is over are dropped
+YOUNG_S: Final = 60.0  # after a start of all roles together; by then somebody has seen whether the store was set back
 DOUBTED: Final = (
     "the store was restored from a backup in which this account's removal stands, and the linker has not said yet whether it was "
     "linked again since: its events wait until the linker has mended the store"
+)
+YOUNG: Final = (
+    "this account's removal is older than this process, and whether the store was restored from a backup is only seen as the "
+    f"other roles begin: its events wait until the process is {YOUNG_S:.0f} s old"
 )
 
 stops: Final = Table(
@@ -82,20 +87,26 @@ async def forgotten(connection: AsyncConnection, namespace: str, accounts: Colle
 
 @prepared
 def _doubtful(engine: str) -> Executable:
-    return select(stops.c.account_hash, stops.c.why, setback.STANDING).where(among(engine, stops.c.account_hash, "name"))
+    return select(stops, setback.STANDING.label("mark")).where(among(engine, stops.c.account_hash, "name"))
 
 
 @dataclass
 class StopTable:
-    """Looks accounts up: those that wait for an answer at one time share one statement."""
+    """Looks accounts up: those that wait for an answer at one time share one statement.
+
+    For `young` seconds removals from before are doubted, too: deliver may begin before whoever sees that the store was set back.
+    """
 
     database: Database
     namespace: str
     clock: Callable[[], float] = time.monotonic
+    young: float = 0.0
+    began: float = field(default_factory=time.time)
     _free: dict[str, float] = field(default_factory=dict)  # until when an account counts as free
 
     def __post_init__(self) -> None:
         self._looks = Group[str, Why | None](self._look)
+        self._grown = self.clock() + self.young
 
     async def why(self, account: str) -> Why | None:
         """Return why nothing may be sent for this account, None where it is free. Raises StoreUnavailable: nobody knows."""
@@ -122,11 +133,15 @@ class StopTable:
         try:
             async with asyncio.timeout(PATIENCE_S), self.database.read() as connection:
                 rows = await connection.execute(_doubtful(connection), lists(connection, name=[*hashes]))
-                return {hashes[name]: _believed(why, mark) for name, why, mark in rows}
+                return {hashes[row.account_hash]: self._believed(row) for row in rows}
         except TimeoutError as error:
             raise StoreUnavailable("the store did not say in time which accounts are stopped") from error
 
-
-def _believed(why: Why, mark: str | None) -> Why | StoreUnavailable:
-    """Return a stop, unless it is a removal in a store that was set back and is not mended yet."""
-    return StoreUnavailable(DOUBTED) if why == "removed" and mark is not None else why
+    def _believed(self, row: Row[Any]) -> Why | StoreUnavailable:
+        """Return a stop, unless it is a removal that may have been undone in a time that the store has lost."""
+        why: Why = row.why
+        if why == "forgotten":
+            return why
+        if row.mark is not None:
+            return StoreUnavailable(DOUBTED)
+        return StoreUnavailable(YOUNG) if row.since < self.began and self.clock() < self._grown else why

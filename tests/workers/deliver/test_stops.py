@@ -31,9 +31,9 @@ class Clock:
         return self.now
 
 
-async def put(database: Database, account: str, why: Why, namespace: str = "test") -> None:
+async def put(database: Database, account: str, why: Why, namespace: str = "test", *, since: float = 1_771_130_906.0) -> None:
     async with database.begin() as connection:
-        await stops.stop(connection, fingerprint(namespace, account), why, 1_771_130_906.0)
+        await stops.stop(connection, fingerprint(namespace, account), why, since)
 
 
 async def freed(database: Database, account: str) -> None:
@@ -85,6 +85,20 @@ async def test_in_a_restored_store_nobody_knows_who_is_removed_until_it_is_mende
     async with database.begin() as connection:
         assert await setback.advance(connection, setback.FOUND, None)
     assert await table.why("gone") == "removed"
+
+
+async def test_a_young_process_believes_no_removal_from_before_it_as_nobody_may_have_seen_yet_that_the_store_is_old(
+    database: Database,
+) -> None:
+    clock = Clock()
+    table = StopTable(database, "test", clock, young=60.0, began=1_771_130_906.5)
+    await put(database, "before", "removed")
+    await put(database, "since", "removed", since=1_771_130_907.0)
+    with pytest.raises(StoreUnavailable, match="60 s old"):
+        await table.why("before")
+    assert await table.why("since") == "removed"
+    clock.now += 60.0
+    assert await table.why("before") == "removed"
 
 
 async def test_accounts_that_wait_together_are_looked_up_by_one_statement(database: Database) -> None:
