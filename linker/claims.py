@@ -10,6 +10,7 @@ from linker.moves import GOES_ON, TAP_OR_MEND
 from linker.rows import ENDED, OVER, Attempt, Grant
 from linker.saga import TAP, Move, Verdict, claimed
 from linker.schedule import CODE_LIFE, NONCE_LIFE, linking
+from schemas.records import CLOCKS_APART
 
 QUICK: Final = 1.0  # seconds until an attempt that found no grant looks again
 OWN_CODE: Final = CODE_LIFE + 5.0  # seconds after Ring sent the browser in which the code that came before is exchanged, or never
@@ -48,6 +49,14 @@ def collided(first: Attempt, second: Attempt, now: float) -> tuple[Attempt, Atte
         return first, learned(later, Verdict("rejected", f"this sign-in has already linked another user: {TAP}"), now)
     contested = Verdict("contested", CONTESTED)
     return (first if first.state in ENDED else learned(first, contested, now)), learned(later, contested, now)
+
+
+def coded_by(attempt: Attempt) -> float:
+    """Return by when the code of this nonce's connection has come (decision 19).
+
+    Ring sends the browser once the code is answered; within the code's life it may have had to send it again.
+    """
+    return min(attempt.requested_at, attempt.until - NONCE_LIFE + CODE_LIFE) + CLOCKS_APART
 
 
 def overdue(attempt: Attempt, now: float) -> Attempt | None:

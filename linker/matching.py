@@ -17,7 +17,7 @@ from linker.saga import Verdict
 from linker.steps import Notices
 from linker.store import Store
 from schemas.errors import Rejected
-from schemas.records import CLOCKS_APART, App, LinkSecret, LinkState
+from schemas.records import App, LinkSecret, LinkState
 from schemas.ring import nonce
 from workers.runtime.sealing import CodeOpener
 from workers.runtime.secrets import Secret
@@ -87,7 +87,7 @@ class Matching:
         since = attempt.horizon - claims.OVERLAP if attempt.horizon is not None else None
         found = await self._search(attempt, wanted, since)
         # Ring sends the browser once the code is answered: one that came later is of another connection (decision 19).
-        if found and (newest := await self.store.newest(*found, attempt.requested_at + CLOCKS_APART)):
+        if found and (newest := await self.store.newest(*found, claims.coded_by(attempt))):
             return newest
         grant = await self.store.grant(attempt.grant) if attempt.grant else None
         return grant if grant and grant.pool is not None else await self._own(attempt, wanted)
@@ -95,7 +95,7 @@ class Matching:
     async def _own(self, attempt: Attempt, wanted: str) -> Grant | None:
         """Return the link of this user that the nonce names, however long it stands: the user may have connected anew."""
         for grant in await self.store.own(attempt.partner_user):
-            key = self.keys.get(grant.app) if grant.received_at <= attempt.requested_at + CLOCKS_APART else None
+            key = self.keys.get(grant.app) if grant.received_at <= claims.coded_by(attempt) else None
             if key and grant.account and nonce.match(key.reveal().encode(), wanted, attempt.time, [grant.account]):
                 return grant
         return None

@@ -1,5 +1,6 @@
 """A user who connects the app anew while a link of theirs stands or is on its way: Ring waits again, and is told."""
 
+from linker import saga
 from linker.advance import Advance
 from linker.moves import SHOWN
 from tests.linker.rig import Rig
@@ -190,3 +191,29 @@ async def test_a_sign_in_is_not_used_for_its_users_own_link_whose_code_came_afte
     await rig.settle(rig.linker(), code)
     [grant] = await rig.grants(code)
     assert (grant.attempt, rig.ring.count("post")) == ("t2", posts)
+
+
+async def test_a_nonce_of_an_earlier_connection_does_not_link_its_user_by_the_code_of_the_present_one(rig: Rig) -> None:
+    former = await rig.state(rig.linker(), await rig.code("acct-1", "canary-code-former"), "unclaimed")
+    time = rig.time()
+    rig.now += 300
+    await rig.store.apply(former, saga.removed(former, "in the Ring app", rig.now), rig.now)
+    rig.now += 10
+    code = await rig.code("acct-1", "canary-code-present")
+    await rig.state(rig.linker(), code, "unclaimed")
+    rig.now += 5
+    await rig.sign_in("former", nonce(time, "acct-1"), time, user="former")  # the page stayed open until now
+    await ended(rig, "former", "received")
+    rig.now += 5
+    await rig.sign_in("present", nonce(rig.time(), "acct-1"), rig.time(), user="present")
+    done = await rig.state(rig.linker(), code, "completed")
+    assert (done.attempt, done.partner_user) == ("present", "present")
+    await ended(rig, "former", "expired")
+
+
+async def test_a_code_that_ring_had_to_send_again_after_the_browser_is_still_the_sign_ins(rig: Rig) -> None:
+    time = rig.time()
+    rig.now += 60
+    code = await rig.code("acct-1")
+    await rig.sign_in("t1", nonce(time, "acct-1"), time)
+    assert (await rig.state(rig.linker(), code, "completed")).attempt == "t1"
