@@ -1,8 +1,8 @@
 """The sweep that mends a store restored from a backup, where the bus remembers more than the store (decision 15).
 
 First what the bus tells of accounts is believed: those linked since the backup, anew or for the first time, are lost, and named
-with whose they are; those removed since are removed again; those that came back since are stopped no more. Then every account is announced, above all that was told, and every
-token is renewed: what Ring refuses is lost.
+with whose they are; those removed since are removed again; those that came back since are stopped no more. Then every account is
+announced, above all that was told, and every token is renewed: what Ring refuses is lost.
 """
 
 from collections.abc import Mapping, Sequence
@@ -67,12 +67,12 @@ class Restored:
         for at in range(0, len(names), PAGE):
             page = {name: told[name] for name in names[at : at + PAGE]}
             known = await self.mending.known(page)
-            unknown = lost_since(page, known, now)
-            await self.mending.free(came_back_since(page, known))  # before versions are as told
-            await self.mending.remember(unknown)
+            unknown, gone = lost_since(page, known, now), removed_since(page, known)
+            await self.mending.free(came_back_since(page, known))  # before versions are as told; so is the next
+            await self.mending.stop(gone, now)
+            await self.mending.remember([*unknown, *ended_since(page, known, now)])
             for said in (anew := outdated(page, known)):
                 await self._outdate(said, now)
-            gone = removed_since(page, known)
             for name in gone:
                 await self._remove(name, page[name], now)
             lost, removed = lost + len(unknown) + len(anew), removed + len(gone)
@@ -108,6 +108,12 @@ def lost_since(told: Mapping[str, AccountChanged | None], known: Mapping[str, St
         for name, said in told.items()
         if said is not None and name not in known and (said.state not in ENDED or said.reconnect)
     ]
+
+
+def ended_since(told: Mapping[str, AccountChanged | None], known: Mapping[str, Stood], now: float) -> Sequence[Account]:
+    """Return the accounts that are not in the store and were told of as removed: what they become is told above that."""
+    gone = (said for name, said in told.items() if said is not None and name not in known and said.state == "removed")
+    return [replace(lost(said, now), state="removed", risk=None) for said in gone]
 
 
 def lost(said: AccountChanged, now: float) -> Account:
@@ -149,16 +155,18 @@ def ends(grant: Grant, said: AccountChanged) -> bool:
 def came_back_since(told: Mapping[str, AccountChanged | None], known: Mapping[str, Stood]) -> Sequence[str]:
     """Return the accounts that were told of since, and not as removed: the stop of an earlier removal is theirs no more."""
     return [
-        name
-        for name, said in told.items()
-        if said is not None and said.state != "removed" and (name not in known or said.version > known[name].version)
+        name for name, said in told.items() if said is not None and said.state != "removed" and _is_newer(said, known.get(name))
     ]
 
 
 def removed_since(told: Mapping[str, AccountChanged | None], known: Mapping[str, Stood]) -> Sequence[str]:
-    """Return the accounts that the store still holds, and the world was told since that they are removed or forgotten."""
+    """Return the accounts that were told of since as removed, known here or not, and those here that were to be forgotten."""
     return [
         name
         for name, said in told.items()
-        if name in known and (said is None or (said.state == "removed" and said.version > known[name].version))
+        if (name in known if said is None else said.state == "removed" and _is_newer(said, known.get(name)))
     ]
+
+
+def _is_newer(said: AccountChanged, stood: Stood | None) -> bool:
+    return stood is None or said.version > stood.version

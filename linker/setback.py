@@ -64,6 +64,12 @@ class Mending:
             values = asdict(lost) | {"behind": True}
             await connection.execute(update(accounts).where(accounts.c.account == lost.account).values(**values))
 
+    async def stop(self, names: Collection[str], now: float) -> None:
+        """Stop what is sent for accounts that were removed in the lost time, in whatever way they stand here."""
+        async with self.database.begin() as connection:
+            for name in names:
+                await stops.stop(connection, stops.fingerprint(self.namespace, name), "removed", now)
+
     async def free(self, names: Collection[str]) -> None:
         """Undo removals that a new connection has undone in the lost time."""
         async with self.database.begin() as connection:

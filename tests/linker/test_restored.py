@@ -10,6 +10,7 @@ import pytest
 
 from linker import history, saga
 from linker.announce import AGAIN, Announce
+from linker.moves import ended as ended_grant
 from linker.restored import Restored, came_back_since, lost_since, outdated, removed_since
 from linker.setback import LEAP, Mending, Stood
 from schemas.records import AccountChanged
@@ -53,10 +54,11 @@ def test_who_was_removed_since_is_removed_again() -> None:
         "relinked": changed("relinked", 5),
         "forgotten": None,
         "unknown": None,
+        "came and went": changed("came and went", 3, "removed"),
     }
     versions = {"since": 4, "before": 5, "relinked": 4, "forgotten": 7}
     known = {name: Stood(version, 1, linked=True) for name, version in versions.items()}
-    assert removed_since(told, known) == ["since", "forgotten"]
+    assert removed_since(told, known) == ["since", "forgotten", "came and went"]
 
 
 def test_who_was_told_of_since_as_anything_but_removed_has_come_back() -> None:
@@ -265,11 +267,26 @@ async def test_the_stop_of_a_removal_in_the_backup_goes_where_the_home_was_linke
     assert [await stopped(rig, name) for name in ("acct-1", "acct-2")] == [None, "removed"]
 
 
+async def test_who_was_linked_and_removed_in_the_lost_time_is_stopped_known_before_or_not(world: World) -> None:
+    rig = world.rig
+    old = await rig.state(rig.linker(), await rig.code("acct-1"), "unclaimed")
+    await rig.store.apply(old, ended_grant(old, "expired", "nobody signed in", rig.now), rig.now)
+    later = changed("acct-1", await world.version("acct-1") + 5, "removed", generation=old.generation + 1, user="u-new")
+    await world.tell(later, changed("acct-9", 7, "removed", user="u-9"))
+    await setback.found(rig.database, "dispatch", 3, 80, 20)
+    await world.mend()
+    assert [await stopped(rig, name) for name in ("acct-1", "acct-9")] == ["removed", "removed"]
+    rig.now += 10
+    await rig.state(rig.linker(), await rig.code("acct-9"), "unclaimed")
+    assert await stopped(rig, "acct-9") is None
+    assert await world.version("acct-9") > LEAP, "whoever reads would take a lower one for old news"
+
+
 class Killed(BaseException):
     """What kill -9 is to a coroutine."""
 
 
-@pytest.mark.parametrize("part", ["known", "free", "remember", "leap", "renew", "advance"])
+@pytest.mark.parametrize("part", ["known", "free", "stop", "remember", "leap", "renew", "advance"])
 @pytest.mark.parametrize("when", ["before", "after"])
 async def test_killed_in_any_part_the_next_sweep_goes_on(world: World, part: str, when: str) -> None:
     rig = world.rig
