@@ -72,7 +72,7 @@ RIGHTS: Final[Mapping[str, Sequence[Right]]] = {
         *_START,
         *_LANES,
         *_may("D", installation),  # the mark of a set-back store, once it is mended
-        *_may("SIUD", linker.grants, linker.attempts, linker.accounts, linker.subscriptions),
+        *_may("SIUD", linker.grants, linker.attempts, linker.accounts, linker.subscriptions, linker.removals),
         *_may("SIU", linker.keys, linker.budget),
         *_may("SUD", linker.forgets),
         *_may("SID", stops),

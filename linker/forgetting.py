@@ -16,7 +16,7 @@ from linker import claims, metrics
 from linker.held import Names, columns_of, hold
 from linker.rows import OVER, Attempt, end_of
 from linker.selects import columns, value_of
-from linker.tables import accounts, attempts, forgets, grants, subscriptions
+from linker.tables import accounts, attempts, forgets, grants, removals, subscriptions
 from schemas.records import SubscriptionTold
 from workers.runtime import stops
 from workers.runtime.database import Database
@@ -62,7 +62,8 @@ class Forgetting:
             for _, after in over:
                 await insert_once(connection, attempts, columns_of(after))
             await connection.execute(delete(grants).where(grants.c.account == account))
-            await connection.execute(delete(subscriptions).where(subscriptions.c.account == account))
+            for table in (subscriptions, removals):
+                await connection.execute(delete(table).where(table.c.account == account))
             await connection.execute(delete(accounts).where(accounts.c.account == account))
             await connection.execute(update(forgets).where(forgets.c.account == account).values(swept=True))
         metrics.ended(end for before, after in over for end in end_of(before, after))

@@ -8,7 +8,7 @@ from msgspec import structs
 
 from linker import claims, saga, view
 from linker.moves import Move, Verdict
-from linker.rows import Account, Attempt, End, Grant, end_of
+from linker.rows import Account, Attempt, Early, End, Grant, end_of
 from schemas.errors import Unavailable
 from schemas.records import App
 
@@ -29,6 +29,7 @@ class Ledger:
     grants: dict[str, Grant]
     attempts: dict[str, Attempt]
     forgotten: Collection[str] = ()  # accounts that the operator had forgotten: no grant may name one anew
+    early: Mapping[str, Sequence[Early]] = field(default_factory=dict)  # removals told of accounts that a grant may name anew
     freed: set[str] = field(default_factory=set)  # keys of rows whose lease is given back
     heard: dict[str, float] = field(default_factory=dict)  # accounts whose deliveries are to be stopped or freed, and since when
     unwelcome: set[str] = field(default_factory=set)  # accounts whose rows go
@@ -75,7 +76,14 @@ class Ledger:
             move = saga.unwelcome(before, now)
         elif account and move.grant.state != before.state:
             self.heard[account] = now
+            move = self._doubted(move, account, now) if before.account is None else move
         return self.apply(before, move, now, keep_lease=keep_lease and move.grant.due_at is not None)
+
+    def _doubted(self, move: Move, account: str, now: float) -> Move:
+        """Return a move that names an account, in doubt where its removal was told before."""
+        for app, removed_at in self.early.get(account, ()):
+            move = structs.replace(move, grant=saga.withdrawn(move.grant, removed_at, now, app=app or None).grant)
+        return move
 
     def apply(self, before: Grant, move: Move, now: float, *, keep_lease: bool = False) -> Grant | None:
         """Write a transition of a grant, whose account is held, and all that follows; return the row where its lease is kept."""

@@ -44,6 +44,7 @@ ASIDE: Final = 2  # the queue of what only keeps tokens alive: ten thousand of t
 ENDED: Final = frozenset({"expired", "lost", "rejected", "contested", "removed"})
 OVER: Final = ENDED | {"completed"}
 Mark = tuple[str, float]  # (what happened, when)
+Early = tuple[App, float]  # a removal told before its account was named: (by which app, empty where Ring did not say; when)
 
 
 class GrantSteps(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from sqlalchemy import ColumnElement, Row, ScalarSelect, Table, bindparam, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from linker import claims, metrics, pool, saga, view
+from linker import claims, early, metrics, pool, saga, view
 from linker.held import NONE, Names, columns_of, heed, hold, write
 from linker.ledger import Ledger, made
 from linker.mishap import BEFORE, Mishap
@@ -132,6 +132,7 @@ class Store:
             names = reduce(both, (one.names for one in group))
             before = await hold(connection, names)
             before.forgotten = await stops.forgotten(connection, self.namespace, names.fresh)  # held: a forget is not amid
+            before.early = await early.told(connection, names.fresh)  # nor is a removal
             after, results = made(before, [one.make for one in group])
             await write(connection, before, after)
             await heed(connection, self.namespace, after)
@@ -210,12 +211,10 @@ class Store:
 async def withdraw(
     connection: AsyncConnection, namespace: str, account: str, removed_at: float, now: float, *, app: App | None
 ) -> tuple[End, ...]:
-    """Doubt every grant of an account by this app (None: by any) whose code came before its removal.
+    """Doubt every grant of an account, which is there, by this app (None: by any) whose code came before its removal.
 
     Return what that ended; raises Moved.
     """
-    if await look_up(connection, Account, accounts, accounts.c.account, account) is None:
-        return ()
     before = await hold(connection, Names(accounts={account}))
     after = before.copy()
     after.withdraw(account, removed_at, now, app)

@@ -126,6 +126,17 @@ subscriptions: Final = Table(
     Column("told_at", Double, nullable=False),  # by Ring's time of the event
 )
 
+# When the app was removed, by what Ring told within the last hour: a code may be named only after it.
+removals: Final = Table(
+    "linker_removals",
+    metadata,
+    Column("account", Text, primary_key=True),
+    Column("app", Text, primary_key=True),  # empty where the removal names none
+    Column("removed_at", Double, nullable=False),  # Ring's time
+    Column("told_at", Double, nullable=False),  # ours
+    Index(None, "told_at"),
+)
+
 # Accounts that the operator wants to be forgotten, until all of it is done: the only rows that name them then.
 forgets: Final = Table(
     "linker_forgets",

@@ -9,7 +9,7 @@ import msgspec
 from sqlalchemy import Table
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from linker import forgetting, metrics, store
+from linker import early, forgetting, metrics, store
 from linker.held import hold_accounts
 from schemas.errors import UNREADABLE, Rejected
 from schemas.records import AccountTold
@@ -33,8 +33,10 @@ class Told:
         """Return no records for each record taken in, or why it is buried."""
         told = [_read(record) for record in batch]
         removed = {one.account for one in told if isinstance(one, AccountTold) and one.removed}
-        await hold_accounts(step.connection, removed)  # all at once, in the order in which links' steps hold them
+        made = await early.made(step.connection, removed)
+        await hold_accounts(step.connection, removed)  # all at once, in the order in which links' steps make and hold them
         results = [one if isinstance(one, Rejected) else await self._take(one, step.connection, now.timestamp()) for one in told]
+        await early.unmade(step.connection, made)
         self.wake.set()
         return results
 
@@ -47,6 +49,7 @@ class Told:
         if told.subscription and await self._counts(connection, told):
             await forgetting.subscribed(connection, told.account, told.subscription, told.at.timestamp())
         if told.removed:
+            await early.note(connection, told.account, told.app, told.at.timestamp(), now)
             ends = await store.withdraw(connection, self.namespace, told.account, told.at.timestamp(), now, app=told.app)
             metrics.ended(ends)
         return ()

@@ -5,10 +5,12 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import select
 
-from linker import removal, saga
+from linker import early, removal, saga
+from linker.forgetting import Forgetting
 from linker.moves import ended as ended_grant
 from linker.outcomes import Done, NotSent, Refused, Unauthorised, Unclear
 from linker.rows import Account, Grant, Risk
+from linker.tables import removals
 from linker.told import Told
 from schemas.records import AccountTold, LinkState, SubscriptionTold
 from tests.linker.rig import Rig, held
@@ -163,7 +165,7 @@ async def test_a_relink_serves_again_and_frees_deliveries(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize(("end", "risk"), [("expired", None), ("lost", "lost_refused")])
-async def test_a_removal_is_the_accounts_though_a_newer_code_had_ended_before(rig: Rig, end: LinkState, risk: Risk | None) -> None:
+async def test_a_removal_is_the_accounts_though_a_newer_code_ended_before(rig: Rig, end: LinkState, risk: Risk | None) -> None:
     serving = await linked(rig, "t1")
     rig.now += 60
     newer = await rig.state(rig.linker(), await rig.code("acct-1", "canary-code-t2", app="next"), "unclaimed")
@@ -179,6 +181,46 @@ async def test_a_removal_is_the_accounts_though_a_newer_code_had_ended_before(ri
     rig.now += 60
     await rig.state(rig.linker(), await rig.code("acct-1", "canary-code-t3"), "unclaimed")
     assert ((await known(rig)).state, await stopped(rig)) == ("unclaimed", None)
+
+
+@pytest.mark.parametrize("before", [False, True])
+async def test_a_removal_told_before_ring_has_said_whose_the_code_is_doubts_it_as_it_is_named(rig: Rig, *, before: bool) -> None:
+    if before:  # the account is known by an earlier connection
+        former = await rig.state(rig.linker(), await rig.code("acct-1", "canary-code-former"), "unclaimed")
+        await rig.store.apply(former, ended_grant(former, "expired", "nobody signed in", rig.now), rig.now)
+        rig.now += 5
+    code, foreign = await rig.code("acct-1"), await rig.code("acct-1", "canary-code-next", app="next")
+    rig.ring.spoil("identify", *[503] * 4)
+    await rig.states(rig.linker(), "exchanged", code, foreign)
+    rig.now += 1
+    await told(rig, "acct-1", rig.now, app="first")
+    assert (await rig.store.account("acct-1") is not None) is before
+    rig.now += 1
+    later = await rig.code("acct-1", "canary-code-later")
+    rig.ring.calm()
+    named = await rig.states(rig.linker(), "unclaimed", code, foreign, later)
+    assert [grant.withdrawn_at is not None for grant in named] == [True, False, False]
+    tokens_of_it = rig.ring.world.codes["canary-code-acct-1"].grant
+    assert tokens_of_it is not None
+    tokens_of_it.revoked = True
+    await ended(rig, code)
+
+
+async def test_a_removal_of_an_account_that_ring_names_later_is_forgotten_with_it_and_after_an_hour(rig: Rig) -> None:
+    await told(rig, "acct-1", rig.now)
+    await told(rig, "acct-2", rig.now)
+    forgetting = Forgetting(rig.database, rig.store.namespace)
+    await forgetting.ask("acct-1", rig.now)
+    await forgetting.sweep("acct-1", rig.now)
+    assert await kept(rig) == ["acct-2"]
+    rig.now += early.KEPT + 1
+    await told(rig, "acct-3", rig.now)
+    assert await kept(rig) == ["acct-3"]
+
+
+async def kept(rig: Rig) -> list[str]:
+    async with rig.database.read() as connection:
+        return [*(await connection.execute(select(removals.c.account))).scalars()]
 
 
 async def test_a_removal_in_mid_link_ends_it_with_a_reason(rig: Rig) -> None:
