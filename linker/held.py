@@ -91,10 +91,11 @@ async def write(connection: AsyncConnection, before: Ledger, after: Ledger) -> N
 async def heed(connection: AsyncConnection, namespace: str, ledger: Ledger) -> None:
     """Stop or free what is sent for accounts, as they stand now, in the transaction that made it so."""
     told = {stops.fingerprint(namespace, name): (ledger.accounts[name], now) for name, now in ledger.heard.items()}
-    await stops.free(connection, [name for name, (account, _) in told.items() if account.state != "removed"])
-    for name, (account, now) in told.items():
-        if account.state == "removed":
-            await stops.stop(connection, name, "removed", now)
+    gone = {name for name, (account, _) in told.items() if account.state == "removed"}
+    back = {stops.fingerprint(namespace, name) for name in ledger.back}
+    await stops.free(connection, sorted((back | {name for name, (account, _) in told.items() if account.linked}) - gone))
+    for name in gone:
+        await stops.stop(connection, name, "removed", told[name][1])
 
 
 async def _update(connection: AsyncConnection, statement: Executable, rows: Mapping[str, Mapping[str, Any]]) -> None:
