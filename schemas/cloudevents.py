@@ -15,6 +15,7 @@ from schemas.events import Event, EventData
 
 SPECVERSION: Final = "1.0"
 CONTENT_TYPE: Final = "application/cloudevents+json"  # of the structured body
+BATCH_CONTENT_TYPE: Final = "application/cloudevents-batch+json"
 DATA_CONTENT_TYPE: Final = "application/json"
 _TEXTS: Final = ("id", "type", "source", "subject", "accountid", "partneruserid")
 _HEADERS: Final = tuple((f"ce_{name}", name) for name in _TEXTS)

@@ -18,13 +18,14 @@ from tests.bench import figures, ground, results
 from tests.bench.figures import Figure
 from tests.bench.ground import HERE, Ground
 from tests.bench.needs import WRK
-from tests.bench.rows import deliver, dispatch, ingress, latency, links, matching, memory, pipeline, renewals
+from tests.bench.rows import batched, deliver, dispatch, ingress, latency, links, matching, memory, pipeline, renewals
 
 Row = Callable[[Ground, int], Awaitable[list[Figure]]]
 ROWS: Final[dict[str, Row]] = {
     "ingress": ingress.measure,
     "dispatch": dispatch.measure,
     "deliver": deliver.measure,
+    "batched": batched.measure,
     "pipeline": pipeline.measure,
     "latency": latency.measure,
     "memory": memory.measure,

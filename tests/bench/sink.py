@@ -29,6 +29,12 @@ class Seen:
         self.first = self.last = 0.0
 
     def take(self, name: bytes, body: bytes) -> None:
+        if body.startswith(b"["):
+            for one in orjson.loads(body):
+                self.ids[one["id"].encode()] = self.ids.get(one["id"].encode(), 0) + 1
+            self.last = now = time.time()
+            self.first = self.first or now
+            return
         self.last = now = time.time()
         self.first = self.first or now
         self.ids[name] = self.ids.get(name, 0) + 1

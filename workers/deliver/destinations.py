@@ -22,6 +22,8 @@ from workers.runtime.guard import Network, leads_inside, misspelt, no_network
 MARGIN_S: Final = 5.0  # a request and this much more end before a silent member is put out of its group
 SESSION_S: Final = 20.0  # the bus's session and rebalance timeouts, as it has them by default
 CONCURRENCY_LIMIT: Final = 1_000
+BATCH: Final = 100  # events in one request, where a destination takes several
+BATCH_LIMIT: Final = 500
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 
 
@@ -47,10 +49,16 @@ class Destination(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     deliver_unlinked: bool = False
     since: str | None = msgspec.field(default=None, name="from")  # "first" or a time; else from when it is first seen
     body: Form = "structured"
+    batch: int | None = None  # events in one request at most, with body = "batched"
     shape: str | None = None  # JMESPath: the body is what it makes of the structured event
     headers: dict[str, str] = {}  # sent with each delivery
     headers_env: dict[str, str] = {}  # the same, each naming the variable that holds its value
     filter: dict[str, Any] | None = None  # as schemas/filters.py reads it; without one it wants every event
+
+    @property
+    def most(self) -> int:
+        """How many events one request may hold."""
+        return (self.batch or BATCH) if self.body == "batched" else 1
 
     @property
     def networks(self) -> tuple[Network, ...]:
@@ -70,7 +78,7 @@ def problems(destination: Destination, *, session_s: float = SESSION_S, now: dat
     """
     found = [*_names(destination), *_beginning(destination, now), *_filter(destination), *_url(destination)]
     found += [*misheaded(destination.headers, destination.headers_env), *_shape(destination), *_tls(destination)]
-    return [*found, *_networks(destination), *_numbers(destination, session_s)]
+    return [*found, *_networks(destination), *_batch(destination), *_numbers(destination, session_s)]
 
 
 def _names(destination: Destination) -> Iterator[str]:
@@ -156,6 +164,15 @@ def _networks(destination: Destination) -> Iterator[str]:
     for number, text in enumerate(destination.allow_networks, start=1):
         if words := no_network(text):
             yield f"allow_networks: item {number} {words}"
+
+
+def _batch(destination: Destination) -> Iterator[str]:
+    if destination.batch is None:
+        return
+    if destination.body != "batched":
+        yield 'batch, body: several events in one request need body = "batched"'
+    if not 2 <= destination.batch <= BATCH_LIMIT:  # noqa: PLR2004 - of one event there is another form
+        yield f"batch: must be between 2 and {BATCH_LIMIT}"
 
 
 def _numbers(destination: Destination, session_s: float) -> Iterator[str]:

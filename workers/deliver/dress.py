@@ -1,14 +1,14 @@
 """How one delivery is dressed for the wire: its body in the form that a destination wants, and headers besides the signature."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final, Literal
 
 from schemas import cloudevents
 from schemas.events import Event
 from workers.deliver.shape import compiled
 
-Form = Literal["structured", "binary", "payload"]
+Form = Literal["structured", "binary", "payload", "batched"]
 Dressed = tuple[Mapping[str, str], bytes]  # headers that say what the body is, and the body
 Dress = Callable[[Event, str], Dressed]  # of an event and its `sequence`
 
@@ -28,10 +28,20 @@ def _payload(event: Event, _sequence: str) -> Dressed:
     return {"Content-Type": cloudevents.DATA_CONTENT_TYPE}, bytes(event.data.payload)
 
 
+def _alone(event: Event, sequence: str) -> Dressed:
+    return batched([cloudevents.structured(event, sequence)])
+
+
+def batched(documents: Sequence[bytes]) -> Dressed:
+    """Return several structured events as one body: the JSON Batch Format of CloudEvents."""
+    return {"Content-Type": cloudevents.BATCH_CONTENT_TYPE}, b"[%b]" % b",".join(documents)
+
+
 FORMS: Final[Mapping[Form, Dress]] = {
     "structured": _structured,  # one JSON document, a CloudEvent
     "binary": cloudevents.over_http,  # its attributes as ce- headers, its data as the body
     "payload": _payload,  # what Ring sent, byte for byte
+    "batched": _alone,  # an array of such documents, as many as are there
 }
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Final, Literal, Protocol
@@ -18,11 +18,11 @@ from workers.deliver import letters, metrics
 from workers.deliver.answer import Answer, Verdict
 from workers.deliver.closed import Closed
 from workers.deliver.destinations import Destination, wants
-from workers.deliver.dress import dressing
+from workers.deliver.dress import Dressed, dressing
 from workers.deliver.facts import Facts
 from workers.deliver.health import Health, State
 from workers.deliver.pace import Pace
-from workers.deliver.parcel import GONE, Parcel
+from workers.deliver.parcel import GONE, Parcel, together
 from workers.deliver.policy import Again, Bury, Cancel, Decision, Policy, Tries, attempted
 from workers.deliver.send import Sender
 from workers.deliver.sign import Signer
@@ -37,6 +37,7 @@ SHARE: Final = (
     4  # of the concurrency at most one part in so many goes to keys that wait (they may be slow to fail) and to replays
 )
 REMEDY: Final = "nothing is sent to it, and its backlog waits, until `ringhook destinations resume {}`"
+BATCH_BYTES: Final = 512 * 1024  # of events in one request, beyond its last
 UNKNOWN_S: Final = 1.0  # until an event is taken up again of which nobody could say whether it may be sent
 
 
@@ -57,6 +58,10 @@ class Channel(Protocol):
 
     def take(self, now: datetime, *, parked: bool) -> Item[Parcel] | None:
         """Return an event that may be sent now, and that must be settled; of those that wait in rows only where `parked`."""
+        ...
+
+    def another(self, now: datetime, like: Parcel) -> Item[Parcel] | None:
+        """Return one more event that was never sent and may go in one request with this one; it must be settled, too."""
         ...
 
     def single(self, item: Item[Parcel]) -> bool:
@@ -96,15 +101,25 @@ class Channel(Protocol):
         ...
 
 
+Picked = tuple[Channel, Sequence[Item[Parcel]]]  # events that go in one request; one, unless the destination takes several
+
+
 def is_beside(lane: Channel, item: Item[Parcel]) -> bool:
     """Say whether an event may take no more than its share of the concurrency."""
     return lane.aside or item.line is not None
 
 
+Why = Literal["removed", "forgotten"]
+
+
 class Stops(Protocol):
     """Knows the accounts for which nothing is sent any more."""
 
-    async def why(self, account: str) -> Literal["removed", "forgotten"] | None:
+    def free(self, account: str) -> bool:
+        """Say whether it is known to be none, without asking anybody."""
+        ...
+
+    async def why(self, account: str) -> Why | None:
         """Return why this is one, None where it is none; Unavailable: nobody knows just now."""
         ...
 
@@ -140,6 +155,7 @@ class Flight:
         self._stops, self._delay = stops, Delay()
         self._beside = 0  # events in flight that come from rows, or from a lane aside
         self._pace, self._waking = Pace(destination.rate), False
+        self._most = destination.most
         self._share = max(destination.concurrency // SHARE, 1)
         self._latency = metrics.LATENCY.labels(destination=destination.name)
         self._seconds = metrics.ATTEMPT_SECONDS.labels(destination=destination.name)
@@ -168,8 +184,8 @@ class Flight:
         while picked := self._take():
             self._tasks.create_task(self._work(*picked), name="deliver.work")
 
-    def _take(self) -> tuple[Channel, Item[Parcel]] | None:
-        """Return the next event that may be sent now, the lanes taking turns, and count it as in flight."""
+    def _take(self) -> Picked | None:
+        """Return what may be sent now, the lanes taking turns, and count it as in flight."""
         now = self.now()
         if self.closed or self.health.room(now) <= 0 or not self._paced(now):
             return None
@@ -177,11 +193,22 @@ class Flight:
         if picked is None:
             beside = self._beside < self._share
             picked = self._first(now, lambda lane: lane.take(now, parked=beside) if beside or not lane.aside else None)
-        if picked:
-            self.health = self.health.began(1)
-            self._beside += is_beside(*picked)
-            self._pace.take(now.timestamp())
-        return picked
+        if picked is None:
+            return None
+        self.health = self.health.began(1)
+        self._beside += is_beside(*picked)
+        self._pace.take(now.timestamp())
+        lane, item = picked
+        return lane, [item, *self._others(lane, item, now)]
+
+    def _others(self, lane: Channel, item: Item[Parcel], now: datetime) -> Sequence[Item[Parcel]]:
+        """Return what goes in the same request, for the first time: who failed goes alone, so that it is known who fails."""
+        others: list[Item[Parcel]] = []
+        size, alone = item.size, item.tries is not None or item.line is not None or self.health.failing
+        while not alone and len(others) < self._most - 1 and size < BATCH_BYTES and (one := lane.another(now, item.load)):
+            others.append(one)
+            size += one.size
+        return others
 
     def _paced(self, now: datetime) -> bool:
         """Say whether the destination's rate lets a request start now; else one starts as soon as it does."""
@@ -203,88 +230,118 @@ class Flight:
                 return lane, item
         return None
 
-    async def _work(self, lane: Channel, item: Item[Parcel]) -> None:
-        """Send one event after the other for as long as there are any: a task for each would cost more than its settling."""
+    async def _work(self, lane: Channel, items: Sequence[Item[Parcel]]) -> None:
+        """Send one request after the other for as long as there are any: a task for each would cost more than its settling."""
         if lane.closing():  # the session ended between the picking and this task's first turn
             self.health = self.health.cut()
-            self._beside -= is_beside(lane, item)
+            self._beside -= is_beside(lane, items[0])
             return
-        picked: tuple[Channel, Item[Parcel]] | None = (lane, item)
+        picked: Picked | None = (lane, items)
         while picked:
             await self._attempt(*picked)
             picked = self._take()
 
-    async def _attempt(self, lane: Channel, item: Item[Parcel]) -> None:
-        """Send one event once and settle it: done, again, buried or cancelled."""
-        lane.began(item)
+    async def _attempt(self, lane: Channel, items: Sequence[Item[Parcel]]) -> None:
+        """Send events once and settle each: done, again, buried or cancelled."""
+        for item in items:
+            lane.began(item)
         try:
-            decision = await self._decided(lane, item)
-            if not isinstance(decision, Bury) or await self._buried(lane, item, decision):
-                lane.settle(item, decision)
+            for item, decision in zip(items, await self._decided(lane, items), strict=True):
+                if not isinstance(decision, Bury) or await self._buried(lane, item, decision):
+                    lane.settle(item, decision)
         finally:
-            self._beside -= is_beside(lane, item)
-            lane.ended(item)
+            self._beside -= is_beside(lane, items[0])
+            for item in items:
+                lane.ended(item)
 
-    async def _decided(self, lane: Channel, item: Item[Parcel]) -> Decision:
-        if (event := item.load.event) is None:
-            self.health = self.health.cut()
-            return Cancel() if item.load is GONE else Bury("not_an_event")
-        if item.load.replay in self.cancelled:
-            self.health = self.health.cut()
-            return Cancel()
-        if kept := await self._kept_back(lane, item, event):
-            self.health = self.health.cut()
-            return kept
-        return await self._sent(lane, item, event)
-
-    async def _kept_back(self, lane: Channel, item: Item[Parcel], event: Event) -> Decision | None:
-        """Return why no request may start after all; None: it may (security 18)."""
+    async def _decided(self, lane: Channel, items: Sequence[Item[Parcel]]) -> Sequence[Decision]:
+        """Return what becomes of each; those that may be sent go in one request."""
         try:
-            why = await self._stops.why(event.accountid)
-        except Unavailable as error:
-            self._delay.waits("delivery.delayed", str(error), destination=self.destination.name)
-            return Again(self.now() + timedelta(seconds=UNKNOWN_S), spent=False)
+            kept = await self._kept(lane, items)
         except BaseException:
             self.health = self.health.cut()
             raise
+        going = [item for item, decision in zip(items, kept, strict=True) if decision is None]
+        if not going:
+            self.health = self.health.cut()
+        sent = iter(await self._sent(lane, going) if going else ())
+        return [next(sent) if decision is None else decision for decision in kept]
+
+    async def _kept(self, lane: Channel, items: Sequence[Item[Parcel]]) -> Sequence[Decision | None]:
+        """Return why each is not sent; None: it may be."""
+        whys = await self._whys({item.load.event.accountid for item in items if item.load.event})
+        return [self._kept_back(lane, item, whys) for item in items]
+
+    async def _whys(self, accounts: Collection[str]) -> Mapping[str, Why | Unavailable | None]:
+        """Return of accounts why nothing is sent for them, or that nobody knows; those that are free need not be in it."""
+        unknown = [account for account in accounts if not self._stops.free(account)]
+        return dict(zip(unknown, await asyncio.gather(*map(self._why, unknown)), strict=True)) if unknown else {}
+
+    async def _why(self, account: str) -> Why | Unavailable | None:
+        try:
+            return await self._stops.why(account)
+        except Unavailable as error:
+            return error
+
+    def _kept_back(self, lane: Channel, item: Item[Parcel], whys: Mapping[str, Why | Unavailable | None]) -> Decision | None:
+        """Return why no request may start after all; None: it may (security 18)."""
+        if (event := item.load.event) is None:
+            return Cancel() if item.load is GONE else Bury("not_an_event")
+        if item.load.replay in self.cancelled:
+            return Cancel()
+        why = whys.get(event.accountid)
+        if isinstance(why, Unavailable):
+            self._delay.waits("delivery.delayed", str(why), destination=self.destination.name)
+            return Again(self.now() + timedelta(seconds=UNKNOWN_S), spent=False)
         self._delay.goes_on("delivery.resumed", destination=self.destination.name)
         if why == "forgotten" or (why and event.type != FAREWELL):
             self._tell_cancelled(item.load, event, item.tries)
             return Cancel()
         return None if lane.may_start() else Again(self.now(), spent=False)  # the answer may have taken its time
 
-    async def _sent(self, lane: Channel, item: Item[Parcel], event: Event) -> Decision:
+    async def _sent(self, lane: Channel, items: Sequence[Item[Parcel]]) -> Sequence[Decision]:
         began = self.now()
         try:
-            told, body = item.load.dressed(event, self._dress)
-            signed = self._signer.headers(event.id, int(time.time()), body)
+            name, (told, body) = self._wrapped(items)
+            signed = self._signer.headers(name, int(time.time()), body)
             answer = await self._sender.post(body, {**told, **signed})
-        except Rejected:
+        except Rejected:  # by a shape: then there is one event
             self.health = self.health.cut()
-            return Bury("unshaped")
+            return [Bury("unshaped")]
         except BaseException:
             self.health = self.health.cut()
             raise
-        return self._judged(lane, item, event, answer, began)
+        return self._judged(lane, items, answer, began)
 
-    def _judged(self, lane: Channel, item: Item[Parcel], event: Event, answer: Answer, began: datetime) -> Decision:
-        """Return the event's fate; the destination's health is known first."""
-        now, dice = self.now(), self._dice()
+    def _wrapped(self, items: Sequence[Item[Parcel]]) -> tuple[str, Dressed]:
+        parcels = [item.load for item in items]
+        if len(parcels) > 1 or (event := parcels[0].event) is None:
+            return together(parcels)
+        return event.id, parcels[0].dressed(event, self._dress)
+
+    def _judged(self, lane: Channel, items: Sequence[Item[Parcel]], answer: Answer, began: datetime) -> Sequence[Decision]:
+        """Return the events' fates; the destination's health is known first."""
+        now, dice, first = self.now(), self._dice(), items[0]
         verdict = self._policy.judge(answer)
         before = self.health
-        tried = item.tries.latest if item.tries else None
-        self.health = before.after(verdict, (lane.index, item.offset), now, tried=tried, asked=answer.asked, dice=dice)
-        item.tries = attempted(item.tries, verdict, answer, began, single=lane.single(item))
-        self._tell(item.load, event, item.tries, answer)
+        tried = first.tries.latest if first.tries else None
+        self.health = before.after(verdict, (lane.index, first.offset), now, tried=tried, asked=answer.asked, dice=dice)
+        self._seconds.observe(answer.took)
+        decisions = [self._fate(lane, item, answer, verdict, began) for item in items]
         if before.failing != self.health.failing or before.gone != self.health.gone:
             self._tell_health()
-        return self._policy.decide(verdict, item.tries, self.health, now, dice)
+        return decisions
+
+    def _fate(self, lane: Channel, item: Item[Parcel], answer: Answer, verdict: Verdict, began: datetime) -> Decision:
+        item.tries = attempted(item.tries, verdict, answer, began, single=lane.single(item))
+        if item.load.event:
+            self._tell(item.load, item.load.event, item.tries, answer)
+        return self._policy.decide(verdict, item.tries, self.health, self.now(), self._dice())
 
     def _tell(self, parcel: Parcel, event: Event, tries: Tries, answer: Answer) -> None:
-        """Count, record and log one attempt."""
+        """Count, record and log one event's attempt."""
         name, latest = self.destination.name, tries.history[-1]
         metrics.attempt(name, latest.failure or latest.verdict.value).inc()
-        self._seconds.observe(latest.took)
         accepted = latest.verdict is Verdict.ACCEPTED
         self._facts.add(partial(letters.attempted, name, parcel.held, event, tries, answer), plain=accepted and tries.made == 1)
         if accepted:

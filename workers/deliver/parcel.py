@@ -1,16 +1,17 @@
 """A record of `event.recorded` as deliver holds it: the event, and the key by which this destination keeps order. Pure."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from hashlib import sha256
 from typing import Final
 
 import msgspec
 
-from schemas.cloudevents import read, sequence
+from schemas.cloudevents import read, sequence, structured
 from schemas.errors import Rejected
 from schemas.events import Event
 from workers.bus.contract import Held
-from workers.deliver.dress import Dress, Dressed
+from workers.deliver.dress import Dress, Dressed, batched
 from workers.deliver.window import Item
 
 REPLAY: Final = "replay"  # header of a record that is no live traffic: by which replay it comes
@@ -49,10 +50,23 @@ class Parcel(msgspec.Struct, frozen=True, gc=False):
         held = self.held
         return Item(held.offset, self.key(kind), self, now, size=len(held.value), since=held.time.timestamp(), line=line)
 
+    def joins(self, other: "Parcel") -> bool:
+        """Say whether another may be in one request with it."""
+        return self.event is not None and other.event is not None and self.replay == other.replay
+
     def dressed(self, event: Event, dress: Dress) -> Dressed:
         """Return the headers and the body of a delivery; Rejected where there can be none."""
         told, body = dress(event, sequence(self.offset))
         return ({**told, REPLAYED: self.replay} if self.replay else told), body
+
+
+def together(parcels: Sequence[Parcel]) -> tuple[str, Dressed]:
+    """Return the id, the headers and the body of a delivery of several events."""
+    events = [(parcel.event, parcel.offset) for parcel in parcels if parcel.event]
+    told, body = batched([structured(event, sequence(offset)) for event, offset in events])
+    name = f"batch-{sha256(chr(10).join(event.id for event, _ in events).encode(errors='surrogatepass')).hexdigest()[:32]}"
+    replay = parcels[0].replay
+    return name, ({**told, REPLAYED: replay} if replay else told, body)
 
 
 def text(held: Held, name: str) -> str | None:

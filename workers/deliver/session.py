@@ -70,7 +70,7 @@ class Session:
         self._committed = 0  # the window's changes when it was last committed
         self._flying: dict[Item[Parcel], asyncio.Task[object] | None] = {}
         self._nudge = asyncio.Event()  # something ended that the loop may want to know of
-        self._enough = max(BATCH_LEAST, 2 * flight.destination.concurrency)
+        self._enough = max(BATCH_LEAST, 2 * flight.destination.concurrency * flight.destination.most)
 
     async def run(self) -> None:
         """Deliver until the stop; then what is in flight may end, and is committed if the lane is still ours."""
@@ -202,6 +202,10 @@ class Session:
         item = self.parked.ready(now) if parked and not (self._parked_last and not self.window.idle(now)) else None
         self._parked_last = item is not None
         return item or next(iter(self.window.ready(now, 1)), None)
+
+    def another(self, now: datetime, like: Parcel) -> Item[Parcel] | None:
+        """Return one more event of the log that may go in one request with this one."""
+        return self.window.fresh(now, like.joins)
 
     def single(self, item: Item[Parcel]) -> bool:
         """Say whether an event of its key was buried and none succeeded since."""

@@ -7,7 +7,7 @@ is not open; so offsets that the log skips (transaction markers, compaction) and
 import heapq
 import struct
 from collections import deque
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from datetime import datetime
 from typing import Final, Generic, TypeVar
 
@@ -142,6 +142,13 @@ class Window(Generic[T]):
             taken.append(self._open[heapq.heappop(self._due)[1]])
             taken[-1].flying = True
         return taken
+
+    def fresh(self, now: datetime, fits: Callable[[T], bool]) -> Item[T] | None:
+        """Take the next event that may be sent now if it was never sent, and fits; it must be settled."""
+        if self.idle(now):
+            return None
+        first = self._open[self._due[0][1]]
+        return self.ready(now, 1)[0] if not first.tries and fits(first.load) else None
 
     def untried(self, now: datetime) -> Item[T] | None:
         """Take an event that was never sent and may be now; it must be settled."""

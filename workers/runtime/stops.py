@@ -108,9 +108,13 @@ class StopTable:
         self._looks = Group[str, Why | None](self._look)
         self._grown = self.clock() + self.young
 
+    def free(self, account: str) -> bool:
+        """Say whether an account is known to be free, without asking the store."""
+        return self._free.get(account, 0.0) > self.clock()
+
     async def why(self, account: str) -> Why | None:
         """Return why nothing may be sent for this account, None where it is free. Raises StoreUnavailable: nobody knows."""
-        if self._free.get(account, 0.0) > self.clock():
+        if self.free(account):
             return None
         return await self._looks(account)
 

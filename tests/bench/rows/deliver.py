@@ -35,8 +35,8 @@ async def measure(on: Ground, rounds: int) -> list[Figure]:
                 await sink.forget()
                 async with made.running("deliver"):
                     before = ground.spent(made.roles["deliver"].process)
-                    rate = await _rate(sink)
-                    ours.append(Run(rate, (ground.spent(made.roles["deliver"].process) - before) / COUNT))
+                    told = await rate(sink, COUNT)
+                    ours.append(Run(told, (ground.spent(made.roles["deliver"].process) - before) / COUNT))
     return [
         versus(
             "deliver / bare aiohttp client with as many in flight",
@@ -49,6 +49,7 @@ async def measure(on: Ground, rounds: int) -> list[Figure]:
     ]
 
 
-async def _rate(sink: Sink) -> float:
-    told = await sink.complete(COUNT, within=WITHIN_S)
+async def rate(sink: Sink, count: int) -> float:
+    """Return the events a second that a sink got, once it has all of them."""
+    told = await sink.complete(count, within=WITHIN_S)
     return told["ids"] / (told["last"] - told["first"]) if told["ids"] else 0.0

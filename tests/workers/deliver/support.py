@@ -102,6 +102,10 @@ def event(
 class Nobody:
     """A stop table in which nobody stands."""
 
+    def free(self, account: str) -> bool:
+        del account
+        return False
+
     async def why(self, account: str) -> None:
         del account
 

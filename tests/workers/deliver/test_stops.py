@@ -178,6 +178,10 @@ async def test_nothing_is_sent_while_nobody_knows_who_is_stopped(bus: Bus, sink:
         def __init__(self) -> None:
             self.asked = 0
 
+        def free(self, account: str) -> bool:
+            del account
+            return False
+
         async def why(self, account: str) -> None:
             del account
             self.asked += 1

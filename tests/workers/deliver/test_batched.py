@@ -1,0 +1,121 @@
+"""Several events in one request: each arrives once, in order of its key, and who fails is found out alone."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from typing import Literal
+
+import pytest
+from aiohttp import web
+from standardwebhooks.webhooks import Webhook
+
+from tests.workers.deliver.support import (
+    QUICK,
+    SECRET,
+    Nobody,
+    Sink,
+    dead_letters,
+    delivering,
+    destination,
+    event,
+    header,
+    served,
+    until,
+)
+from workers.bus.contract import Bus
+from workers.deliver.destinations import Destination, problems
+
+
+class Batches(Sink):
+    """Notes the ids of each request's events, and answers by them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.batches: list[list[str]] = []
+        self.says: Callable[[list[str]], int] = lambda _ids: 200
+
+    async def ring(self, request: web.Request) -> web.Response:
+        body = await request.read()
+        Webhook(SECRET).verify(body, dict(request.headers))
+        assert request.content_type == "application/cloudevents-batch+json"
+        ids = [one["id"] for one in json.loads(body)]
+        self.requests.append((dict(request.headers), body))
+        self.batches.append(ids)
+        await asyncio.sleep(0.002)
+        status = self.says(ids)
+        if status == 200:
+            self.ids += ids
+        return web.Response(status=status)
+
+
+@pytest.fixture
+async def batches() -> AsyncIterator[Batches]:
+    made, app = Batches(), web.Application()
+    app.router.add_post("/ring", made.ring)
+    async with served(app) as url:
+        made.url = f"{url}/ring"
+        yield made
+
+
+def several(url: str, **changes: object) -> Destination:
+    return destination(url, **{"body": "batched", "batch": 20, "concurrency": 2, **changes})
+
+
+async def test_events_share_requests_and_each_arrives_once_in_the_order_of_its_key(bus: Bus, batches: Batches) -> None:
+    await bus.publish(
+        [event(f"d{device:02}-{turn}", device=f"d{device:02}", account=f"a{device}") for turn in range(5) for device in range(40)]
+    )
+    async with delivering(bus, several(batches.url)):
+        await until(lambda: len(batches.ids) == 200)
+    assert len({*batches.ids}) == 200
+    assert len(batches.batches) < 60
+    assert max(map(len, batches.batches)) <= 20
+    for device in range(40):
+        mine = [name for name in batches.ids if name.startswith(f"d{device:02}-")]
+        assert mine == sorted(mine)
+    (many, _), *_ = [request for request in batches.requests if len(json.loads(request[1])) > 1]
+    assert many["webhook-id"].startswith("batch-")
+
+
+async def test_events_without_an_order_fill_requests(bus: Bus, batches: Batches) -> None:
+    await bus.publish([event(f"e{number}", device="one") for number in range(100)])
+    async with delivering(bus, several(batches.url, key="none", batch=50, concurrency=1)):
+        await until(lambda: len(batches.ids) == 100)
+    assert len(batches.batches) <= 6
+
+
+@pytest.mark.parametrize(("status", "reason"), [(422, "refused"), (500, "exhausted")])
+async def test_who_fails_is_found_out_alone_and_takes_nobody_along(
+    bus: Bus, batches: Batches, status: int, reason: Literal["refused", "exhausted"]
+) -> None:
+    batches.says = lambda ids: status if "bad" in ids else 200
+    await bus.publish([event("bad" if number == 5 else f"e{number:02}", device=f"d{number}") for number in range(30)])
+    async with delivering(bus, several(batches.url, batch=30), policy=QUICK):
+        await until(lambda: len(batches.ids) == 29)
+        (letter,) = await dead_letters(bus, 1)
+    assert (header(letter, "ce_id"), header(letter, "dead_reason")) == ("bad", reason)
+    assert len({*batches.ids}) == len(batches.ids) == 29
+    assert [ids for ids in batches.batches if "bad" in ids][1:] == [["bad"]] * (sum("bad" in ids for ids in batches.batches) - 1)
+
+
+async def test_accounts_that_are_stopped_and_what_is_no_event_leave_the_others(bus: Bus, batches: Batches) -> None:
+    class Stopped(Nobody):
+        async def why(self, account: str) -> Literal["forgotten"] | None:  # type: ignore[override]
+            return "forgotten" if account == "gone" else None
+
+    await bus.publish(
+        [event(f"e{number}", device=f"d{number}", account="gone" if number % 2 else f"a{number}") for number in range(20)]
+    )
+    async with delivering(bus, several(batches.url), stops=Stopped()):
+        await until(lambda: len(batches.ids) == 10)
+        await asyncio.sleep(0.3)
+    assert sorted(batches.ids) == sorted(f"e{number}" for number in range(0, 20, 2))
+
+
+def test_what_may_stand_beside_it() -> None:
+    def said(**changes: object) -> list[str]:
+        return [*problems(destination("http://127.0.0.1:9/", **changes))]
+
+    assert said(body="batched") == said(body="batched", batch=500) == []
+    assert said(batch=10) == ['batch, body: several events in one request need body = "batched"']
+    assert said(body="batched", batch=1) == ["batch: must be between 2 and 500"]
