@@ -99,9 +99,8 @@ def _words(error: BaseException) -> str:
     """Return what stood in the way; nothing where the class of the failure says as much."""
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return obstacle(error.certificate_error)
-    if isinstance(error, aiohttp.ClientConnectorError) and not isinstance(error.os_error, Guarded):
-        return obstacle(error.os_error)
-    return obstacle(error) if isinstance(error, OSError) and not isinstance(error, TimeoutError | Guarded) else ""
+    told = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+    return obstacle(told) if isinstance(told, OSError) and not isinstance(told, TimeoutError | Guarded) else ""
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes:
