@@ -6,7 +6,8 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from workers.runtime.database import Database
+from workers.bus.contract import Revoked, Unknown
+from workers.runtime.database import Database, OutcomeUnknown, StoreUnavailable
 
 Point = Callable[[str], Awaitable[None]]
 
@@ -67,6 +68,15 @@ async def calm(_name: str) -> None:
 
 async def kill(_name: str) -> None:
     raise Killed
+
+
+async def fail(name: str) -> None:
+    """What each place answers when it fails."""
+    if name == "store.commit.after":
+        raise OutcomeUnknown
+    if name.startswith("store"):
+        raise StoreUnavailable
+    raise Unknown if name == "commit.after" else Revoked
 
 
 def outside(point: str) -> bool:

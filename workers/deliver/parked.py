@@ -197,15 +197,12 @@ class Parked(Generic[T]):
         """Take an event that may be sent now; it must be settled."""
         if self.idle(now):
             return None
-        item = self._queues[heapq.heappop(self._due)[1]].loaded[0]
-        item.flying = True
-        return item
+        return self._queues[heapq.heappop(self._due)[1]].loaded[0]
 
     def settle(self, item: Item[T], decision: Decision) -> None:
         """Let the first of a line wait until it is due, or go, which frees the next."""
         name = item.line or ""
         queue = self._queues[name]
-        item.flying = False
         judge(self.buried, item.key, decision)
         if isinstance(decision, Again):
             self._put_off(name, queue, decision)

@@ -16,15 +16,15 @@ from sqlalchemy import or_, select
 from structlog.testing import capture_logs
 
 from tests.workers.deliver.support import SECRET, Nobody, Sink, destination, event, header
-from tests.workers.faults import Point, Strike, Watched, calm, kill, outside
-from workers.bus.contract import Bus, Held, Lane, Record, Revoked, Start, Stop, Unknown, Work
+from tests.workers.faults import Point, Strike, Watched, calm, fail, kill, outside
+from workers.bus.contract import Bus, Held, Lane, Record, Revoked, Start, Stop, Work
 from workers.deliver import session
 from workers.deliver.job import Deliver
 from workers.deliver.policy import Standard
 from workers.deliver.session import TOPIC
 from workers.deliver.tables import tries
 from workers.deliver.window import noted
-from workers.runtime.database import Database, OutcomeUnknown, StoreUnavailable, connect
+from workers.runtime.database import Database, connect
 from workers.runtime.lane import lanes
 from workers.runtime.secrets import Secret
 from workers.runtime.waiting import STEPPED, lines, waiting
@@ -89,15 +89,6 @@ class SimLane(Lane):
         await self._point("commit.before")
         self._broker.next, self._broker.note = next[TOPIC], note
         await self._point("commit.after")
-
-
-async def fail(name: str) -> None:
-    """What each place answers when it fails."""
-    if name == "store.commit.after":
-        raise OutcomeUnknown
-    if name.startswith("store"):
-        raise StoreUnavailable
-    raise Unknown if name == "commit.after" else Revoked
 
 
 @pytest.fixture(autouse=True)

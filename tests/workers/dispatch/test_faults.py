@@ -23,13 +23,13 @@ from schemas import cloudevents
 from schemas.records import AccountChanged
 from schemas.ring import arrival
 from schemas.ring.peek import peek
-from tests.workers.faults import Killed, Point, Strike, Watched, calm, kill, outside
-from workers.bus.contract import Bus, Held, Lane, Record, Revoked, Start, Stop, Unknown, Work
+from tests.workers.faults import Killed, Point, Strike, Watched, calm, fail, kill, outside
+from workers.bus.contract import Bus, Held, Lane, Record, Revoked, Start, Stop, Work
 from workers.dispatch.job import Dispatch
 from workers.dispatch.parked import Bounds
 from workers.dispatch.tables import STEPPED, claims
 from workers.runtime import stops
-from workers.runtime.database import Database, OutcomeUnknown, StoreUnavailable, connect
+from workers.runtime.database import Database, connect
 from workers.runtime.drive import Drive
 from workers.runtime.jobs import Step
 from workers.runtime.lane import lanes
@@ -155,8 +155,8 @@ class Member:
     def __init__(self, broker: Broker, number: int, point: Point) -> None:
         self._broker, self._number, self._point = broker, number, point
 
-    async def consume(self, topics: Collection[str], group: str, work: Work, stop: Stop, *, atomic: bool) -> None:
-        assert (group, atomic, set(topics)) == ("dispatch", True, set(self._broker.logs))
+    async def consume(self, topics: Collection[str], group: str, work: Work, stop: Stop, *, atomic: bool, start: object) -> None:
+        assert (group, atomic, set(topics), start) == ("dispatch", True, set(self._broker.logs), "first")
         while not stop.is_set():
             if self._broker.owner != self._number:
                 await either(self._broker.changed, stop)
@@ -211,15 +211,6 @@ class SimLane(Lane):
     def _check(self) -> None:
         if self._generation != self._broker.generation:
             raise Revoked
-
-
-async def fail(name: str) -> None:
-    """What each place answers when it fails."""
-    if name == "store.commit.after":
-        raise OutcomeUnknown
-    if name.startswith("store"):
-        raise StoreUnavailable
-    raise Unknown if name == "commit.after" else Revoked
 
 
 @asynccontextmanager

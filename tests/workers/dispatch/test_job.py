@@ -131,7 +131,9 @@ class StruckBus:
     def __init__(self, bus: Bus, strike: Callable[[str], Awaitable[None]], dead: asyncio.Event) -> None:
         self._bus, self._strike, self._dead = bus, strike, dead
 
-    async def consume(self, topics: Collection[str], group: str, work: Work, stop: Stop, *, atomic: bool) -> None:
+    async def consume(self, topics: Collection[str], group: str, work: Work, stop: Stop, *, atomic: bool, start: object) -> None:
+        assert start == "first"
+
         async def struck(lane: Lane, told: Stop) -> None:
             alive = [asyncio.ensure_future(work(StruckLane(lane, self._strike), told)), asyncio.ensure_future(self._dead.wait())]
             await asyncio.wait(alive, return_when=asyncio.FIRST_COMPLETED)
