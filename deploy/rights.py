@@ -88,7 +88,7 @@ RIGHTS: Final[Mapping[str, Sequence[Right]]] = {
         *_LANES,
         *_may("SIUD", waiting.waiting, waiting.lines, deliver.tries, copies),
         *_may("SI", closed),
-        *_may("SU", replays),
+        *_may("SUD", replays),
         *_may("D", lanes),  # of a replay that is over
         *_may("S", stops),
     ),
@@ -101,9 +101,10 @@ RIGHTS: Final[Mapping[str, Sequence[Right]]] = {
         _see(linker.attempts, of=AttemptSteps),
         _see(linker.grants, "code_hash", of=GrantStanding),
         *_may("SI", linker.forgets),
-        *_may("SID", closed, handled),
+        *_may("SID", closed),
+        *_may("SIUD", handled),
         *_may("S", copies),
-        *_may("SIUD", replays),
+        *_may("SIU", replays),
         *_may("SIU", stops),  # a forget replaces a removal
         _see(waiting.lines, "grp", "lane", "key", "rows", "release_n"),  # how many events wait, and since when
         _see(waiting.waiting, "grp", "lane", "since", "release_n"),

@@ -17,6 +17,7 @@ from workers.runtime.logs import printable
 
 NAMES: Final = ("TIME", "REASON", "TRIES", "ACCOUNT", "ID", "WAS AT", "ADDRESS")
 LONGEST: Final = 500
+AT_ONCE: Final = 100
 SCANNED: Final = "Only the newest {scanned} dead letters were looked at: --topic leads further back."
 BARE: Final = "Its body ({bytes} bytes) is shown to a token with the scope `bodies`."
 OMITTED: Final = "Its body was too large to be kept with it: what is here says where it was, and its SHA-256."
@@ -84,8 +85,8 @@ def drop(addresses: tuple[str, ...], directory: Path, *, as_json: bool) -> None:
 
 def _handle(directory: Path, addresses: Sequence[str], path: str, word: str, *, as_json: bool) -> None:
     """Handle letters, as many at a time as `/v1` takes."""
-    for first in range(0, len(addresses), LONGEST):
-        said = tell(directory, f"/v1/dead/{path}", {"addresses": addresses[first : first + LONGEST]})
+    for first in range(0, len(addresses), AT_ONCE):
+        said = tell(directory, f"/v1/dead/{path}", {"addresses": addresses[first : first + AT_ONCE]})
         if as_json:
             click.echo(orjson.dumps(said).decode())
             continue

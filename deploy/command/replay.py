@@ -26,6 +26,7 @@ BEGUN: Final = (
     "tells how far it is, `ringhook replay cancel {id}` ends it."
 )
 STATES: Final = {
+    "preparing": "is about to be sent",
     "copying": "is being put aside for it: {copied} of about {looked} looked at ({total} in all) are wanted",
     "sending": "is being sent: {copied} events in all",
     "done": "is done: {copied} events were sent, or put aside as dead letters",
@@ -126,7 +127,7 @@ def _filter(text: str) -> object:
 def _awaited(directory: Path, said: dict[str, Any], *, quiet: bool) -> dict[str, Any]:
     """Return the replay once it is over, with a bar meanwhile."""
     with click.progressbar(length=max(said["total"], 1), label="looked at", show_pos=True, hidden=quiet) as bar:
-        while said["state"] in {"copying", "sending"}:
+        while said["state"] in {"preparing", "copying", "sending"}:
             time.sleep(LOOK_S)
             said = ask(directory, "GET", _path(said["id"]))
             done = min(said["looked"], bar.length or 1) if said["state"] == "copying" else bar.length or 1

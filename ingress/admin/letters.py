@@ -14,7 +14,7 @@ from workers.bus.contract import Held
 
 DEAD: Final = "dead_"  # begins the headers that were added when it was put aside
 HISTORY: Final = "dead_history"
-DIGITS: Final = 19  # of an offset
+DIGITS: Final = 18  # of an offset
 
 
 class Address(msgspec.Struct, frozen=True):

@@ -1,5 +1,6 @@
 """`/v1/replays`: what was recorded in a span of time is sent to one destination again, beside what is live."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from datetime import UTC, datetime
@@ -24,11 +25,13 @@ from workers.runtime.clock import utc_now
 
 log = structlog.get_logger()
 FIRST: Final = "first"
+EVER: Final = datetime.fromtimestamp(0, UTC)
 TOPIC: Final = EVENT_RECORDED.name
 IDS_LIMIT: Final = 1_000
 SCANNED: Final = 200_000  # records that a dry run looks at
 SECONDS: Final = 20.0  # for them
-AT_ONCE: Final = 500
+AT_ONCE: Final = 200
+PAUSE_S: Final = 0.005
 
 Id = Annotated[str, msgspec.Meta(min_length=1, max_length=512)]
 
@@ -125,7 +128,7 @@ def add_replays(api: Api, replays: Replays, destinations: Destinations, browser:
 
 def spanned(asked: Asked, now: datetime) -> tuple[datetime, datetime]:
     """Return from when to when, or raise Rejected in words."""
-    begin = datetime.fromtimestamp(0, UTC) if asked.begin == FIRST else instant(asked.begin)
+    begin = EVER if asked.begin == FIRST else max(instant(asked.begin), EVER)
     end = instant(asked.end) if asked.end else now
     if end > now:
         raise Unprocessable("`to` lies in the future: what comes then is delivered anyhow.", reason="span")
@@ -164,6 +167,7 @@ async def _recorded(browser: Browser, span: tuple[datetime, datetime]) -> AsyncI
     for index, first in begin.items():
         at = first
         while at < end[index] and (read := await browser.read(TOPIC, index, at, AT_ONCE)):
+            await asyncio.sleep(PAUSE_S)  # whatever else this process does goes first
             at = read[-1].offset + 1
             for held in read:
                 if held.offset < end[index]:

@@ -45,8 +45,9 @@ def add_resend(
         async with turns.taken():
             held = await recorded(browser, asked)
         name = token_hex(6)
+        await replays.prepare(name, asked.destination, [asked.event], by=request[CALLER], now=now)
         await publisher.publish([replays.again(held, name, asked.destination)])
-        await replays.put_aside(name, asked.destination, [asked.event], by=request[CALLER], now=now)
+        await replays.prepared(name, utc_now())
         log.info("delivery.retry_wished", destination=asked.destination, replay=name, caller=request[CALLER])
         return {"event": asked.event, "destination": asked.destination, "replay": name}
 

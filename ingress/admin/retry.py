@@ -18,19 +18,23 @@ from workers.bus.contract import Browser, Held, Publisher, Record
 from workers.runtime.clock import utc_now
 
 log = structlog.get_logger()
-AT_ONCE: Final = 500
+AT_ONCE: Final = 100  # the largest of them are 26 MiB
 FIRST_DEAD: Final = dead(WEBHOOK_RECEIVED.name)
 
 
 class Handled(Protocol):
     """Remembers which dead letters were handled."""
 
-    async def among(self, addresses: Collection[str]) -> Collection[str]:
-        """Return which of these were."""
+    async def claim(self, addresses: Collection[str], by: str, now: datetime) -> Collection[str]:
+        """Take those in hand that nobody has, and return them."""
         ...
 
-    async def mark(self, addresses: Collection[str], how: str, by: str, now: datetime) -> None:
-        """Note that these are."""
+    async def mark(self, addresses: Collection[str], how: str) -> None:
+        """Note what was done about letters in hand."""
+        ...
+
+    async def let_go(self, addresses: Collection[str]) -> None:
+        """Note that nothing was done about them."""
         ...
 
 
@@ -41,8 +45,12 @@ class Replays(Protocol):
         """Return the record that brings an event to it."""
         ...
 
-    async def put_aside(self, name: str, destination: str, ids: Collection[str], *, by: str, now: datetime) -> object:
-        """Have what was published for it sent."""
+    async def prepare(self, name: str, destination: str, ids: Collection[str], *, by: str, now: datetime) -> None:
+        """Hold the wish that what is about to be published for it is sent."""
+        ...
+
+    async def prepared(self, name: str, now: datetime) -> None:
+        """Hear that it is published."""
         ...
 
 
@@ -63,28 +71,40 @@ class Retry:
         self._topics = topics
 
     async def retry(self, addresses: Sequence[str], by: str) -> dict[str, object]:
-        """Publish the letters as they were, then note that they are handled: a crash in between repeats, and loses nothing."""
-        done = await self._handled.among(addresses)
-        held = [await found(self._browser, self._topics, address(text)) for text in dict.fromkeys(addresses) if text not in done]
-        name, now = token_hex(6), utc_now()
-        aims = [self._aim(letter) for letter in held]
-        records = [revived(letter, name, aim, self._replays) for letter, aim in zip(held, aims, strict=True)]
-        if records:
-            await self._publisher.publish(records)
-        for aim in sorted({aim for aim in aims if aim is not None}):
-            ids = [texts(letter).get("ce_id", "") for letter, its in zip(held, aims, strict=True) if its == aim]
-            await self._replays.put_aside(f"{name}-{aim}", aim, ids, by=by, now=now)
-        await self._handled.mark([str(place(letter)) for letter in held], "retried", by, now)
-        return {"retried": len(held), "already": sorted(done)}
+        """Publish the letters as they were; a crash amid it lets some be tried again, and loses none."""
+        letters = await self._letters(addresses)
+        aims = {text: self._aim(letter) for text, letter in letters.items()}
+        mine = await self._handled.claim(letters, by, utc_now())
+        try:
+            await self._publish([(letters[text], aims[text]) for text in letters if text in mine], by)
+        except BaseException:
+            await self._handled.let_go(mine)
+            raise
+        await self._handled.mark(mine, "retried")
+        return {"retried": len(mine), "already": sorted(letters.keys() - {*mine})}
 
     async def drop(self, addresses: Sequence[str], by: str) -> dict[str, object]:
         """Note that nothing is to be done about these letters."""
-        done = await self._handled.among(addresses)
-        fresh = [text for text in dict.fromkeys(addresses) if text not in done]
-        for text in fresh:
-            await found(self._browser, self._topics, address(text))
-        await self._handled.mark(fresh, "dropped", by, utc_now())
-        return {"dropped": len(fresh), "already": sorted(done)}
+        letters = await self._letters(addresses)
+        mine = await self._handled.claim(letters, by, utc_now())
+        await self._handled.mark(mine, "dropped")
+        return {"dropped": len(mine), "already": sorted(letters.keys() - {*mine})}
+
+    async def _letters(self, addresses: Sequence[str]) -> dict[str, Held]:
+        """Return the letters by their addresses, each written in the one way."""
+        places = [address(text) for text in addresses]
+        return {str(place): await found(self._browser, self._topics, place) for place in dict.fromkeys(places)}
+
+    async def _publish(self, letters: Sequence[tuple[Held, str | None]], by: str) -> None:
+        """Publish letters, each destination's after the wish that they are sent, so that none lies there and nobody knows."""
+        name, now = token_hex(6), utc_now()
+        for aim in sorted({aim for _, aim in letters if aim is not None}):
+            ids = [texts(letter).get("ce_id", "") for letter, its in letters if its == aim]
+            await self._replays.prepare(f"{name}-{aim}", aim, ids, by=by, now=now)
+        if letters:
+            await self._publisher.publish([revived(letter, name, aim, self._replays) for letter, aim in letters])
+        for aim in sorted({aim for _, aim in letters if aim is not None}):
+            await self._replays.prepared(f"{name}-{aim}", utc_now())
 
     def _aim(self, letter: Held) -> str | None:
         """Return the destination to which a letter goes, None where it goes through dispatch; Unprocessable where it cannot."""

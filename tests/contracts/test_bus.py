@@ -470,6 +470,36 @@ class TestCommitting:
             lag = await bus.lag("group", ["alpha"])
         assert (lag.records, lag.oldest) == (0, None)
 
+    async def test_lag_knows_the_oldest_of_all_indexes_however_large_its_records_are(self, engine: Engine) -> None:
+        async with engine.open() as bus:
+            await bus.publish([record(b"x" * 5_000, index=2)])
+            await asyncio.sleep(1.2)
+            await bus.publish([record(b"x" * 5_000, index=index) for index in (0, 1)])
+
+            opened, stop = set[int](), asyncio.Event()
+
+            async def opens(lane: Lane, _ends: Stop) -> None:
+                await lane.open()
+                opened.add(lane.index)
+                if len(opened) == 3:
+                    stop.set()
+
+            await consume(bus, "group", opens, stop)
+            lag = await bus.lag("group", ["alpha"])
+        assert lag.oldest is not None
+        assert datetime.now(UTC) - lag.oldest > timedelta(seconds=1)
+
+    async def test_what_a_group_has_committed_is_told_by_index(self, engine: Engine) -> None:
+        async def reads_two(lane: Lane) -> None:
+            await lane.open()
+            await lane.commit(after((await take(lane, 5))[:2]), b"")
+
+        async with engine.open() as bus:
+            assert await bus.committed("group", "alpha") == {}
+            await bus.publish([record(b"%d" % number) for number in range(5)])
+            await on_lane(bus, "group", reads_two)
+            assert (await bus.committed("group", "alpha"))[0] == 2
+
 
 class TestSessions:
     async def test_a_work_that_raises_revoked_gets_a_new_session_and_what_it_had_not_committed(self, engine: Engine) -> None:

@@ -1,5 +1,6 @@
 """`/v1/replays`, `/v1/dead/retry|drop`, `/v1/deliveries/retry`: what is held of a wish, and how a wrong one is refused."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 
@@ -10,7 +11,7 @@ from msgspec.structs import replace
 from schemas.topics import DELIVERY_ATTEMPTED, WEBHOOK_RECEIVED, delivery_held
 from tests.ingress.looking import NOW, Desk, desk, event, recorded
 from tests.ingress.test_dead import DEAD, addresses, delivery, held, webhook
-from workers.bus.contract import Record
+from workers.bus.contract import BusUnavailable, Record
 from workers.runtime.dead import letter
 
 HOUR = timedelta(hours=1)
@@ -118,3 +119,36 @@ async def test_one_event_goes_out_once_more_by_what_was_written_down_of_an_attem
     assert (again.header("ce_id"), again.header("replay")) == (b"r2", said["replay"].encode())
     status, said = await at.post("/v1/deliveries/retry", {"event": "r1", "destination": "alerts"})
     assert (status, "ringhook replay --id" in said["error"]["message"]) == (404, True)
+
+
+async def test_a_letter_is_tried_once_however_its_address_is_written_and_whoever_asks_at_one_time(at: Desk) -> None:
+    await at.publish(delivery(1))
+    (one,) = addresses(await at.told(DEAD))
+    name, index, offset = one.split(":")
+    spelt = f"{name}:0{index}:000{offset}"
+    said = await asyncio.gather(*(at.post(f"{DEAD}/retry", {"addresses": [text]}) for text in (one, spelt, one)))
+    assert sorted(answer["retried"] for _, answer in said) == [0, 0, 1]
+    assert len(await topic(at, delivery_held("alerts").name)) == 1
+    assert (await at.post(f"{DEAD}/drop", {"addresses": [spelt]}))[1] == {"dropped": 0, "already": [one]}
+    for odd in (f"{name}:0:9999999999999999999", f"{name}:0:1\x00"):
+        assert (await at.post(f"{DEAD}/retry", {"addresses": [odd]}))[0] == 404
+
+
+async def test_a_letter_that_could_not_be_published_may_be_tried_again(at: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    await at.publish(delivery(1))
+    (one,) = addresses(await at.told(DEAD))
+
+    async def refuses(_records: object) -> None:
+        raise BusUnavailable("away")
+
+    with monkeypatch.context() as away:
+        away.setattr(at.bus, "publish", refuses)
+        assert (await at.post(f"{DEAD}/retry", {"addresses": [one]}))[0] == 503
+    assert (await at.post(f"{DEAD}/retry", {"addresses": [one]}))[1] == {"retried": 1, "already": []}
+
+
+async def test_a_replay_from_before_all_time_is_from_the_first_on(at: Desk) -> None:
+    status, made = await at.post(
+        "/v1/replays", {"destination": "alerts", "from": "0001-01-01T00:00:00+01:00", "to": SPAN["from"]}
+    )
+    assert (status, made["begin_at"][:4]) == (200, "1970")

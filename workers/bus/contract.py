@@ -154,6 +154,10 @@ class Bus(Publisher, Protocol):
         """Return how much a group has not yet committed of these topics, for metrics only."""
         ...
 
+    async def committed(self, group: str, topic: str) -> Mapping[int, int]:
+        """Return by index the position that a group has committed; where it never did, nothing. BusUnavailable: not known now."""
+        ...
+
     def browse(self) -> AbstractAsyncContextManager["Browser"]:
         """Read without a group, for operators, never for jobs: nothing is committed, and no group notices."""
         ...

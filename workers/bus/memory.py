@@ -145,6 +145,11 @@ class MemoryBus:
                 waiting += log.since(positions[topic], len(log.records))
         return Lag(records=len(waiting), oldest=min((held.time for held in waiting), default=None))
 
+    async def committed(self, group: str, topic: str) -> Mapping[int, int]:
+        """Return by index what a group has committed."""
+        mine = ((index, positions) for (name, index), positions in self.memory.next.items() if name == group)
+        return {index: positions[topic] for index, positions in mine if topic in positions}
+
     @asynccontextmanager
     async def browse(self) -> AsyncIterator[Browser]:
         """Read without a group."""

@@ -1,16 +1,18 @@
 """Delivers what was put aside for a destination, while there is any: copies of what is replayed, letters that are sent anew."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from time import monotonic
 from typing import Any, Final
 
 import structlog
 
 from schemas.errors import Unavailable
 from schemas.topics import EVENT_RECORDED, delivery_held
-from workers.bus.contract import Bus, Stop, Work
+from workers.bus.contract import Browser, Bus, BusBroken, Stop, Work
 from workers.deliver import replay as rows
 from workers.deliver.copying import Copying
 from workers.deliver.flight import Flight
@@ -18,16 +20,17 @@ from workers.deliver.replay import Replay, State, held_group
 from workers.runtime.clock import utc_now
 from workers.runtime.database import Database
 from workers.runtime.drive import Drive
-from workers.runtime.supervise import wait_or_stop
+from workers.runtime.supervise import Fatal, wait_or_stop
 
 log = structlog.get_logger()
 LOOK_S: Final = 1.0
 PATIENCE_S: Final = 10.0
-SETTLED_S: Final = (
-    15.0  # until a record that was taken before a moment is visible: as long as a transaction may be open, and more
-)
-
-AFTER: Final[Mapping[State, State]] = {"copying": "sending", "sending": "done"}
+SETTLED_S: Final = 12.0  # until a record that was taken before a moment is visible: longer than a transaction may be open
+SENT_S: Final = 5.0  # from the last copy on, before "nothing is left" is believed: its end may be on its way still
+AGAIN_S: Final = 60.0  # until what crashed is tried again
+PREPARED: Final = timedelta(seconds=60)  # after which whoever put records aside has done so, or died
+EARLIER: Final = timedelta(minutes=1)  # than a wish its records were not put aside, whatever clocks say
+TOPIC: Final = EVENT_RECORDED.name
 
 Act = Callable[[Stop], Coroutine[Any, Any, None]]
 
@@ -41,45 +44,78 @@ class Run:
 
 
 class Aside:
-    """Looks every second for replays of its destination; nothing is read or held while there are none."""
+    """Looks every second for replays of its destination; nothing is read or held while there are none.
+
+    Nothing of a replay may end what is live: what crashes is told, left alone for a minute, and begun again.
+    """
 
     def __init__(self, bus: Bus, database: Database, flight: Flight, work: Work, tasks: asyncio.TaskGroup) -> None:
         """`work` delivers a lane of the destination's own topic."""
         self._bus, self._database, self._flight, self._work, self._tasks = bus, database, flight, work, tasks
         self._name = flight.destination.name
+        self._held, self._group = delivery_held(self._name).name, held_group(self._name)
         self._runs: dict[str, Run] = {}  # by consumer group
+        self._rests: dict[str, float] = {}  # what crashed, and until when it is left alone
+        self._sending: dict[str, float] = {}  # since when replays are seen to be sent
 
     async def run(self, stop: Stop) -> None:
         """Copy and send until `stop`; what runs then is asked to end, and goes on at the next start."""
-        while not stop.is_set():
-            try:
-                async with asyncio.timeout(PATIENCE_S):
-                    await self._turn()
-            except (Unavailable, TimeoutError) as error:
-                log.debug("replay.waits", destination=self._name, why=str(error))  # deliveries tell what is away
-            await wait_or_stop(stop, LOOK_S)
-        self._keep({})
+        try:
+            async with AsyncExitStack() as stack:
+                browser = await stack.enter_async_context(self._bus.browse())
+                while not stop.is_set():
+                    await self._guarded("look", self._turn(browser))
+                    await wait_or_stop(stop, LOOK_S)
+        finally:
+            self._keep({})
 
-    async def _turn(self) -> None:
-        async with self._database.read() as connection:
-            mine = await rows.of(connection, self._name)
-        self._flight.cancelled = frozenset(one.id for one in mine if one.state == "cancelled")
-        live = [one for one in mine if one.state in rows.OPEN]
-        self._keep(self._wanted(live))
-        self._flight.held = await self._left() if live else 0
+    async def _guarded(self, what: str, act: Coroutine[Any, Any, None]) -> None:
+        """Let nothing but the end of everything leave."""
+        try:
+            await act
+        except (Fatal, BusBroken):
+            raise
+        except (Unavailable, TimeoutError) as error:
+            log.debug("replay.waits", destination=self._name, why=str(error))  # deliveries tell what is away
+        except Exception:
+            self._rests[what] = monotonic() + AGAIN_S
+            log.exception("replay.crashed", destination=self._name, what=what, again_in_s=AGAIN_S)
+
+    def _rested(self, what: str) -> bool:
+        return self._rests.get(what, 0.0) <= monotonic()
+
+    async def _turn(self, browser: Browser) -> None:
+        if not self._rested("look"):
+            return
+        async with asyncio.timeout(PATIENCE_S):
+            async with self._database.read() as connection:
+                live = await rows.of(connection, self._name)
+                self._flight.cancelled = await rows.cancelled(connection, self._name)
+            self._keep(self._wanted(live))
+            self._flight.held = (await self._bus.lag(self._group, [self._held])).records if live else 0
         for one in live:
-            await self._advance(one)
+            await self._guarded(f"advance {one.id}", self._advance(one, browser))
 
     def _wanted(self, live: Sequence[Replay]) -> Mapping[str, Act]:
         """Return what shall run."""
         wanted: dict[str, Act] = {one.group: self._copying(one) for one in live if one.state == "copying"}
-        return wanted | {held_group(self._name): self._sending} if live else wanted
+        return wanted | {self._group: self._send(min(one.asked_at for one in live))} if live else wanted
 
     def _copying(self, one: Replay) -> Act:
-        return Drive(self._bus, Copying(one), self._database, start=datetime.fromtimestamp(one.begin_at, UTC)).run
+        async def copy(stop: Stop) -> None:
+            start = datetime.fromtimestamp(one.begin_at, UTC)
+            await Drive(self._bus, Copying(one), self._database, start=start).run(stop)
 
-    async def _sending(self, stop: Stop) -> None:
-        await self._bus.consume([delivery_held(self._name).name], held_group(self._name), self._work, stop, atomic=False)
+        return copy
+
+    def _send(self, asked_at: float) -> Act:
+        """Send from the topic, where the group is new or was forgotten from a little before the oldest wish that is open."""
+        start = datetime.fromtimestamp(asked_at, UTC) - EARLIER
+
+        async def send(stop: Stop) -> None:
+            await self._bus.consume([self._held], self._group, self._work, stop, atomic=False, start=start)
+
+        return send
 
     def _keep(self, wanted: Mapping[str, Act]) -> None:
         """Begin what shall run and does not, ask the others to end; one that is ending begins again once it has ended."""
@@ -88,31 +124,57 @@ class Aside:
             if group not in wanted:
                 run.stop.set()
         for group, act in wanted.items():
-            if group not in self._runs:
+            if group not in self._runs and self._rested(group):
                 stop = asyncio.Event()
-                self._runs[group] = Run(stop, self._tasks.create_task(act(stop), name=group))
+                self._runs[group] = Run(stop, self._tasks.create_task(self._guarded(group, act(stop)), name=group))
 
-    async def _advance(self, one: Replay) -> None:
+    async def _advance(self, one: Replay, browser: Browser) -> None:
         """Take a replay to its next state, once it is through with the present one."""
-        now, after = utc_now(), AFTER[one.state]
-        if not (await self._is_copied(one, now) if one.state == "copying" else await self._is_sent()):
-            return
-        async with self._database.begin() as connection:
-            if await rows.become(connection, one, after, now):
-                log.info("replay.moved", destination=self._name, replay=one.id, state=after, copied=one.copied)
+        now = utc_now()
+        async with asyncio.timeout(PATIENCE_S):
+            if not await THROUGH[one.state](self, one, browser, now):
+                return
+            async with self._database.begin() as connection:
+                if await rows.become(connection, one, AFTER[one.state], now):
+                    await rows.prune(connection, now.timestamp())
+                    log.info("replay.moved", destination=self._name, replay=one.id, state=AFTER[one.state], copied=one.copied)
 
-    async def _is_copied(self, one: Replay, now: datetime) -> bool:
-        if now.timestamp() < one.end_at + SETTLED_S or not await self._opened(one.group):
+    async def _is_prepared(self, one: Replay, browser: Browser, now: datetime) -> bool:
+        del browser
+        return now.timestamp() > one.asked_at + PREPARED.total_seconds()
+
+    async def _is_copied(self, one: Replay, browser: Browser, now: datetime) -> bool:
+        """Say whether the group has come past the span's end everywhere."""
+        if now.timestamp() < one.end_at + SETTLED_S:
             return False
-        oldest = (await self._bus.lag(one.group, [EVENT_RECORDED.name])).oldest
-        return oldest is None or oldest.timestamp() >= one.end_at
+        ends = await browser.since(TOPIC, datetime.fromtimestamp(one.end_at, UTC))
+        return await self._is_past(one.group, TOPIC, ends, browser)
 
-    async def _is_sent(self) -> bool:
-        return await self._opened(held_group(self._name)) and not await self._left()
-
-    async def _left(self) -> int:
-        return (await self._bus.lag(held_group(self._name), [delivery_held(self._name).name])).records
-
-    async def _opened(self, group: str) -> bool:
+    async def _is_sent(self, one: Replay, browser: Browser, now: datetime) -> bool:
+        """Say whether nothing is left on the topic, nor in rows."""
+        del now
+        if monotonic() - self._sending.setdefault(one.id, monotonic()) < SENT_S:
+            return False
         async with self._database.read() as connection:
-            return await rows.opened(connection, group)
+            if await rows.waits(connection, self._group):
+                return False
+        ends = {span.index: span.next for span in await browser.spans(self._held)}
+        return await self._is_past(self._group, self._held, ends, browser)
+
+    async def _is_past(self, group: str, topic: str, ends: Mapping[int, int], browser: Browser) -> bool:
+        """Say whether a group has committed all records before these offsets; markers alone may be left."""
+        committed = await self._bus.committed(group, topic)
+        for index, end in ends.items():
+            if (at := committed.get(index)) is None:
+                return False
+            if at < end and _before(end, await browser.read(topic, index, at, 1)):
+                return False
+        return True
+
+
+def _before(end: int, held: Collection[Any]) -> bool:
+    return any(one.offset < end for one in held)
+
+
+THROUGH: Final = {"preparing": Aside._is_prepared, "copying": Aside._is_copied, "sending": Aside._is_sent}  # noqa: SLF001 - its own
+AFTER: Final[Mapping[State, State]] = {"preparing": "sending", "copying": "sending", "sending": "done"}

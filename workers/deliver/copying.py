@@ -1,16 +1,17 @@
 """The job that copies a range of what was recorded onto one destination's own topic: each event once, whatever is killed."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from sqlalchemy import Table
 
 from schemas.cloudevents import read
 from schemas.errors import Rejected
+from schemas.filters import Wants
 from schemas.topics import EVENT_RECORDED
 from workers.bus.contract import Held, Record
-from workers.deliver.replay import Replay, again, note, wants
+from workers.deliver.replay import Replay, again, matching, note
 from workers.runtime.jobs import Step
 
 
@@ -21,6 +22,10 @@ class Copying:
     replay: Replay
     topics: Collection[str] = (EVENT_RECORDED.name,)
     stepped: Collection[Table] = ()  # what it counts is about right
+    wants: Wants = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "wants", matching(self.replay.wanted))
 
     @property
     def name(self) -> str:
@@ -37,7 +42,7 @@ class Copying:
 
     def _wants(self, held: Held) -> bool:
         try:
-            return wants(self.replay.wanted, read(held.headers, held.value))
+            return self.wants(read(held.headers, held.value))
         except Rejected:
             return False  # live delivery has buried it
 

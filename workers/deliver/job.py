@@ -4,15 +4,16 @@ import asyncio
 import random
 import ssl
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from aiohttp.abc import AbstractResolver
 
 from schemas.topics import EVENT_RECORDED, delivery, delivery_held
 from workers.bus.contract import Bus, Lag, Lane, Revoked, Stop, Work
+from workers.bus.session import stray
 from workers.deliver import metrics
 from workers.deliver.aside import Aside
 from workers.deliver.birth import FIRST, Begins, always
@@ -73,13 +74,13 @@ class Deliver:
                 self.flight = self._prepared(sender, facts, tasks)
                 reporter = Reporter(self._store.database, self.flight, self._copy, lambda: self.lag)
                 ended = asyncio.Event()
-                tasks.create_task(facts.run(ended), name=f"{self.name}.facts")
+                tasks.create_task(sturdy(facts.run(ended)), name=f"{self.name}.facts")
                 try:
                     with suppress(Revoked):  # stopped before it was known whether and where to begin
                         await reporter.begin(stop)
-                        tasks.create_task(reporter.run(ended), name=f"{self.name}.report")
+                        tasks.create_task(sturdy(reporter.run(ended)), name=f"{self.name}.report")
                         aside = Aside(self._bus, self._store.database, self.flight, self._put_aside(self.flight), tasks)
-                        tasks.create_task(aside.run(stop), name=f"{self.name}.aside")
+                        tasks.create_task(sturdy(aside.run(stop)), name=f"{self.name}.aside")
                         await self._consume(self.flight, stop)
                 finally:
                     ended.set()
@@ -125,6 +126,16 @@ class Deliver:
 
         start = await self._start(stop)
         await self._bus.consume([EVENT_RECORDED.name], self.name, work, stop, atomic=False, start=start)
+
+
+async def sturdy(run: Coroutine[Any, Any, None]) -> None:
+    """Run what must not end by itself: a cancellation that nobody asked for (a library's own) is a crash, not an end."""
+    try:
+        await run
+    except asyncio.CancelledError as error:
+        if not stray():
+            raise
+        raise RuntimeError("a task of a delivery was cancelled, and nobody had asked for it") from error
 
 
 def steady() -> Callable[[], datetime]:

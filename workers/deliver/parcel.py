@@ -16,6 +16,7 @@ from workers.deliver.window import Item
 
 REPLAY: Final = "replay"  # header of a record that is no live traffic: by which replay it comes
 ORIGIN: Final = "origin_offset"  # and its offset on event.recorded
+DIGITS: Final = 20  # more than an offset has
 REPLAYED: Final = "webhook-replay"  # header of its delivery
 _KEYS: Final[Mapping[str, Callable[[Event], str | None]]] = {
     "device": lambda event: event.subject or event.accountid,
@@ -39,7 +40,7 @@ class Parcel(msgspec.Struct, frozen=True, gc=False):
     def offset(self) -> int:
         """Its offset on `event.recorded`."""
         origin = text(self.held, ORIGIN)
-        return int(origin) if origin and origin.isdecimal() else self.held.offset
+        return int(origin) if origin and origin.isdecimal() and len(origin) < DIGITS else self.held.offset
 
     def key(self, kind: str) -> str | None:
         """Return what is kept in order: the device (the account for events without one), the account, or nothing."""

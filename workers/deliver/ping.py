@@ -13,6 +13,7 @@ import msgspec
 from yarl import URL
 
 from schemas.cloudevents import sequence
+from schemas.errors import Rejected
 from schemas.events import Event, EventData
 from schemas.findings.reach import obstacle
 from workers.deliver.answer import Answer
@@ -48,11 +49,14 @@ async def ping(
     told = Pinged(name=destination.name, url=destination.url, id=made.id)
     try:
         addresses = await _addresses(url)
-    except (OSError, TimeoutError) as error:
+    except (OSError, UnicodeError) as error:
         return msgspec.structs.replace(told, unresolved=obstacle(error))
     closed = tuple(address for address in addresses if not permitted(address, destination.networks))
     told = msgspec.structs.replace(told, addresses=addresses, closed=closed)
-    said, body = dressing(destination.body, destination.shape)(made, sequence(0))
+    try:
+        said, body = dressing(destination.body, destination.shape)(made, sequence(0))
+    except Rejected:
+        return msgspec.structs.replace(told, unresolved="its shape makes nothing of the test event, so nothing was sent")
     signed = Signer(secrets, destination.sign).headers(made.id, int(time.time()), body)
     async with Sender(destination, headers=headers, tls=tls) as sender:
         return msgspec.structs.replace(told, answer=await sender.post(body, {**said, **signed}))

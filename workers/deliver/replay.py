@@ -5,7 +5,7 @@ on after a restart where it was, keeps order within each key, and takes little f
 """
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final, Literal
 
@@ -13,18 +13,19 @@ import msgspec
 from sqlalchemy import BigInteger, Column, Double, Index, Table, Text, bindparam, delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from schemas.events import Event
-from schemas.filters import wanting
-from schemas.topics import PARTITIONS, delivery, delivery_held
+from schemas.filters import Wants, wanting
+from schemas.topics import delivery, delivery_held
 from workers.bus.contract import Held, Record
 from workers.deliver.parcel import ORIGIN, REPLAY
 from workers.runtime.database import metadata
 from workers.runtime.lane import lanes
+from workers.runtime.lines import TOTAL
 from workers.runtime.rows import insert_once
+from workers.runtime.waiting import lines
 
-State = Literal["copying", "sending", "done", "cancelled"]
-OPEN: Final = ("copying", "sending")
-KEPT_S: Final = 30 * 86_400.0  # of one that is over: as long as copies of it may lie on the topic
+State = Literal["preparing", "copying", "sending", "done", "cancelled"]
+OPEN: Final = ("preparing", "copying", "sending")
+KEPT_S: Final = 45 * 86_400.0  # of one that is over: a segment of its topic goes when its last record is 30 days old
 
 replays: Final = Table(
     "delivery_replay",
@@ -87,9 +88,13 @@ def again(held: Held, replay: str, destination: str) -> Record:
     return Record(topic=delivery_held(destination).name, key=held.key, value=held.value, headers=(*kept, *mine))
 
 
-def wants(wanted: Wanted, event: Event) -> bool:
-    """Say whether a replay brings an event, linked or not: whether the destination takes it is its own to say."""
-    return (not wanted.ids or event.id in wanted.ids) and wanting(wanted.filter, unlinked=True)(event)
+def matching(wanted: Wanted) -> Wants:
+    """Return what says whether a replay brings an event, linked or not: whether the destination takes it is its own to say.
+
+    ValueError: what is wrong with the filter.
+    """
+    ids, fits = frozenset(wanted.ids), wanting(wanted.filter, unlinked=True)
+    return lambda event: (not ids or event.id in ids) and fits(event)
 
 
 _COLUMNS: Final = tuple(replays.c[name] for name in Replay.__struct_fields__)
@@ -107,9 +112,15 @@ async def begin(connection: AsyncConnection, replay: Replay) -> bool:
 
 
 async def of(connection: AsyncConnection, destination: str) -> list[Replay]:
-    """Return a destination's replays that are not over, and those that were cancelled."""
-    mine = select(*_COLUMNS).where(replays.c.destination == destination, replays.c.state.in_((*OPEN, "cancelled")))
+    """Return a destination's replays that are not over."""
+    mine = select(*_COLUMNS).where(replays.c.destination == destination, replays.c.state.in_(OPEN))
     return [_read(row) for row in await connection.execute(mine.order_by(replays.c.asked_at))]
+
+
+async def cancelled(connection: AsyncConnection, destination: str) -> frozenset[str]:
+    """Return the replays of which nothing more is sent."""
+    mine = select(replays.c.id).where(replays.c.destination == destination, replays.c.state == "cancelled")
+    return frozenset(await connection.scalars(mine))
 
 
 async def every(connection: AsyncConnection, limit: int = 100) -> list[Replay]:
@@ -124,15 +135,11 @@ async def find(connection: AsyncConnection, name: str) -> Replay | None:
 
 
 async def become(connection: AsyncConnection, replay: Replay, state: State, now: datetime) -> bool:
-    """Change the state of a replay that still is as it was; one that is over leaves nothing behind of its own group."""
+    """Change the state of a replay that still is as it was; say whether it was."""
     there = (replays.c.id == replay.id) & (replays.c.state == replay.state)
     ended = None if state in OPEN else now.timestamp()
     changed = await connection.execute(update(replays).where(there).values(state=state, ended_at=ended))
-    if changed.rowcount != 1:
-        return False
-    if state != "copying":
-        await connection.execute(delete(lanes).where(lanes.c.grp == replay.group))
-    return True
+    return changed.rowcount == 1
 
 
 _NOTE: Final = (
@@ -149,11 +156,14 @@ async def note(connection: AsyncConnection, name: str, looked: int, copied: int)
 
 
 async def prune(connection: AsyncConnection, now: float) -> None:
-    """Drop replays that were over long ago."""
-    await connection.execute(delete(replays).where(replays.c.ended_at < now - KEPT_S))
+    """Drop replays that were over long ago, and the lanes of their groups: nobody runs them any more."""
+    old = [_read(row) for row in await connection.execute(select(*_COLUMNS).where(replays.c.ended_at < now - KEPT_S))]
+    for one in old:
+        await connection.execute(delete(lanes).where(lanes.c.grp == one.group))
+        await connection.execute(delete(replays).where(replays.c.id == one.id))
 
 
-async def opened(connection: AsyncConnection, group: str) -> bool:
-    """Say whether each lane of a group was opened once: before that its lag says nothing."""
-    found: Collection[int] = (await connection.execute(select(lanes.c.lane).where(lanes.c.grp == group))).scalars().all()
-    return len(found) == PARTITIONS
+async def waits(connection: AsyncConnection, group: str) -> bool:
+    """Say whether something of a group waits in rows."""
+    left = select(lines.c.key).where(lines.c.grp == group, lines.c.key != TOTAL, lines.c.release_n.is_(None)).limit(1)
+    return (await connection.execute(left)).first() is not None

@@ -3,15 +3,13 @@
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 from secrets import token_hex
 from typing import Any
 
 from schemas.events import Event
-from schemas.filters import wanting
 from workers.bus.contract import Held, Record
 from workers.deliver import replay as rows
-from workers.deliver.replay import Replay, Wanted, again, wants
+from workers.deliver.replay import Replay, Wanted, again, matching
 from workers.runtime.database import Database
 
 
@@ -23,8 +21,7 @@ class Replays:
 
     def matches(self, filter_: dict[str, Any] | None, ids: Collection[str]) -> Callable[[Event], bool]:
         """Return what says whether an event is wanted. ValueError: what is wrong with the filter."""
-        wanting(filter_, unlinked=True)
-        return partial(wants, Wanted(filter_, tuple(ids)))
+        return matching(Wanted(filter_, tuple(ids)))
 
     async def begin(
         self,
@@ -55,14 +52,14 @@ class Replays:
             )
         )
 
-    async def put_aside(self, name: str, destination: str, ids: Collection[str], *, by: str, now: datetime) -> Replay:
-        """Hold the wish that records are sent that are on the destination's own topic already."""
+    async def prepare(self, name: str, destination: str, ids: Collection[str], *, by: str, now: datetime) -> None:
+        """Hold the wish that records are sent that are about to be put on the destination's own topic."""
         at, count = now.timestamp(), len(ids)
         wanted = Wanted(ids=tuple(ids))
         made = Replay(
             id=name,
             destination=destination,
-            state="sending",
+            state="preparing",
             wanted=wanted,
             begin_at=at,
             end_at=at,
@@ -72,12 +69,17 @@ class Replays:
             by=by,
             asked_at=at,
         )
-        return await self._hold(made)
+        await self._hold(made)
+
+    async def prepared(self, name: str, now: datetime) -> None:
+        """Hear that they are there."""
+        async with self.database.begin() as connection:
+            if (found := await rows.find(connection, name)) and found.state == "preparing":
+                await rows.become(connection, found, "sending", now)
 
     async def _hold(self, made: Replay) -> Replay:
         async with self.database.begin() as connection:
             await rows.begin(connection, made)
-            await rows.prune(connection, made.asked_at)
         return made
 
     async def every(self) -> Sequence[Replay]:

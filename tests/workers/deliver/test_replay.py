@@ -2,18 +2,24 @@
 
 import asyncio
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from itertools import count
 
 import pytest
 from msgspec.structs import replace
+from sqlalchemy import select
 
 from schemas.cloudevents import read
-from schemas.topics import EVENT_RECORDED, delivery_held
+from schemas.topics import EVENT_RECORDED, declared, delivery_held
 from tests.workers.deliver.support import STORES, Sink, delivering, destination, event, header, until
+from workers.bus import memory
 from workers.bus.contract import Bus, Held, Record
-from workers.deliver import aside
+from workers.deliver import aside, session
 from workers.deliver import replay as rows
-from workers.deliver.replay import Replay, State, Wanted, again, wants
+from workers.deliver.policy import Standard
+from workers.deliver.replay import Replay, State, Wanted, again, matching
+from workers.runtime import setback
+from workers.runtime.namespace import installation
 
 EVENTS = [event(f"{device}{number}", device=device) for number in range(4) for device in "ABC"]
 
@@ -21,6 +27,7 @@ EVENTS = [event(f"{device}{number}", device=device) for number in range(4) for d
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(aside, "SETTLED_S", 0.5)
+    monkeypatch.setattr(aside, "SENT_S", 0.5)
     monkeypatch.setattr(aside, "LOOK_S", 0.1)
 
 
@@ -184,7 +191,77 @@ def header_of(record: Record) -> Callable[[str], str]:
 
 def test_ids_and_filter_must_both_fit() -> None:
     made = read(EVENTS[0].headers, EVENTS[0].value)
-    assert wants(Wanted(), made)
-    assert wants(Wanted(ids=("A0",), filter={"exact": {"subject": "A"}}), made)
-    assert not wants(Wanted(ids=("A1",)), made)
-    assert not wants(Wanted(ids=("A0",), filter={"exact": {"subject": "B"}}), made)
+    assert matching(Wanted())(made)
+    assert matching(Wanted(ids=("A0",), filter={"exact": {"subject": "A"}}))(made)
+    assert not matching(Wanted(ids=("A1",)))(made)
+    assert not matching(Wanted(ids=("A0",), filter={"exact": {"subject": "B"}}))(made)
+
+
+async def test_live_traffic_beside_it_and_a_cancel_leave_no_word_of_a_store_that_was_set_back(bus: Bus, sink: Sink) -> None:
+    """Its lanes end amid live records, which its group reads on."""
+    sink.answer = slowly
+    await bus.publish(EVENTS)
+    stop = asyncio.Event()
+
+    async def goes_on() -> None:
+        for number in count():
+            if stop.is_set():
+                return
+            await bus.publish([event(f"live{number}", device=f"d{number}", account=f"a{number % 30}")])
+            await asyncio.sleep(0.005)
+
+    async with delivering(bus, destination(sink.url)), asyncio.TaskGroup() as tasks:
+        tasks.create_task(goes_on())
+        made = await begin()
+        await reaches("done")
+        other = await begin(name="r2")
+        await asyncio.sleep(0.3)
+        async with STORES[-1].begin() as connection:
+            await rows.become(connection, other, "cancelled", datetime.now(UTC))
+        await asyncio.sleep(1.5)
+        stop.set()
+    assert made.state == "copying"
+    async with STORES[-1].read() as connection:
+        assert (await connection.execute(select(installation.c.name).where(installation.c.name == setback.NAME))).all() == []
+    assert {sink.seen(f"{device}{number}") for device in "ABC" for number in range(4)} <= {2, 3}
+
+
+async def test_it_is_not_over_while_events_of_it_wait_in_rows(bus: Bus, sink: Sink, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "PARK_AFTER", timedelta(seconds=0.2))
+    bad = asyncio.Event()
+    sink.answer = lambda name, number: 500 if name == "A0" and number > 1 and not bad.is_set() else 200
+    await bus.publish(EVENTS)
+    async with delivering(bus, destination(sink.url), policy=Standard(schedule=(0.1,) * 400)) as worker:
+        await until(lambda: len(sink.ids) == len(EVENTS))
+        await begin()
+        await until(lambda: worker.flight and worker.flight.waiting())
+        await asyncio.sleep(2.5)
+        assert (await found()).state == "sending"
+        bad.set()
+        await reaches("done")
+    assert [name for name in dict.fromkeys(sink.ids[len(EVENTS) :]) if name[0] == "A"] == ["A0", "A1", "A2", "A3"]
+
+
+async def test_what_was_done_before_is_not_sent_again_where_the_group_was_forgotten(sink: Sink) -> None:
+    """Kafka forgets the positions of a group that nobody is in, long before the topic forgets its records."""
+    clock = [datetime.now(UTC) - timedelta(days=10)]
+    async with memory.connect("memory:", namespace="t", topics=declared(["alerts"]), clock=lambda: clock[0]) as bus:
+        plain, where = EVENTS[0], {"topic": EVENT_RECORDED.name, "index": 0, "offset": 0, "time": clock[0]}
+        held = Held(key=plain.key, value=plain.value, headers=plain.headers, **where)  # type: ignore[arg-type] # each of its kind
+        await bus.publish([again(held, "r0", "alerts")])
+        clock[0] = datetime.now(UTC)
+        await bus.publish(EVENTS)
+        async with delivering(bus, destination(sink.url)):
+            await begin(Wanted(ids=("C3",)), end_at=datetime.now(UTC).timestamp() + 0.1)
+            await reaches("done")
+    assert (sink.seen("A0"), sink.seen("C3")) == (1, 2)
+
+
+async def test_one_that_cannot_be_read_ends_nothing_of_what_is_live(bus: Bus, sink: Sink) -> None:
+    await bus.publish(EVENTS)
+    async with delivering(bus, destination(sink.url)):
+        await until(lambda: len(sink.ids) == len(EVENTS))
+        await begin(name="odd", begin_at=-1e14)
+        await asyncio.sleep(0.5)
+        await bus.publish([event("live", device="d")])
+        await until(lambda: "live" in sink.ids)

@@ -2,9 +2,9 @@
 
 import asyncio
 import struct
-from collections.abc import Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, TypeVar
 
 from aiokafka.protocol.fetch import FetchRequest
 
@@ -16,6 +16,7 @@ from workers.bus.kafka.names import Names
 from workers.bus.kafka.url import Address
 from workers.bus.kafka.wire import GROUP, Wire
 
+T = TypeVar("T")
 ANSWER: Final = 5.0  # seconds for a broker
 HEAD: Final = struct.Struct(
     ">qiibIhiqq"
@@ -35,10 +36,22 @@ class Backlog:
 
     async def lag(self, name: str, topics: Collection[str]) -> Lag:
         """Return the group's lag, transaction markers included; BusUnavailable if Kafka does not say."""
-        places = [Place(self._names.physical(topic), index) for topic in topics for index in range(self._names.counts[topic])]
+        places = self._places(topics)
+        return await self._answered(lambda wire: self._lag(wire, self._names.group(name), places))
+
+    async def committed(self, name: str, topic: str) -> Mapping[int, int]:
+        """Return by index what the group has committed; BusUnavailable if Kafka does not say."""
+        places = self._places([topic])
+        held = await self._answered(lambda wire: _committed(wire, self._names.group(name), places))
+        return {place.partition: offset for place, offset in held.items() if offset >= 0}
+
+    def _places(self, topics: Collection[str]) -> list[Place]:
+        return [Place(self._names.physical(topic), index) for topic in topics for index in range(self._names.counts[topic])]
+
+    async def _answered(self, ask: Callable[[Wire], Awaitable[T]]) -> T:
         async with self._one:
             try:
-                return await self._lag(await self._open(), self._names.group(name), places)
+                return await ask(await self._open())
             except (Broken, Refused) as error:
                 await self._close()
                 raise BusUnavailable(str(error)) from error
@@ -48,11 +61,8 @@ class Backlog:
         async with self._one:
             await self._close()
 
-    async def _lag(self, wire: Wire, group_id: str, places: Collection[Place]) -> Lag:
-        request = offset_fetch(group_id, sorted(places), stable=False)
-        deadline = asyncio.get_running_loop().time() + ANSWER
-        answer = await wire.insist(GROUP, group_id, request, lambda said: int(said.error_code), deadline=deadline)
-        committed = {Place(topic, row[0]): int(row[1]) for topic, rows, _ in answer.topics for row in rows}
+    async def _lag(self, wire: Wire, group_id: str, places: Sequence[Place]) -> Lag:
+        committed = await _committed(wire, group_id, places)
         first = await group.offsets(wire, places, group.EARLIEST)
         ends = await group.offsets(wire, places, group.LATEST)
         begins = {place: max(first[place], committed.get(place, group.NOWHERE)) for place in places}
@@ -71,14 +81,21 @@ class Backlog:
             await wire.close()
 
 
+async def _committed(wire: Wire, group_id: str, places: Sequence[Place]) -> Mapping[Place, int]:
+    request = offset_fetch(group_id, sorted(places), stable=False)
+    deadline = asyncio.get_running_loop().time() + ANSWER
+    answer = await wire.insist(GROUP, group_id, request, lambda said: int(said.error_code), deadline=deadline)
+    return {Place(topic, row[0]): int(row[1]) for topic, rows, _ in answer.topics for row in rows}
+
+
 async def _oldest(wire: Wire, waiting: Mapping[Place, int]) -> datetime | None:
-    by_node: dict[int, list[tuple[str, list[tuple[int, int, int]]]]] = {}
-    for place, offset in waiting.items():
-        if (node := wire.leader(place)) is not None:
-            by_node.setdefault(node, []).append((place.topic, [(place.partition, offset, GLIMPSE)]))
+    """Ask for each partition by itself: of a batch that is larger than a glimpse Kafka gives the first in a request alone."""
     times: list[int] = []
-    for node, topics in by_node.items():
-        answer = await wire.ask(node, FetchRequest(0, 0, GLIMPSE * len(waiting), group.READ_COMMITTED, topics))
+    for place, offset in waiting.items():
+        if (node := wire.leader(place)) is None:
+            continue
+        topics = [(place.topic, [(place.partition, offset, GLIMPSE)])]
+        answer = await wire.ask(node, FetchRequest(0, 0, GLIMPSE, group.READ_COMMITTED, topics))
         times += [taken for _, rows in answer.topics for row in rows if (taken := taken_at(bytes(row[-1] or b""))) is not None]
     return datetime.fromtimestamp(min(times) / 1000, UTC) if times else None
 

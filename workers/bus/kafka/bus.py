@@ -1,6 +1,6 @@
 """The Kafka bus: what `connect` yields."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 
 from workers.bus.contract import Browser, Lag, Publisher, Record, Stop, Work
@@ -44,6 +44,10 @@ class KafkaBus:
     async def lag(self, group: str, topics: Collection[str]) -> Lag:
         """Return how much a group has not yet committed of these topics, for metrics only."""
         return await self._backlog.lag(group, topics)
+
+    async def committed(self, group: str, topic: str) -> Mapping[int, int]:
+        """Return by index what a group has committed."""
+        return await self._backlog.committed(group, topic)
 
     def browse(self) -> AbstractAsyncContextManager[Browser]:
         """Read without a group, over connections of its own."""

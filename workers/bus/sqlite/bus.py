@@ -196,6 +196,11 @@ class SqliteBus:
         async with browser(self.layout, self.writer.ends, self.reader) as made:
             yield made
 
+    async def committed(self, group: str, topic: str) -> Mapping[int, int]:
+        """Return by index what a group has committed."""
+        held = await self.reader.run(lambda link: deeds.positions(link, group))
+        return {index: held[slot] for index, slot in enumerate(self.layout.of(topic)) if slot in held}
+
     async def watch(self) -> None:
         """Raise BusBroken when the file has failed."""
         await self.writer.broken.wait()
