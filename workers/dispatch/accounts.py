@@ -153,10 +153,12 @@ class Known:
 
     def proven(self, account: str, doubt: Doubt) -> bool:
         """Say whether a removal that was told ended what was there then: the link is of a later code, or by other apps alone."""
+        return doubt.proven or doubt.at <= self.connected_at(account) or self.left(account, doubt)
+
+    def left(self, account: str, doubt: Doubt) -> bool:
+        """Say whether the account has open grants, and none by the app that was removed."""
         version = self._versions.get(account)
-        if version is None:
-            return False
-        return doubt.at <= self.connected_at(account) or apps.gone(version.apps, doubt.app)
+        return version is not None and apps.gone(version.apps, doubt.app)
 
     def removed(self, account: str) -> bool:
         """Say whether the account's user has taken the app away."""

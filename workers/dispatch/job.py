@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from time import monotonic
 from typing import Final
 
@@ -202,6 +203,7 @@ def _changed(change: AccountChanged, batch: Batch) -> Result:
     if batch.known.change(change):
         if batch.known.removed(change.account):
             metrics.LEFT.labels(how="cancelled").inc(batch.lines.drop_doubted(change.account))
+        batch.lines.prove(change.account, partial(batch.known.left, change.account))
         batch.lines.set_ready(change.account, ready=change.linked)
     return ()
 

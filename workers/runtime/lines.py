@@ -20,6 +20,7 @@ class Doubt(msgspec.Struct, frozen=True, array_like=True):
     app: str  # of ours; empty: any
     at: float  # epoch seconds
     last: int  # the newest when the doubt was raised
+    proven: bool = False  # it came true, whatever is heard later
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -107,6 +108,13 @@ class Lines:
         sure = max(takewhile(doubted, range(line.first, line.last + 1)), default=0)
         self._now[key] = msgspec.structs.replace(line, sure=sure, doubts=doubts)
 
+    def prove(self, key: str, proven: Callable[[Doubt], bool]) -> None:
+        """Note which doubts about what waits under a key have come true."""
+        line = self[key]
+        doubts = tuple(msgspec.structs.replace(one, proven=one.proven or proven(one)) for one in line.doubts)
+        if doubts != line.doubts and self.waits(key):
+            self._now[key] = msgspec.structs.replace(line, doubts=doubts)
+
     def drop_doubted(self, key: str) -> int:
         """Let those of a key vanish of which it is sure that a doubt was about them; return how many these were."""
         return self._drop(key, self[key].sure)
@@ -150,8 +158,9 @@ class Lines:
 
 def raised(line: Line, doubt: Doubt) -> tuple[Doubt, ...]:
     """Return the doubts of a line with a new one; the same one, told again, is about what came since, too."""
-    others = [one for one in line.doubts if (one.app, one.at) != (doubt.app, doubt.at) and one.last >= line.first]
-    return (*others, doubt)[-DOUBTS:]
+    same = [one for one in line.doubts if (one.app, one.at) == (doubt.app, doubt.at)]
+    others = [one for one in line.doubts if one not in same and one.last >= line.first]
+    return (*others, msgspec.structs.replace(doubt, proven=any(one.proven for one in same)))[-DOUBTS:]
 
 
 def cut(plan: Mapping[str, int], lines: Lines, most: int) -> dict[str, tuple[int, int]]:

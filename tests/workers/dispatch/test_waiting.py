@@ -272,6 +272,19 @@ async def test_what_waited_by_an_app_that_was_removed_is_not_for_the_other_apps_
     assert ([(event.id, event.partneruserid) for event in events], dead) == ([("f", None), ("new2", "v")], [])
 
 
+async def test_that_an_app_was_removed_is_remembered_where_it_is_connected_anew(waiting: House) -> None:
+    events, dead = await waiting.tell(
+        [unclaimed(2, 40, "new", "old")],
+        [received(body(f"{app}2", at=after(45)), after(45), app=app) for app in ("old", "new")],
+        [farewell("f", 50, app="old")],
+        [unclaimed(3, 40, "new")],
+        [unclaimed(4, 55, "new", "old"), received(body("old3", at=after(56)), after(56), app="old")],
+        [changed("A", 5, user="v", generation=code(40), at=after(60), apps=("new", "old"))],
+    )
+    named = [(event.id, event.partneruserid) for event in events]
+    assert (named, dead) == ([("f", None), ("new2", "v"), ("old3", "v")], [])
+
+
 async def test_an_event_of_the_former_user_that_comes_late_is_not_the_present_ones(waiting: House) -> None:
     """Ring sends it again for more than an hour."""
     events, _ = await waiting.tell(
