@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from linker import history, refresh, saga, view
 from linker.moves import Move
 from linker.rows import ENDED, Account, Grant
-from linker.setback import PAGE, Mending, Stood
+from linker.setback import PAGE, Mending, Stood, removed_after
 from linker.store import Store
 from schemas.records import AccountChanged
 from workers.bus.contract import Bus
@@ -68,9 +68,11 @@ class Restored:
             page = {name: told[name] for name in names[at : at + PAGE]}
             known = await self.mending.known(page)
             unknown, gone = lost_since(page, known, now), removed_since(page, known)
-            await self.mending.free(came_back_since(page, known))  # before versions are as told; so is the next
-            await self.mending.stop(gone, now)
-            await self.mending.remember([*unknown, *ended_since(page, known, now)])
+            # Each before versions are as told.
+            await self.mending.free({said.account: said.at.timestamp() for said in came_back_since(page, known)})
+            last = {name: said.generation if (said := page[name]) else None for name in gone}
+            await self.mending.stop(last, ended_since(page, known, now), now)
+            await self.mending.remember(unknown)
             for said in (anew := outdated(page, known)):
                 await self._outdate(said, now)
             for name in gone:
@@ -80,25 +82,41 @@ class Restored:
 
     async def _outdate(self, said: AccountChanged, now: float) -> None:
         """End the links that did not serve last: they may have been another user's; the tokens of the one that did are gone."""
-        found = await self.store.account(said.account)
-        open_ = [grant for grant in (found[1] if found else ()) if grant.state not in ENDED]
-        for grant in open_:
-            if ends(grant, said):
-                move = refresh.lost(replace(grant, partner_user=said.whose or grant.partner_user), "lost_restored", ANEW, now)
-                await self.store.apply(grant, move, now)
-        if not open_:  # no grant is left that could say so
-            await self.mending.note(lost(said, now))
+        if (found := await self.store.account(said.account)) is None:
+            return
+        account, grants = found
+        over = [grant for grant in grants if ends(grant, said)]
+        for grant in over:
+            move = refresh.lost(replace(grant, partner_user=said.whose or grant.partner_user), "lost_restored", ANEW, now)
+            await self.store.apply(grant, move, now)
+        if not over:
+            await self._name(grants, said, now)
+            since = removed_after(account, said.at.timestamp())
+            await self.mending.note(gone(said, now) if since else lost(said, now))
 
     async def _remove(self, account: str, said: AccountChanged | None, now: float) -> None:
-        """End what the restored store still holds of an account, as whose it was last; Moved: a step was quicker."""
-        found = await self.store.account(account)
-        grants = found[1] if found else []
-        whose = said.whose if said else None
-        last_ended = view.ended_last(grants)
-        for grant in [grant for grant in grants if grant.state not in ENDED] or ([last_ended] if last_ended else []):
-            last = replace(grant, partner_user=whose or grant.partner_user)
-            move = Move(last) if grant.state in ENDED else saga.removed(last, GONE, now)
-            await self.store.apply(grant, move, now)
+        """End what the restored store still holds of an account, as whose it was last; Moved: a step was quicker.
+
+        A grant whose code came after that of the connection that was told of stands: the user has connected anew.
+        """
+        _, grants = await self.store.account(account) or (None, [])
+        over = [grant for grant in grants if grant.state not in ENDED and not _is_later(grant, said)]
+        for grant in over:
+            last = replace(grant, partner_user=(said.whose if said else None) or grant.partner_user)
+            await self.store.apply(grant, saga.removed(last, GONE, now), now)
+        if not over and said:
+            await self._name(grants, said, now)
+
+    async def _name(self, grants: Sequence[Grant], said: AccountChanged, now: float) -> None:
+        """Let the grant that ended last be of whom the account was last told to be, since none that is open was theirs."""
+        last = view.ended_last(grant for grant in grants if not _is_later(grant, said))
+        if last:
+            await self.store.apply(last, Move(replace(last, partner_user=said.whose or last.partner_user)), now)
+
+
+def _is_later(grant: Grant, said: AccountChanged | None) -> bool:
+    """Say whether a grant's code came after that of the connection that was told of; of who was forgotten nothing stands."""
+    return said is not None and grant.generation > said.generation
 
 
 def lost_since(told: Mapping[str, AccountChanged | None], known: Mapping[str, Stood], now: float) -> Sequence[Account]:
@@ -112,8 +130,7 @@ def lost_since(told: Mapping[str, AccountChanged | None], known: Mapping[str, St
 
 def ended_since(told: Mapping[str, AccountChanged | None], known: Mapping[str, Stood], now: float) -> Sequence[Account]:
     """Return the accounts that are not in the store and were told of as removed: what they become is told above that."""
-    gone = (said for name, said in told.items() if said is not None and name not in known and said.state == "removed")
-    return [replace(lost(said, now), state="removed", risk=None) for said in gone]
+    return [gone(said, now) for name, said in told.items() if said is not None and name not in known and said.state == "removed"]
 
 
 def lost(said: AccountChanged, now: float) -> Account:
@@ -127,6 +144,11 @@ def lost(said: AccountChanged, now: float) -> Account:
         changed_at=now,
         risk="lost_restored",
     )
+
+
+def gone(said: AccountChanged, now: float) -> Account:
+    """Return the account that was removed, as whose it was told to be last."""
+    return replace(lost(said, now), state="removed", risk=None)
 
 
 def outdated(told: Mapping[str, AccountChanged | None], known: Mapping[str, Stood]) -> Sequence[AccountChanged]:
@@ -147,15 +169,15 @@ def _is_news(stood: Stood, said: AccountChanged) -> bool:
 
 
 def ends(grant: Grant, said: AccountChanged) -> bool:
-    """Say whether what was told last ends an open grant: one on its way goes on, unless another has served since."""
+    """Say whether what was told last ends a grant: one on its way goes on, unless another has served since."""
     overtaken = said.linked or said.reconnect
-    return grant.generation <= said.generation and (overtaken or grant.state == "completed")
+    return grant.state not in ENDED and grant.generation <= said.generation and (overtaken or grant.state == "completed")
 
 
-def came_back_since(told: Mapping[str, AccountChanged | None], known: Mapping[str, Stood]) -> Sequence[str]:
-    """Return the accounts that were told of since, and not as removed: the stop of an earlier removal is theirs no more."""
+def came_back_since(told: Mapping[str, AccountChanged | None], known: Mapping[str, Stood]) -> Sequence[AccountChanged]:
+    """Return what was told since of accounts, and not as removed: the stop of an earlier removal is theirs no more."""
     return [
-        name for name, said in told.items() if said is not None and said.state != "removed" and _is_newer(said, known.get(name))
+        said for name, said in told.items() if said is not None and said.state != "removed" and _is_newer(said, known.get(name))
     ]
 
 

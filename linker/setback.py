@@ -1,15 +1,16 @@
 """The SQL of mending a store that was restored from a backup: a page at a time, each with the mark of how far it is."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from msgspec.structs import asdict
-from sqlalchemy import Table, case, or_, select, update
+from sqlalchemy import Table, case, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from linker import refresh
-from linker.rows import ASIDE, Account
+from linker.held import hold_accounts
+from linker.rows import ASIDE, ENDED, Account
 from linker.tables import accounts, grants
 from workers.runtime import setback, stops
 from workers.runtime.database import Database
@@ -55,25 +56,36 @@ class Mending:
     async def remember(self, lost: Collection[Account]) -> None:
         """Add accounts of which only the bus knows; what is there already stays as it is."""
         async with self.database.begin() as connection:
-            for account in lost:
-                await insert_once(connection, accounts, asdict(account) | {"behind": True})
+            await _add(connection, lost)
 
-    async def note(self, lost: Account) -> None:
-        """Write down how an account stands of which no grant can say it."""
+    async def note(self, stands: Account) -> None:
+        """Write down how an account stands, unless an open grant can say it by now."""
         async with self.database.begin() as connection:
-            values = asdict(lost) | {"behind": True}
-            await connection.execute(update(accounts).where(accounts.c.account == lost.account).values(**values))
+            await hold_accounts(connection, {stands.account})
+            if await _open(connection, [stands.account]):
+                return
+            values = asdict(stands) | {"behind": True}
+            await connection.execute(update(accounts).where(accounts.c.account == stands.account).values(**values))
 
-    async def stop(self, names: Collection[str], now: float) -> None:
-        """Stop what is sent for accounts that were removed in the lost time, in whatever way they stand here."""
-        async with self.database.begin() as connection:
-            for name in names:
-                await stops.stop(connection, stops.fingerprint(self.namespace, name), "removed", now)
+    async def stop(self, gone: Mapping[str, int | None], unknown: Collection[Account], now: float) -> None:
+        """Stop what is sent for accounts that were removed in the lost time, in whatever way they stand here; add the unknown.
 
-    async def free(self, names: Collection[str]) -> None:
-        """Undo removals that a new connection has undone in the lost time."""
+        Each comes with the generation that was told of: where a grant of a later one is open the user has connected anew since.
+        """
         async with self.database.begin() as connection:
-            await stops.free(connection, [stops.fingerprint(self.namespace, name) for name in names])
+            await _add(connection, unknown)
+            await hold_accounts(connection, gone.keys())  # whoever names one now frees it after that
+            newest = await _open(connection, gone)
+            for name, generation in gone.items():
+                if generation is None or newest.get(name, 0) <= generation:
+                    await stops.stop(connection, stops.fingerprint(self.namespace, name), "removed", now)
+
+    async def free(self, back: Mapping[str, float]) -> None:
+        """Undo removals that a new connection has undone in the lost time: not one of which was known after that was told."""
+        async with self.database.begin() as connection:
+            held = await hold_accounts(connection, back.keys())
+            mine = [name for name, told_at in back.items() if not (name in held and removed_after(held[name], told_at))]
+            await stops.free(connection, [stops.fingerprint(self.namespace, name) for name in mine])
 
     async def leap(self, before: str, after: str) -> str | None:
         """Announce a page of accounts again, above every version that was told; return the last, None after the last page."""
@@ -95,6 +107,26 @@ class Mending:
             mine = update(grants).where(grants.c.code_hash.in_(page), rests, free)
             await connection.execute(mine.values(**due))
             return await _passed(connection, before, "grants", page, "telling:")
+
+
+def removed_after(account: Account, told_at: float) -> bool:
+    """Say whether the account's removal is younger than what the bus tells of it: the store has lived on since it was restored.
+
+    Versions cannot say it: those of a restored store begin again below what was told. Both times are a linker's own.
+    """
+    return account.state == "removed" and account.changed_at > told_at
+
+
+async def _add(connection: AsyncConnection, unknown: Collection[Account]) -> None:
+    for account in sorted(unknown, key=lambda account: account.account):  # the order in which links' steps make them
+        await insert_once(connection, accounts, asdict(account) | {"behind": True})
+
+
+async def _open(connection: AsyncConnection, names: Collection[str]) -> Mapping[str, int]:
+    """Return the newest generation that is open, of those of these accounts that have one."""
+    mine = grants.c.account.in_(names) & grants.c.state.not_in(ENDED)
+    newest = select(grants.c.account, func.max(grants.c.generation)).where(mine).group_by(grants.c.account)
+    return {account: generation for account, generation in await connection.execute(newest)}  # noqa: C416 - rows are no pairs to mypy
 
 
 async def _page(connection: AsyncConnection, table: Table, after: str) -> list[str]:

@@ -1,6 +1,6 @@
 """A restored store believes the bus, announces everything above what was told, and renews every token; twice does no harm."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -17,7 +17,7 @@ from schemas.records import AccountChanged
 from schemas.topics import FIXED
 from tests.linker.rig import AT, Rig
 from tests.linker.ring import nonce
-from tests.linker.test_removal import ended, stopped, told
+from tests.linker.test_removal import ended, known, stopped, told
 from workers.bus import memory
 from workers.bus.contract import Bus, Record
 from workers.runtime import setback
@@ -33,10 +33,14 @@ def changed(
     user: str | None = None,
     *,
     reconnect: bool = False,
+    at: float = AT,
 ) -> AccountChanged:
-    said = {"account": account, "version": version, "generation": generation, "state": state, "at": NOW}
+    said = {"account": account, "version": version, "generation": generation, "state": state}
     whose = "partner_user" if state == "completed" else "last_partner_user"
-    return msgspec.convert(said | {"linked": state == "completed", "reconnect": reconnect, whose: user}, AccountChanged)
+    return msgspec.convert(
+        said | {"linked": state == "completed", "reconnect": reconnect, whose: user, "at": datetime.fromtimestamp(at, UTC)},
+        AccountChanged,
+    )
 
 
 def test_who_was_linked_since_is_lost_and_who_ended_since_is_nobodys_concern() -> None:
@@ -72,7 +76,7 @@ def test_who_was_told_of_since_as_anything_but_removed_has_come_back() -> None:
         "forgotten": None,
     }
     known = {name: Stood(4, 1, linked=False) for name in told if name != "unknown"}
-    assert came_back_since(told, known) == ["linked", "on its way", "lost", "unknown"]
+    assert [said.account for said in came_back_since(told, known)] == ["linked", "on its way", "lost", "unknown"]
 
 
 def test_who_was_linked_anew_since_is_not_served_by_the_older_link() -> None:
@@ -152,8 +156,8 @@ async def test_a_restored_store_is_mended_and_ring_says_whose_tokens_are_dead(wo
     rig = world.rig
     codes = [await world.linked("acct-1"), await world.linked("acct-2"), await world.linked("acct-3")]
     told = await world.version("acct-1") + 5  # what the store that is gone had told
-    since = changed("acct-9", 4)
-    await world.tell(changed("acct-1", told), changed("acct-3", told, "removed"), since)
+    generation = (await rig.grants(codes[2]))[0].generation
+    await world.tell(changed("acct-1", told), changed("acct-3", told, "removed", generation), changed("acct-9", 4))
     await setback.found(rig.database, "dispatch", 3, 80, 20)
     (dead,) = (grant for grant in rig.ring.world.grants if grant.account == "acct-2")
     dead.spent.add(dead.refresh)
@@ -260,8 +264,8 @@ async def test_the_stop_of_a_removal_in_the_backup_goes_where_the_home_was_linke
         await told(rig, name, rig.now)
         await ended(rig, code)
     [old] = await rig.grants(codes[0])
-    await world.tell(changed("acct-1", await world.version("acct-1") + 5, generation=old.generation + 1, user="u-new"))
-    await world.tell(changed("acct-2", await world.version("acct-2"), "removed"))
+    said = changed("acct-1", await world.version("acct-1") + 5, generation=old.generation + 1, user="u-new", at=rig.now + 60)
+    await world.tell(said, changed("acct-2", await world.version("acct-2"), "removed"))
     await setback.found(rig.database, "dispatch", 3, 80, 20)
     await world.mend()
     assert [await stopped(rig, name) for name in ("acct-1", "acct-2")] == [None, "removed"]
@@ -280,6 +284,74 @@ async def test_who_was_linked_and_removed_in_the_lost_time_is_stopped_known_befo
     await rig.state(rig.linker(), await rig.code("acct-9"), "unclaimed")
     assert await stopped(rig, "acct-9") is None
     assert await world.version("acct-9") > LEAP, "whoever reads would take a lower one for old news"
+
+
+@pytest.mark.parametrize("state", ["unclaimed", "completed"])
+async def test_a_connection_made_anew_before_the_store_is_mended_stands_though_the_one_before_it_was_removed(
+    world: World, state: str
+) -> None:
+    rig = world.rig
+    [old] = await rig.grants(await world.linked("acct-1"))
+    gone = changed("acct-1", await world.version("acct-1") + 5, "removed", generation=old.generation, user="u1")
+    await world.tell(gone, changed("acct-9", 7, "removed", user="u-9"))
+    await setback.found(rig.database, "dispatch", 3, 80, 20)
+    rig.now += 3_600
+    codes = [await rig.code("acct-1", "canary-code-anew"), await rig.code("acct-9")]
+    await rig.states(rig.linker(), "unclaimed", *codes)
+    if state == "completed":
+        await rig.sign_in("anew", nonce(rig.time(), "acct-1"), rig.time(), user="u2")
+        await rig.state(rig.linker(), codes[0], "completed")
+    await world.mend()
+    assert [grant.state for grant in await rig.grants(old.code_hash, *codes)] == ["removed", state, "unclaimed"]
+    assert [await stopped(rig, name) for name in ("acct-1", "acct-9")] == [None, None]
+    account = await known(rig)
+    assert (account.state, account.partner_user) == (state, "u2" if state == "completed" else "u1")
+    await rig.sign_in("later", nonce(rig.time(), "acct-9"), rig.time())
+    await rig.state(rig.linker(), codes[1], "completed")
+    assert (await known(rig, "acct-9")).linked
+
+
+async def test_a_connection_that_comes_while_the_account_is_being_removed_again_stands(world: World) -> None:
+    rig = world.rig
+    [old] = await rig.grants(await world.linked("acct-1"))
+    codes = list[str]()
+
+    class Slow(Mending):
+        async def known(self, names: Collection[str]) -> dict[str, Stood]:
+            before = await super().known(names)
+            codes.append(await rig.code("acct-1", "canary-code-anew"))
+            await rig.state(rig.linker(), codes[0], "unclaimed")  # between two looks at the store
+            return before
+
+    gone = changed("acct-1", await world.version("acct-1") + 5, "removed", generation=old.generation, user="u1")
+    await world.tell(gone)
+    await setback.found(rig.database, "dispatch", 3, 80, 20)
+    rig.now += 3_600
+    slow = replace(world.sweep, mending=Slow(rig.database, rig.store.namespace))
+    await replace(world, sweep=slow).mend()
+    assert [grant.state for grant in await rig.grants(old.code_hash, *codes)] == ["removed", "unclaimed"]
+    assert await stopped(rig) is None
+
+
+async def test_a_removal_proven_before_the_store_is_mended_is_not_undone_by_what_was_told_before_it(world: World) -> None:
+    rig = world.rig
+    [old] = await rig.grants(await world.linked("acct-1"))
+    version = await world.version("acct-1") + 5
+    await world.tell(changed("acct-1", version, generation=old.generation + 1, user="u-new", at=rig.now + 60))
+    await setback.found(rig.database, "dispatch", 3, 80, 20)
+    rig.ring.world.remove(rig.ring.world.accounts["acct-1"])
+    rig.now += 3_600
+    await told(rig, "acct-1", rig.now)
+    await ended(rig, old.code_hash)
+    await world.mend()
+    account = await known(rig)
+    assert (account.state, account.risk, account.last_user) == ("removed", None, "u-new")
+    assert await stopped(rig) == "removed"
+    rig.now += 10
+    code = await rig.code("acct-1", "canary-code-anew")
+    await rig.state(rig.linker(), code, "unclaimed")
+    account = await known(rig)
+    assert (account.last_user, await stopped(rig)) == ("u-new", None)
 
 
 class Killed(BaseException):
@@ -320,8 +392,8 @@ def _dying(rig: Rig, part: str, when: str) -> Mending:
 
 async def test_an_account_that_was_linked_and_removed_by_another_since_is_the_others_last(world: World) -> None:
     """Who had it when the backup was made must not get what came in between, should they link it again."""
-    await world.linked("acct-1")
-    await world.tell(changed("acct-1", 9, "removed", user="other"))
+    [old] = await world.rig.grants(await world.linked("acct-1"))
+    await world.tell(changed("acct-1", 9, "removed", old.generation + 1, user="other"))
     await setback.found(world.rig.database, "dispatch", 3, 80, 20)
     await world.mend()
     account, _ = await world.rig.store.account("acct-1") or (None, None)
