@@ -69,8 +69,9 @@ def _since(account: Account, shown: Grant, grants: Sequence[Grant], now: float) 
 
 
 def _latest(grant: Grant) -> float:
-    """Return when something happened to a grant last."""
-    return max((at for _, at in grant.marks), default=grant.received_at)
+    """Return when something happened to a grant last; a removal told of later than its loss only says why it had ended."""
+    marks = grant.marks[:-1] if [name for name, _ in grant.marks[-2:]] == ["lost", "removed"] else grant.marks
+    return max((at for _, at in marks), default=grant.received_at)
 
 
 def _newest(grants: Iterable[Grant]) -> Grant | None:

@@ -169,6 +169,19 @@ def test_an_account_is_linked_by_its_serving_generation_only() -> None:
     assert anew.last_user == "u1"
 
 
+def test_an_account_stands_as_the_grant_that_ended_last_whatever_a_sign_in_came_to_before_or_a_removal_said_after() -> None:
+    def over(at: float, user: str, *marks: tuple[LinkState, float]) -> Grant:
+        return replace(grant(marks[-1][0], at, user), marks=(("completed", at), *marks))
+
+    late = over(AT, "u1", ("lost", AT + 10), ("removed", AT + 90))
+    refused_first = over(AT + 5, "u2", ("rejected", AT + 6), ("expired", AT + 20))
+    assert view.ended_last([late, refused_first]) == refused_first
+    assert view.ended_last([late, over(AT - 5, "u2", ("rejected", AT + 1), ("removed", AT + 11))]) != late
+    assert view.ended_last([late, over(AT - 5, "u2", ("rejected", AT + 1), ("removed", AT + 9))]) == late
+    account = view.seen(Account(account="acct"), [refused_first, late], AT + 90)
+    assert (account.state, account.last_user) == ("expired", "u2")
+
+
 def test_since_when_events_are_a_users_is_known_by_all_who_ever_signed_in() -> None:
     def linked(before: Account, *grants: Grant, at: float) -> Account:
         return view.seen(before, grants, at)

@@ -183,6 +183,29 @@ async def test_a_removal_is_the_accounts_though_a_newer_code_ended_before(rig: R
     assert ((await known(rig)).state, await stopped(rig)) == ("unclaimed", None)
 
 
+async def test_a_late_removal_of_an_earlier_link_takes_the_account_from_no_later_user(rig: Rig) -> None:
+    async def lost(user: str) -> Grant:
+        code = await rig.code("acct-1", f"canary-code-{user}")
+        await rig.sign_in(user, nonce(rig.time(), "acct-1"), rig.time(), user=user)
+        grant = await rig.state(rig.linker(), code, "completed")
+        rig.now += 1_000
+        await rig.store.apply(grant, ended_grant(grant, "lost", "Ring refused", rig.now, risk="lost_refused"), rig.now)
+        rig.now += 1_000
+        return grant
+
+    first = await lost("u1")
+    removed_at = rig.now - 1_500
+    last = await lost("u2")
+    await told(rig, "acct-1", removed_at)
+    assert [grant.state for grant in await rig.grants(first.code_hash, last.code_hash)] == ["removed", "lost"]
+    account = await known(rig)
+    assert (account.state, account.risk, account.last_user, account.generation) == ("lost", "lost_refused", "u2", last.generation)
+    assert await stopped(rig) is None
+    await told(rig, "acct-1", rig.now)
+    account = await known(rig)
+    assert (account.state, account.last_user, await stopped(rig)) == ("removed", "u2", "removed")
+
+
 @pytest.mark.parametrize("before", [False, True])
 async def test_a_removal_told_before_ring_has_said_whose_the_code_is_doubts_it_as_it_is_named(rig: Rig, *, before: bool) -> None:
     if before:  # the account is known by an earlier connection
