@@ -94,18 +94,23 @@ class Restored:
             since = removed_after(account, said.at.timestamp())
             await self.mending.note(gone(said, now) if since else lost(said, now))
 
-    async def _remove(self, account: str, said: AccountChanged | None, now: float) -> None:
+    async def _remove(self, name: str, said: AccountChanged | None, now: float) -> None:
         """End what the restored store still holds of an account, as whose it was last; Moved: a step was quicker.
 
         A grant whose code came after that of the connection that was told of stands: the user has connected anew.
         """
-        _, grants = await self.store.account(account) or (None, [])
+        if (found := await self.store.account(name)) is None:
+            return
+        stood, grants = found
         over = [grant for grant in grants if grant.state not in ENDED and not _is_later(grant, said)]
         for grant in over:
             last = replace(grant, partner_user=(said.whose if said else None) or grant.partner_user)
             await self.store.apply(grant, saga.removed(last, GONE, now), now)
-        if not over and said:
+        if over:
+            return
+        if said:
             await self._name(grants, said, now)
+        await self.mending.note(gone(said, now) if said else replace(stood, state="removed", risk=None, changed_at=now))
 
     async def _name(self, grants: Sequence[Grant], said: AccountChanged, now: float) -> None:
         """Let the grant that ended last be of whom the account was last told to be, since none that is open was theirs."""

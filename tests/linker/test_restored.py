@@ -1,6 +1,6 @@
 """A restored store believes the bus, announces everything above what was told, and renews every token; twice does no harm."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -12,8 +12,9 @@ from linker import history, saga
 from linker.announce import AGAIN, Announce
 from linker.moves import ended as ended_grant
 from linker.restored import Restored, came_back_since, lost_since, outdated, removed_since
+from linker.rows import Account, Risk
 from linker.setback import LEAP, Mending, Stood
-from schemas.records import AccountChanged
+from schemas.records import AccountChanged, LinkState
 from schemas.topics import FIXED
 from tests.linker.rig import AT, Rig
 from tests.linker.ring import nonce
@@ -271,18 +272,25 @@ async def test_the_stop_of_a_removal_in_the_backup_goes_where_the_home_was_linke
     assert [await stopped(rig, name) for name in ("acct-1", "acct-2")] == [None, "removed"]
 
 
-async def test_who_was_linked_and_removed_in_the_lost_time_is_stopped_known_before_or_not(world: World) -> None:
+@pytest.mark.parametrize(("end", "risk"), [("expired", None), ("lost", "lost_refused")])
+async def test_who_was_linked_and_removed_in_the_lost_time_is_stopped_known_before_or_not(
+    world: World, end: LinkState, risk: Risk | None
+) -> None:
     rig = world.rig
     old = await rig.state(rig.linker(), await rig.code("acct-1"), "unclaimed")
-    await rig.store.apply(old, ended_grant(old, "expired", "nobody signed in", rig.now), rig.now)
+    await rig.store.apply(old, ended_grant(old, end, "in the backup", rig.now, risk=risk), rig.now)
     later = changed("acct-1", await world.version("acct-1") + 5, "removed", generation=old.generation + 1, user="u-new")
     await world.tell(later, changed("acct-9", 7, "removed", user="u-9"))
     await setback.found(rig.database, "dispatch", 3, 80, 20)
     await world.mend()
     assert [await stopped(rig, name) for name in ("acct-1", "acct-9")] == ["removed", "removed"]
+    last = (await history.told(world.bus, 0.02))["acct-1"]
+    assert last
+    assert (last.state, last.reconnect, last.last_partner_user, last.version > LEAP) == ("removed", False, "u-new", True)
     rig.now += 10
-    await rig.state(rig.linker(), await rig.code("acct-9"), "unclaimed")
-    assert await stopped(rig, "acct-9") is None
+    codes = [await rig.code("acct-1", "canary-code-anew"), await rig.code("acct-9")]
+    await rig.states(rig.linker(), "unclaimed", *codes)
+    assert [await stopped(rig, name) for name in ("acct-1", "acct-9")] == [None, None]
     assert await world.version("acct-9") > LEAP, "whoever reads would take a lower one for old news"
 
 
@@ -311,17 +319,31 @@ async def test_a_connection_made_anew_before_the_store_is_mended_stands_though_t
     assert (await known(rig, "acct-9")).linked
 
 
-async def test_a_connection_that_comes_while_the_account_is_being_removed_again_stands(world: World) -> None:
+@pytest.mark.parametrize("part", ["known", "stop"])
+@pytest.mark.parametrize("before", ["completed", "lost"])
+async def test_a_connection_that_comes_while_the_account_is_being_removed_again_stands(
+    world: World, part: str, before: str
+) -> None:
     rig = world.rig
     [old] = await rig.grants(await world.linked("acct-1"))
+    if before == "lost":
+        await rig.store.apply(old, ended_grant(old, "lost", "in the backup", rig.now, risk="lost_refused"), rig.now)
     codes = list[str]()
 
     class Slow(Mending):
         async def known(self, names: Collection[str]) -> dict[str, Stood]:
             before = await super().known(names)
-            codes.append(await rig.code("acct-1", "canary-code-anew"))
-            await rig.state(rig.linker(), codes[0], "unclaimed")  # between two looks at the store
+            await self.came("known")
             return before
+
+        async def stop(self, gone: Mapping[str, int | None], unknown: Collection[Account], now: float) -> None:
+            await super().stop(gone, unknown, now)
+            await self.came("stop")
+
+        async def came(self, after: str) -> None:
+            if after == part:
+                codes.append(await rig.code("acct-1", "canary-code-anew"))
+                await rig.state(rig.linker(), codes[0], "unclaimed")
 
     gone = changed("acct-1", await world.version("acct-1") + 5, "removed", generation=old.generation, user="u1")
     await world.tell(gone)
@@ -329,8 +351,9 @@ async def test_a_connection_that_comes_while_the_account_is_being_removed_again_
     rig.now += 3_600
     slow = replace(world.sweep, mending=Slow(rig.database, rig.store.namespace))
     await replace(world, sweep=slow).mend()
-    assert [grant.state for grant in await rig.grants(old.code_hash, *codes)] == ["removed", "unclaimed"]
-    assert await stopped(rig) is None
+    over = "removed" if before == "completed" else before
+    assert [grant.state for grant in await rig.grants(old.code_hash, *codes)] == [over, "unclaimed"]
+    assert ((await known(rig)).state, await stopped(rig)) == ("unclaimed", None)
 
 
 async def test_a_removal_proven_before_the_store_is_mended_is_not_undone_by_what_was_told_before_it(world: World) -> None:
