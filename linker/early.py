@@ -1,23 +1,20 @@
 """Removals that Ring told of, kept for codes of the account that `GET users/me` names only after that.
 
-A row lives for an hour. Accounts that are not here are made for the moment in which their removals are written, so that a step
-which names one just then is waited for, or waits.
+A row counts for an hour (`rows.EARLY`), and then goes. Accounts that are not here are made for the moment in which their
+removals are written, so that a step which names one just then is waited for, or waits.
 """
 
 from collections.abc import Collection, Mapping, Sequence
 from itertools import groupby
-from typing import Final
 
 from msgspec.structs import asdict
 from sqlalchemy import Executable, delete, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from linker.rows import Account, Early
+from linker.rows import EARLY, Account, Early
 from linker.tables import accounts, removals
 from schemas.records import App
 from workers.runtime.rows import among, insert, insert_once, lists, prepared
-
-KEPT: Final = 3_600.0  # seconds: what Ring has not named by then it does not name with tokens that are taken back
 
 
 async def made(connection: AsyncConnection, names: Collection[str]) -> Sequence[str]:
@@ -33,12 +30,16 @@ async def unmade(connection: AsyncConnection, names: Sequence[str]) -> None:
 
 
 async def note(connection: AsyncConnection, account: str, app: App | None, removed_at: float, now: float) -> None:
-    """Keep the latest removal by an app; those told more than an hour ago go."""
-    await connection.execute(delete(removals).where(removals.c.told_at < now - KEPT))
+    """Keep the latest removal by an app."""
     row = {"account": account, "app": app or "", "removed_at": removed_at, "told_at": now}
     fresh = insert(connection, removals).values(**row)
     later = removals.c.removed_at < fresh.excluded.removed_at
     await connection.execute(fresh.on_conflict_do_update(index_elements=["account", "app"], set_=row, where=later))
+
+
+async def drop(connection: AsyncConnection, now: float) -> None:
+    """Drop those that count no more."""
+    await connection.execute(delete(removals).where(removals.c.told_at < now - EARLY))
 
 
 async def told(connection: AsyncConnection, names: Collection[str]) -> Mapping[str, Sequence[Early]]:
@@ -46,7 +47,8 @@ async def told(connection: AsyncConnection, names: Collection[str]) -> Mapping[s
     if not names:
         return {}
     rows = await connection.execute(_TOLD(connection), lists(connection, name=[*names]))
-    return {account: [(row.app, row.removed_at) for row in mine] for account, mine in groupby(rows, lambda row: str(row.account))}
+    each = groupby(rows, lambda row: str(row.account))
+    return {account: [Early(row.app, row.removed_at, row.told_at) for row in mine] for account, mine in each}
 
 
 @prepared

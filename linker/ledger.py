@@ -8,7 +8,7 @@ from msgspec import structs
 
 from linker import claims, saga, view
 from linker.moves import Move, Verdict
-from linker.rows import Account, Attempt, Early, End, Grant, end_of
+from linker.rows import EARLY, Account, Attempt, Early, End, Grant, end_of
 from schemas.errors import Unavailable
 from schemas.records import App
 
@@ -85,8 +85,9 @@ class Ledger:
         """Return a move that names an account, in doubt where its removal was told before; one that was known before is back."""
         if self.accounts[account].version > 0:  # in whatever way it stands: a restored store's mending stops what it was told of
             self.back.add(account)
-        for app, removed_at in self.early.get(account, ()):
-            move = structs.replace(move, grant=saga.withdrawn(move.grant, removed_at, now, app=app or None).grant)
+        for app, removed_at, told_at in self.early.get(account, ()):
+            if told_at >= now - EARLY:
+                move = structs.replace(move, grant=saga.withdrawn(move.grant, removed_at, now, app=app or None).grant)
         return move
 
     def apply(self, before: Grant, move: Move, now: float, *, keep_lease: bool = False) -> Grant | None:

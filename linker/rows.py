@@ -44,7 +44,17 @@ ASIDE: Final = 2  # the queue of what only keeps tokens alive: ten thousand of t
 ENDED: Final = frozenset({"expired", "lost", "rejected", "contested", "removed"})
 OVER: Final = ENDED | {"completed"}
 Mark = tuple[str, float]  # (what happened, when)
-Early = tuple[App, float]  # a removal told before its account was named: (by which app, empty where Ring did not say; when)
+EARLY: Final = (
+    3_600.0  # seconds for which it counts: what Ring has not named by then it does not name with tokens that are taken back
+)
+
+
+class Early(NamedTuple):
+    """A removal told before its account was named."""
+
+    app: App  # empty where Ring did not say by which
+    removed_at: float  # Ring's time
+    told_at: float  # ours
 
 
 class GrantSteps(msgspec.Struct, frozen=True, kw_only=True):

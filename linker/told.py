@@ -46,19 +46,15 @@ class Told:
         return ()
 
     async def _take(self, told: AccountTold, connection: AsyncConnection, now: float) -> Sequence[Record]:
-        if told.subscription and await self._counts(connection, told):
+        if await stops.forgotten(connection, self.namespace, [told.account]):
+            return ()  # nothing is learnt of it any more
+        if told.subscription and await store.heeds(connection, told.account, told.app):  # not of an app that does not serve
             await forgetting.subscribed(connection, told.account, told.subscription, told.at.timestamp())
         if told.removed:
             await early.note(connection, told.account, told.app, told.at.timestamp(), now)
             ends = await store.withdraw(connection, self.namespace, told.account, told.at.timestamp(), now, app=told.app)
             metrics.ended(ends)
         return ()
-
-    async def _counts(self, connection: AsyncConnection, told: AccountTold) -> bool:
-        """Say whether a subscription is kept: not of who was forgotten, nor by the word of an app that does not serve."""
-        if await stops.forgotten(connection, self.namespace, [told.account]):
-            return False
-        return await store.heeds(connection, told.account, told.app)
 
 
 def _read(record: Held) -> AccountTold | Rejected:

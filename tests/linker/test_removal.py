@@ -5,11 +5,12 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import select
 
-from linker import early, removal, saga
+from linker import removal, saga
 from linker.forgetting import Forgetting
 from linker.moves import ended as ended_grant
 from linker.outcomes import Done, NotSent, Refused, Unauthorised, Unclear
-from linker.rows import Account, Grant, Risk
+from linker.risk import AtRisk
+from linker.rows import EARLY, Account, Grant, Risk
 from linker.tables import removals
 from linker.told import Told
 from schemas.records import AccountTold, LinkState, SubscriptionTold
@@ -232,13 +233,36 @@ async def test_a_removal_told_before_ring_has_said_whose_the_code_is_doubts_it_a
 async def test_a_removal_of_an_account_that_ring_names_later_is_forgotten_with_it_and_after_an_hour(rig: Rig) -> None:
     await told(rig, "acct-1", rig.now)
     await told(rig, "acct-2", rig.now)
-    forgetting = Forgetting(rig.database, rig.store.namespace)
-    await forgetting.ask("acct-1", rig.now)
-    await forgetting.sweep("acct-1", rig.now)
+    await told(rig, "acct-1", rig.now, app="next")
+    await forgotten(rig, "acct-1")
     assert await kept(rig) == ["acct-2"]
-    rig.now += early.KEPT + 1
-    await told(rig, "acct-3", rig.now)
-    assert await kept(rig) == ["acct-3"]
+    await told(rig, "acct-1", rig.now)
+    assert await kept(rig) == ["acct-2"], "of who was forgotten nothing is learnt"
+    risk = AtRisk(rig.store)
+    rig.now += EARLY
+    await risk(datetime.fromtimestamp(rig.now, UTC))
+    assert await kept(rig) == ["acct-2"]
+    rig.now += 1
+    await risk(datetime.fromtimestamp(rig.now, UTC))
+    assert await kept(rig) == []
+
+
+@pytest.mark.parametrize(("ago", "doubted"), [(EARLY - 30, True), (EARLY + 30, False)])
+async def test_a_removal_told_more_than_an_hour_ago_doubts_no_code(rig: Rig, ago: float, *, doubted: bool) -> None:
+    code = await rig.code("acct-1")
+    rig.ring.spoil("identify", *[503] * 4)
+    await rig.state(rig.linker(), code, "exchanged")
+    rig.now += 1
+    await told(rig, "acct-1", rig.now)
+    rig.now += ago
+    rig.ring.calm()
+    assert ((await rig.state(rig.linker(), code, "unclaimed")).withdrawn_at is not None) is doubted
+
+
+async def forgotten(rig: Rig, account: str) -> None:
+    forgetting = Forgetting(rig.database, rig.store.namespace)
+    await forgetting.ask(account, rig.now)
+    await forgetting.sweep(account, rig.now)
 
 
 async def kept(rig: Rig) -> list[str]:
