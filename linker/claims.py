@@ -12,6 +12,7 @@ from linker.saga import TAP, Move, Verdict, claimed
 from linker.schedule import CODE_LIFE, NONCE_LIFE, linking
 from schemas.records import CLOCKS_APART
 
+RINGS_CLOCK: Final = 120.0  # seconds that our clock may be ahead of Ring's: a host's that runs free is not off by more unnoticed
 QUICK: Final = 1.0  # seconds until an attempt that found no grant looks again
 OWN_CODE: Final = CODE_LIFE + 5.0  # seconds after Ring sent the browser in which the code that came before is exchanged, or never
 OVERLAP: Final = 60.0  # seconds a look reaches back behind the last one: commits need not appear in the order of their times
@@ -54,9 +55,10 @@ def collided(first: Attempt, second: Attempt, now: float) -> tuple[Attempt, Atte
 def coded_by(attempt: Attempt) -> float:
     """Return by when the code of this nonce's connection has come (decision 19).
 
-    Ring sends the browser once the code is answered; within the code's life it may have had to send it again.
+    Ring sends the browser once the code is answered; within the code's life it may have had to send it again. Only the nonce's
+    time is by Ring's clock.
     """
-    return min(attempt.requested_at, attempt.until - NONCE_LIFE + CODE_LIFE) + CLOCKS_APART
+    return min(attempt.requested_at + CLOCKS_APART, attempt.until - NONCE_LIFE + CODE_LIFE + RINGS_CLOCK)
 
 
 def overdue(attempt: Attempt, now: float) -> Attempt | None:

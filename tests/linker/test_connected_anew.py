@@ -1,8 +1,11 @@
 """A user who connects the app anew while a link of theirs stands or is on its way: Ring waits again, and is told."""
 
-from linker import saga
+import pytest
+
+from linker import claims, saga
 from linker.advance import Advance
 from linker.moves import SHOWN
+from linker.schedule import CODE_LIFE
 from tests.linker.rig import Rig
 from tests.linker.ring import nonce
 
@@ -196,7 +199,7 @@ async def test_a_sign_in_is_not_used_for_its_users_own_link_whose_code_came_afte
 async def test_a_nonce_of_an_earlier_connection_does_not_link_its_user_by_the_code_of_the_present_one(rig: Rig) -> None:
     former = await rig.state(rig.linker(), await rig.code("acct-1", "canary-code-former"), "unclaimed")
     time = rig.time()
-    rig.now += 300
+    rig.now += CODE_LIFE + claims.RINGS_CLOCK
     await rig.store.apply(former, saga.removed(former, "in the Ring app", rig.now), rig.now)
     rig.now += 10
     code = await rig.code("acct-1", "canary-code-present")
@@ -209,6 +212,15 @@ async def test_a_nonce_of_an_earlier_connection_does_not_link_its_user_by_the_co
     done = await rig.state(rig.linker(), code, "completed")
     assert (done.attempt, done.partner_user) == ("present", "present")
     await ended(rig, "former", "expired")
+
+
+@pytest.mark.parametrize("ahead", [75.0, 120.0])
+async def test_a_first_sign_in_completes_where_our_clock_is_ahead_of_rings(rig: Rig, ahead: float) -> None:
+    code = await rig.code("acct-1")
+    time = rig.time(ago=ahead)
+    rig.now += 2
+    await rig.sign_in("t1", nonce(time, "acct-1"), time)
+    assert (await rig.state(rig.linker(), code, "completed")).attempt == "t1"
 
 
 async def test_a_code_that_ring_had_to_send_again_after_the_browser_is_still_the_sign_ins(rig: Rig) -> None:
