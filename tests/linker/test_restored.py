@@ -319,6 +319,27 @@ async def test_a_connection_made_anew_before_the_store_is_mended_stands_though_t
     assert (await known(rig, "acct-9")).linked
 
 
+async def test_who_had_it_before_gets_nothing_of_who_linked_it_since_though_they_connect_before_the_store_is_mended(
+    world: World,
+) -> None:
+    rig = world.rig
+    [old] = await rig.grants(await world.linked("acct-1"))
+    await rig.store.apply(old, saga.removed(old, "in the Ring app", rig.now), rig.now)
+    said = changed("acct-1", await world.version("acct-1") + 5, generation=old.generation + 1, user="u-new", at=rig.now + 60)
+    await world.tell(said)
+    await setback.found(rig.database, "dispatch", 3, 80, 20)
+    rig.now += 3_600
+    code = await rig.code("acct-1", "canary-code-anew")
+    await rig.state(rig.linker(), code, "unclaimed")
+    await world.mend()
+    assert ((await known(rig)).state, (await known(rig)).last_user) == ("unclaimed", "u-new")
+    rig.now += 60
+    await rig.sign_in("anew", nonce(rig.time(), "acct-1"), rig.time())
+    await rig.state(rig.linker(), code, "completed")
+    account = await known(rig)
+    assert (account.user, account.since >= rig.now - 60) == ("u1", True)
+
+
 @pytest.mark.parametrize("part", ["known", "stop"])
 @pytest.mark.parametrize("before", ["completed", "lost"])
 async def test_a_connection_that_comes_while_the_account_is_being_removed_again_stands(
