@@ -1,10 +1,10 @@
 """Delivers what was put aside for a destination, while there is any: copies of what is replayed, letters that are sent anew."""
 
 import asyncio
-from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from time import monotonic
 from typing import Any, Final
 
@@ -32,7 +32,7 @@ PREPARED: Final = timedelta(seconds=60)  # after which whoever put records aside
 EARLIER: Final = timedelta(minutes=1)  # than a wish its records were not put aside, whatever clocks say
 TOPIC: Final = EVENT_RECORDED.name
 
-Act = Callable[[Stop], Coroutine[Any, Any, None]]
+Act = Callable[[Stop], Awaitable[None]]
 
 
 @dataclass(frozen=True)
@@ -61,18 +61,16 @@ class Aside:
     async def run(self, stop: Stop) -> None:
         """Copy and send until `stop`; what runs then is asked to end, and goes on at the next start."""
         try:
-            async with AsyncExitStack() as stack:
-                browser = await stack.enter_async_context(self._bus.browse())
-                while not stop.is_set():
-                    await self._guarded("look", self._turn(browser))
-                    await wait_or_stop(stop, LOOK_S)
+            while not stop.is_set():
+                await self._guarded("look", self._turn)
+                await wait_or_stop(stop, LOOK_S)
         finally:
             self._keep({})
 
-    async def _guarded(self, what: str, act: Coroutine[Any, Any, None]) -> None:
+    async def _guarded(self, what: str, act: Callable[[], Awaitable[None]]) -> None:
         """Let nothing but the end of everything leave."""
         try:
-            await act
+            await act()
         except (Fatal, BusBroken):
             raise
         except (Unavailable, TimeoutError) as error:
@@ -84,7 +82,7 @@ class Aside:
     def _rested(self, what: str) -> bool:
         return self._rests.get(what, 0.0) <= monotonic()
 
-    async def _turn(self, browser: Browser) -> None:
+    async def _turn(self) -> None:
         if not self._rested("look"):
             return
         async with asyncio.timeout(PATIENCE_S):
@@ -93,8 +91,10 @@ class Aside:
                 self._flight.cancelled = await rows.cancelled(connection, self._name)
             self._keep(self._wanted(live))
             self._flight.held = (await self._bus.lag(self._group, [self._held])).records if live else 0
-        for one in live:
-            await self._guarded(f"advance {one.id}", self._advance(one, browser))
+        if live:
+            async with self._bus.browse() as browser:
+                for one in live:
+                    await self._guarded(f"advance {one.id}", partial(self._advance, one, browser))
 
     def _wanted(self, live: Sequence[Replay]) -> Mapping[str, Act]:
         """Return what shall run."""
@@ -126,7 +126,7 @@ class Aside:
         for group, act in wanted.items():
             if group not in self._runs and self._rested(group):
                 stop = asyncio.Event()
-                self._runs[group] = Run(stop, self._tasks.create_task(self._guarded(group, act(stop)), name=group))
+                self._runs[group] = Run(stop, self._tasks.create_task(self._guarded(group, partial(act, stop)), name=group))
 
     async def _advance(self, one: Replay, browser: Browser) -> None:
         """Take a replay to its next state, once it is through with the present one."""

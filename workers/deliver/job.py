@@ -4,10 +4,11 @@ import asyncio
 import random
 import ssl
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from functools import partial
+from typing import Final
 
 from aiohttp.abc import AbstractResolver
 
@@ -74,13 +75,13 @@ class Deliver:
                 self.flight = self._prepared(sender, facts, tasks)
                 reporter = Reporter(self._store.database, self.flight, self._copy, lambda: self.lag)
                 ended = asyncio.Event()
-                tasks.create_task(sturdy(facts.run(ended)), name=f"{self.name}.facts")
+                tasks.create_task(sturdy(partial(facts.run, ended)), name=f"{self.name}.facts")
                 try:
                     with suppress(Revoked):  # stopped before it was known whether and where to begin
                         await reporter.begin(stop)
-                        tasks.create_task(sturdy(reporter.run(ended)), name=f"{self.name}.report")
+                        tasks.create_task(sturdy(partial(reporter.run, ended)), name=f"{self.name}.report")
                         aside = Aside(self._bus, self._store.database, self.flight, self._put_aside(self.flight), tasks)
-                        tasks.create_task(sturdy(aside.run(stop)), name=f"{self.name}.aside")
+                        tasks.create_task(sturdy(partial(aside.run, stop)), name=f"{self.name}.aside")
                         await self._consume(self.flight, stop)
                 finally:
                     ended.set()
@@ -128,10 +129,10 @@ class Deliver:
         await self._bus.consume([EVENT_RECORDED.name], self.name, work, stop, atomic=False, start=start)
 
 
-async def sturdy(run: Coroutine[Any, Any, None]) -> None:
+async def sturdy(run: Callable[[], Awaitable[None]]) -> None:
     """Run what must not end by itself: a cancellation that nobody asked for (a library's own) is a crash, not an end."""
     try:
-        await run
+        await run()
     except asyncio.CancelledError as error:
         if not stray():
             raise
