@@ -16,7 +16,7 @@ from deploy.demo.walk import Walk
 from tests.chaos.world import until
 from tests.e2e.conftest import ROLES
 from tests.e2e.links import linked_event
-from tests.e2e.test_removal import PATIENCE_S, SCOPES, becomes, borrowed
+from tests.e2e.test_removal import PATIENCE_S, becomes, borrowed
 
 NEW = Client("new-client", secrets.token_hex(16), secrets.token_hex(32))
 PATH = secrets.token_urlsafe(24)
@@ -31,7 +31,7 @@ BRIEF = 50  # seconds: an access token that counts as expired at once, so that w
 
 @pytest.fixture
 async def scene(engines: dict[str, str], tmp_path: Path) -> AsyncIterator[Scene]:
-    toml = TOML.replace(SCOPES, 'scopes = ["claim", "read", "broker"]')
+    toml = TOML.replace('scopes = ["claim", "read"]', 'scopes = ["claim", "read", "broker"]')
     second = {f"{name}_NEXT": value for name, value in VALUES.items()}
     async with opened(tmp_path, roles=ROLES if engines else ("up",), toml=toml, **engines, **second) as made:
         public = made.made.public

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingress.admin import backward
@@ -37,6 +37,7 @@ async def found(
     return [one async for one in newest(browser, indexes, keep, allowance or Allowance(), together=together)]
 
 
+@settings(deadline=None)  # a loaded machine takes its time
 @given(st.lists(st.tuples(st.integers(0, COUNT - 1), st.integers(0, 2)), max_size=60), st.integers(1, 8), st.integers(2, 5))
 async def test_everything_comes_once_and_the_newest_first(moves: list[tuple[int, int]], first: int, every: int) -> None:
     clock = [NOW]

@@ -12,7 +12,7 @@ from ingress.admin.backward import Allowance
 from schemas.topics import DELIVERY_ATTEMPTED
 from tests.ingress.looking import NOW, Desk, desk, event
 from workers.bus.contract import Held, Record
-from workers.deliver.answer import Verdict
+from workers.deliver.answer import Answer, Verdict
 from workers.deliver.letters import attempted, cancelled
 from workers.deliver.policy import Attempt, Tries
 
@@ -32,9 +32,8 @@ def attempt(
     held = Held(topic="event.recorded", key=account.encode(), value=b"{}", index=3, offset=number, time=NOW)
     status = {Verdict.ACCEPTED: 204, Verdict.REFUSED: 422, Verdict.THROTTLED: 429}.get(verdict)
     line = Attempt(at=NOW, verdict=verdict, status=status, failure=None if status else "timeout", took=0.0123)
-    return attempted(
-        to, held, event(number, account=account), Tries(first=NOW, previous=NOW, latest=NOW, made=made, history=(line,))
-    )
+    tries = Tries(first=NOW, previous=NOW, latest=NOW, made=made, history=(line,))
+    return attempted(to, held, event(number, account=account), tries, Answer(status=status, took=0.0123))
 
 
 def ids(said: dict[str, list[dict[str, str]]]) -> list[str]:
@@ -59,6 +58,8 @@ async def test_the_newest_come_first_with_all_that_is_known(at: Desk) -> None:
         "verdict": "accepted",
         "status": 204,
         "failure": None,
+        "replay": None,
+        "timing": None,
         "took_ms": 12.3,
     }
 

@@ -13,7 +13,7 @@ from aiokafka.protocol.admin import CreateAclsRequest_v1, DescribeAclsRequest_v1
 from deploy.command.topics import Act
 from deploy.local.kafka import Kafka
 from schemas.errors import Misconfigured
-from schemas.topics import DAY, DELIVERY_ATTEMPTED, EVENT_RECORDED, WEBHOOK_RECEIVED, Role, Topic, declared, physical
+from schemas.topics import DAY, DELIVERY_ATTEMPTED, EVENT_RECORDED, LINK_REQUESTED, Role, Topic, declared, physical
 from tests.conftest import now
 from workers.bus import kafka
 from workers.bus.contract import BusUnavailable, Lane, Record, Stop
@@ -171,8 +171,8 @@ async def test_admin_looks_into_what_operators_ask_for_and_into_nothing_else(gua
             for topic in theirs:
                 assert len(await browser.spans(topic.name)) == topic.partitions
                 await browser.read(topic.name, 0, 0, 1)
-            with pytest.raises(BusUnavailable, match=r"Describe of ns\.webhook\.received\.v1.*`ringhook topics acls` prints"):
-                await browser.spans(WEBHOOK_RECEIVED.name)
+            with pytest.raises(BusUnavailable, match=r"Describe of ns\.link\.requested\.v1.*`ringhook topics acls` prints"):
+                await browser.spans(LINK_REQUESTED.name)
 
 
 @pytest.fixture
