@@ -47,6 +47,7 @@ from linker.advance import Advance
 from linker.announce import Announce
 from linker.broker import Broker
 from linker.budget import Budget, Places
+from linker.early import Passing
 from linker.forget import Forget
 from linker.forgetting import Forgetting
 from linker.intake import Intake
@@ -238,7 +239,11 @@ async def add_linker(house: House, vault: Vault, callers: Gate, places: Places, 
     )
     house.drive(intake)
     house.drive(Told(house.namespace, intake.wake))
-    house.workers += [Sweeping(AtRisk(store)), Sweeping(Forget(Forgetting(house.database, house.namespace), house.bus))]
+    house.workers += [
+        Sweeping(AtRisk(store)),
+        Sweeping(Passing(house.database)),
+        Sweeping(Forget(Forgetting(house.database, house.namespace), house.bus)),
+    ]
     broker = Broker(store, advance.vault, advance.wake, advance.clock)
     add_broker(Api(house.internal, callers), broker, Quota())
     house.workers += [advance, Sweeping(Announce(store, house.bus), wake=advance.moved), Sweeping(proofs, wake=proofs.wake)]

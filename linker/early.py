@@ -5,7 +5,10 @@ removals are written, so that a step which names one just then is waited for, or
 """
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from itertools import groupby
+from typing import Final
 
 from msgspec.structs import asdict
 from sqlalchemy import Executable, delete, select
@@ -14,7 +17,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from linker.rows import EARLY, Account, Early
 from linker.tables import accounts, removals
 from schemas.records import App
+from workers.runtime.database import Database
 from workers.runtime.rows import among, insert, insert_once, lists, prepared
+
+OFTEN: Final = timedelta(minutes=5)
 
 
 async def made(connection: AsyncConnection, names: Collection[str]) -> Sequence[str]:
@@ -37,11 +43,6 @@ async def note(connection: AsyncConnection, account: str, app: App | None, remov
     await connection.execute(fresh.on_conflict_do_update(index_elements=["account", "app"], set_=row, where=later))
 
 
-async def drop(connection: AsyncConnection, now: float) -> None:
-    """Drop those that count no more."""
-    await connection.execute(delete(removals).where(removals.c.told_at < now - EARLY))
-
-
 async def told(connection: AsyncConnection, names: Collection[str]) -> Mapping[str, Sequence[Early]]:
     """Return the removals that were told of these accounts."""
     if not names:
@@ -54,3 +55,17 @@ async def told(connection: AsyncConnection, names: Collection[str]) -> Mapping[s
 @prepared
 def _TOLD(engine: str) -> Executable:  # noqa: N802 - a statement
     return select(removals).where(among(engine, removals.c.account, "name")).order_by(removals.c.account)
+
+
+@dataclass(frozen=True)
+class Passing:
+    """A Sweep."""
+
+    database: Database
+    name: str = "linker.early"
+
+    async def __call__(self, now: datetime) -> timedelta:
+        """Drop the removals that count no more. Raises Unavailable: they stay."""
+        async with self.database.begin() as connection:
+            await connection.execute(delete(removals).where(removals.c.told_at < now.timestamp() - EARLY))
+        return OFTEN

@@ -1,4 +1,4 @@
-"""The sweep that counts the accounts whose users will have to connect the app again, or may have to; it also tidies up."""
+"""The sweep that counts the accounts whose users will have to connect the app again, or may have to."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -20,8 +20,8 @@ class AtRisk:
     name: str = "linker.risk"
 
     async def __call__(self, now: datetime) -> timedelta:
-        """Set the gauge, and drop removals that count no more. Raises Unavailable: all stays as it was."""
-        await self.store.tidy(now.timestamp())
+        """Set the gauge. Raises Unavailable: it stays as it was."""
+        del now
         found = await self.store.risks(MOST)
         for risk in RISKS:
             AT_RISK.labels(risk).set(found.get(risk, 0))

@@ -191,11 +191,6 @@ class Store:
             counted = select(some.c.risk, func.count()).group_by(some.c.risk)
             return {risk: many for risk, many in await connection.execute(counted)}  # noqa: C416 - rows are no pairs to mypy
 
-    async def tidy(self, now: float) -> None:
-        """Drop removals that were told so long ago that no code is in doubt by them any more."""
-        async with self.database.begin() as connection:
-            await early.drop(connection, now)
-
     async def behind(self, limit: int) -> list[Account]:
         """Return accounts whose last version was not announced yet."""
         async with self.database.read() as connection:

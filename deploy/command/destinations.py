@@ -12,6 +12,7 @@ import orjson
 
 from deploy import roles
 from deploy.command import reaching
+from deploy.command.columns import second
 from deploy.command.directory import DIRECTORY
 from deploy.command.ending import FAILURE
 from deploy.command.facts import JSON
@@ -119,12 +120,12 @@ def line(seen: dict[str, Any]) -> str:
 
 def _facts(seen: dict[str, Any]) -> Iterator[str]:
     if words := CLOSED.get(seen["state"]):
-        yield f"{words.format(by=seen['closed_by'])} since {_second(seen['closed_at'])}"
+        yield f"{words.format(by=seen['closed_by'])} since {second(seen['closed_at'])}"
     if not seen["copies"]:
         yield ABSENT
         return
     if seen["behind"] is not None:
-        since = f", the oldest from {_second(seen['behind_since_at'])}" if seen["behind_since_at"] else ""
+        since = f", the oldest from {second(seen['behind_since_at'])}" if seen["behind_since_at"] else ""
         yield f"{seen['behind']} behind{since}"
     if seen["in_flight"]:
         yield f"{seen['in_flight']} in flight"
@@ -132,10 +133,6 @@ def _facts(seen: dict[str, Any]) -> Iterator[str]:
         yield f"{seen['waiting']} wait in the store"
     if seen["held"]:
         yield f"{seen['held']} to be sent again"
-    yield f"last accepted {_second(seen['accepted_at'])}" if seen["accepted_at"] else "none accepted since it started"
+    yield f"last accepted {second(seen['accepted_at'])}" if seen["accepted_at"] else "none accepted since it started"
     if seen["failed_at"]:
-        yield f"last failure {_second(seen['failed_at'])}: {seen['failure']}"
-
-
-def _second(at: str) -> str:
-    return f"{at[:10]} {at[11:19]}Z"
+        yield f"last failure {second(seen['failed_at'])}: {seen['failure']}"

@@ -1,6 +1,5 @@
 """`ringhook replay`: what was recorded in a span of time goes to one destination again; and what becomes of such replays."""
 
-import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,14 +9,14 @@ from urllib.parse import quote
 import click
 import orjson
 
+from deploy.command import wanting
 from deploy.command.columns import Columns, second, terminal
 from deploy.command.directory import DIRECTORY
 from deploy.command.facts import JSON
 from deploy.command.v1 import ask, tell
-from deploy.command.when import named
+from deploy.command.when import begun, named
 from schemas.errors import Misconfigured
 
-FIRST: Final = "first"
 LOOK_S: Final = 1.0
 EVER: Final = "1970"  # the begin of what is asked for from the first on
 NAMES: Final = ("ASKED", "ID", "DESTINATION", "STATE", "COPIED", "LOOKED AT", "BY")
@@ -109,19 +108,12 @@ def asked(
     if not destination or not begin:
         raise click.UsageError("say --destination and --from, or one of the commands list, show, cancel")
     wanted: dict[str, Any] = {"destination": destination, "dry_run": dry_run, "ids": ids}
-    wanted["from"] = begin if begin == FIRST else named("--from", begin).isoformat()
+    wanted["from"] = begun(begin)
     if end:
         wanted["to"] = named("--to", end).isoformat()
     if filter_:
-        wanted["filter"] = _filter(filter_)
+        wanted["filter"] = wanting.read(filter_)
     return wanted
-
-
-def _filter(text: str) -> object:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        raise click.BadParameter(f"is no JSON: {error}", param_hint="--filter") from error
 
 
 def _awaited(directory: Path, said: dict[str, Any], *, quiet: bool) -> dict[str, Any]:

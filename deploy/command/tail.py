@@ -12,12 +12,11 @@ from deploy.command.columns import Columns, second, terminal
 from deploy.command.directory import DIRECTORY
 from deploy.command.v1 import Unanswered, ask
 from deploy.command.wanting import EXAMPLE, filter_of
-from deploy.command.when import named
+from deploy.command.when import begun
 from workers.runtime.backoff import Backoff
 
 PAGE: Final = 200
 WAIT_S: Final = 20
-FIRST: Final = "first"
 NAMES: Final = ("TIME", "TYPE", "ACCOUNT", "DEVICE", "USER", "LINKED", "ID")
 BARE: Final = "The token of RINGHOOK_TOKEN lacks the scope `bodies`, so `data` is left out."
 Query = Mapping[str, str | int]
@@ -50,17 +49,10 @@ def tail(
     query = {"filter": wanted} if wanted else {}
     show = Show(as_json=as_json)
     try:
-        for event in events(directory, query, begun(begin), show, left=limit):
+        for event in events(directory, query, {"from": begun(begin)} if begin else {}, show, left=limit):
             show.event(event)
     except KeyboardInterrupt:
         return
-
-
-def begun(begin: str | None) -> dict[str, str]:
-    """Return where the first page begins, as a query says it."""
-    if begin is None:
-        return {}
-    return {"from": begin if begin == FIRST else named("--from", begin).isoformat()}
 
 
 def events(directory: Path, query: Query, begin: Query, show: "Show", *, left: int | None) -> Iterator[dict[str, Any]]:

@@ -18,19 +18,20 @@ def filter_of(expression: str | None, *, kind: str | None, account: str | None, 
     exact = {name: text for name, text in short.items() if text}
     given = [{"exact": exact}] if exact else []
     if expression is not None:
-        given.append(_read(expression))
+        given.append(read(expression))
     text = orjson.dumps({"all": given} if len(given) > 1 else given[0]).decode() if given else None
     if text is not None and len(text.encode()) > LONGEST:
         raise click.BadParameter(f"is longer than the {LONGEST} characters that are taken", param_hint="--filter")
     return text
 
 
-def _read(expression: str) -> dict[str, Any]:
+def read(expression: str) -> dict[str, Any]:
+    """Return the filter of `--filter`. Raises click.BadParameter in words."""
     try:
-        read: dict[str, Any] = orjson.loads(expression)
-        compiled(read)
+        found: dict[str, Any] = orjson.loads(expression)
+        compiled(found)
     except orjson.JSONDecodeError as error:
         raise click.BadParameter(f"is no JSON ({error}); write it in quotes: {EXAMPLE}", param_hint="--filter") from error
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--filter") from error
-    return read
+    return found

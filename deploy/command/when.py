@@ -8,6 +8,7 @@ import click
 
 from workers.runtime.clock import utc_now
 
+FIRST: Final = "first"
 _AGO: Final = re.compile(r"([0-9]{1,6})([smhd])")
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 SINCE: Final = click.option("--since", "begin", help="Only what is newer: 1h (an hour ago), or a time with its offset.")
@@ -16,6 +17,11 @@ SINCE: Final = click.option("--since", "begin", help="Only what is newer: 1h (an
 def since(text: str | None) -> str:
     """Return what `--since` means, as `/v1` takes it."""
     return named("--since", text).isoformat() if text else ""
+
+
+def begun(text: str) -> str:
+    """Return what `--from` means, as `/v1` takes it: all that is kept, or from a time on."""
+    return text if text == FIRST else named("--from", text).isoformat()
 
 
 def named(option: str, text: str) -> datetime:

@@ -17,6 +17,10 @@ ALL: Final = 64 * LIMIT  # of the large ones that are being read
 CUT: Final = "Input data was truncated"  # msgspec's word for half a surrogate pair, too
 
 
+class Nothing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a caller may say where the address says it all: nothing yet."""
+
+
 @dataclass(frozen=True, slots=True)
 class Bodies:
     """Reads the bodies of all routes within one bound."""

@@ -10,6 +10,7 @@ import structlog
 from aiohttp import web
 
 from ingress.admin.api import CALLER, Api, timed
+from ingress.admin.bodies import Nothing
 from ingress.errors import NotFound
 from workers.runtime.clock import utc_now
 
@@ -51,10 +52,6 @@ class Destinations(Protocol):
     async def resume(self, name: str) -> None:
         """Hold the wish that it is sent to."""
         ...
-
-
-class Nothing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a caller may say beside the name: nothing yet."""
 
 
 def add_destinations(api: Api, destinations: Destinations) -> None:

@@ -5,11 +5,11 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Final, Protocol
 
-import msgspec
 import structlog
 from aiohttp import web
 
 from ingress.admin.api import CALLER, Api
+from ingress.admin.bodies import Nothing
 from workers.runtime.clock import utc_now
 
 log = structlog.get_logger()
@@ -27,10 +27,6 @@ class Forgetting(Protocol):
     async def pending(self, account: str) -> bool:
         """Say whether it is not done yet."""
         ...
-
-
-class Nothing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a caller may say beside the account: nothing yet."""
 
 
 def add_forgetting(api: Api, forgetting: Forgetting, gone_by: Callable[[datetime], datetime]) -> None:

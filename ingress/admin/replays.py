@@ -11,6 +11,7 @@ import structlog
 from aiohttp import web
 
 from ingress.admin.api import CALLER, Api, found, timed
+from ingress.admin.bodies import Nothing
 from ingress.admin.deliveries import DEADLINE_S
 from ingress.admin.destinations import Destinations, known
 from ingress.admin.query import instant
@@ -33,6 +34,7 @@ SECONDS: Final = 20.0  # for them
 AT_ONCE: Final = 200
 PAUSE_S: Final = 0.005
 
+Stretch = tuple[int, int, int]  # partition, its first offset, the one after its last
 Id = Annotated[str, msgspec.Meta(min_length=1, max_length=512)]
 
 
@@ -90,10 +92,6 @@ class Asked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     dry_run: bool = False
 
 
-class Nothing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a caller may say beside the name: nothing yet."""
-
-
 def add_replays(api: Api, replays: Replays, destinations: Destinations, browser: Browser, turns: Turns) -> None:
     """Add `GET /v1/replays` and `/v1/replays/{id}` (scope read), `POST /v1/replays` and `…/{id}/cancel` (scope operate)."""
 
@@ -101,10 +99,11 @@ def add_replays(api: Api, replays: Replays, destinations: Destinations, browser:
         asked, now = await api.bodies.read(request, Asked), utc_now()
         known(asked.destination, await destinations.standing(now))
         span, wanted = spanned(asked, now), understood(replays, asked)
-        total = await within(browser, span)
+        stretches = await within(browser, span)
+        total = sum(end - first for _, first, end in stretches)
         if asked.dry_run:
             async with turns.taken():
-                return await counted(browser, span, wanted) | {"total": total}
+                return await counted(browser, stretches, wanted) | {"total": total}
         made = await replays.begin(asked.destination, span, asked.filter, asked.ids, total=total, by=request[CALLER], now=now)
         log.info("replay.begun", destination=asked.destination, replay=made.id, caller=request[CALLER], total=total)
         return told(made)
@@ -145,16 +144,16 @@ def understood(replays: Replays, asked: Asked) -> Callable[[Event], bool]:
         raise Unprocessable(f"The filter is not understood: {error}", reason="filter") from error
 
 
-async def within(browser: Browser, span: tuple[datetime, datetime]) -> int:
-    """Return about how many records were taken in a span: on Kafka the ends of transactions count, too."""
+async def within(browser: Browser, span: tuple[datetime, datetime]) -> Sequence[Stretch]:
+    """Return where what was taken in a span lies; on Kafka the ends of transactions lie in between."""
     begin, end = [await browser.since(TOPIC, at) for at in span]
-    return sum(max(0, end[index] - begin[index]) for index in begin)
+    return [(index, first, max(first, end[index])) for index, first in begin.items()]
 
 
-async def counted(browser: Browser, span: tuple[datetime, datetime], wanted: Callable[[Event], bool]) -> dict[str, object]:
+async def counted(browser: Browser, stretches: Sequence[Stretch], wanted: Callable[[Event], bool]) -> dict[str, object]:
     """Return how many events of a span are wanted, of those that were looked at, and whether these were all."""
     looked, matched, until = 0, 0, time.monotonic() + SECONDS
-    async for held in _recorded(browser, span):
+    async for held in _recorded(browser, stretches):
         if looked >= SCANNED or time.monotonic() > until:
             return {"looked": looked, "matched": matched, "whole": False}
         looked, event = looked + 1, _event(held)
@@ -162,15 +161,14 @@ async def counted(browser: Browser, span: tuple[datetime, datetime], wanted: Cal
     return {"looked": looked, "matched": matched, "whole": True}
 
 
-async def _recorded(browser: Browser, span: tuple[datetime, datetime]) -> AsyncIterator[Held]:
-    begin, end = [await browser.since(TOPIC, at) for at in span]
-    for index, first in begin.items():
+async def _recorded(browser: Browser, stretches: Sequence[Stretch]) -> AsyncIterator[Held]:
+    for index, first, end in stretches:
         at = first
-        while at < end[index] and (read := await browser.read(TOPIC, index, at, AT_ONCE)):
+        while at < end and (read := await browser.read(TOPIC, index, at, AT_ONCE)):
             await asyncio.sleep(PAUSE_S)  # whatever else this process does goes first
             at = read[-1].offset + 1
             for held in read:
-                if held.offset < end[index]:
+                if held.offset < end:
                     yield held
 
 

@@ -98,12 +98,13 @@ class Retry:
     async def _publish(self, letters: Sequence[tuple[Held, str | None]], by: str) -> None:
         """Publish letters, each destination's after the wish that they are sent, so that none lies there and nobody knows."""
         name, now = token_hex(6), utc_now()
-        for aim in sorted({aim for _, aim in letters if aim is not None}):
+        aims = sorted({aim for _, aim in letters if aim is not None})
+        for aim in aims:
             ids = [texts(letter).get("ce_id", "") for letter, its in letters if its == aim]
             await self._replays.prepare(f"{name}-{aim}", aim, ids, by=by, now=now)
         if letters:
             await self._publisher.publish([revived(letter, name, aim, self._replays) for letter, aim in letters])
-        for aim in sorted({aim for _, aim in letters if aim is not None}):
+        for aim in aims:
             await self._replays.prepared(f"{name}-{aim}", utc_now())
 
     def _aim(self, letter: Held) -> str | None:

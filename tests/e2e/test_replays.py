@@ -1,5 +1,6 @@
 """An operator sends a span of time again, and what was dead: by commands, on both engines."""
 
+import asyncio
 import base64
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -36,12 +37,15 @@ class Picky(Sink):
         super().__init__()
         self.refused = set[str]()
         self.replays = list[str | None]()
+        self.takes = 0.0
 
     async def ring(self, request: web.Request) -> web.Response:
         if request.headers["webhook-id"] in self.refused:
             return web.Response(status=422)
         self.replays.append(request.headers.get("webhook-replay"))
-        return await super().ring(request)
+        answer = await super().ring(request)
+        await asyncio.sleep(self.takes)
+        return answer
 
 
 @dataclass
@@ -111,3 +115,29 @@ async def test_a_span_is_sent_again_and_dead_letters_are_tried_once_more(world: 
     assert "was handled before" in await said(scene, "dead", "retry", address)
     assert address not in [one["address"] for one in await letters(scene)]
     assert picky.ids.count(str(bad.request_id)) == 1
+
+
+@pytest.mark.timeout(300)
+async def test_a_replay_is_whole_and_in_order_though_deliver_is_killed_amid_it(world: World) -> None:
+    scene, picky = world.scene, world.picky
+    account = scene.ring.world.add_account()
+    await Walk(scene, print)._link(account)
+    await linked_event(scene, account)
+    ids = [await sent(scene, scene.ring.make("button_press", account)) for _ in range(60)]
+    assert await until(lambda: {*ids} <= {*picky.ids}, 60)
+    before, picky.takes = len(picky.ids), 0.05
+    wanted = ["--destination", "picky", "--from", "first", "--filter", '{"suffix":{"type":"_press"}}']
+    begun = orjson.loads(await said(scene, "replay", *wanted, "--no-wait", "--json"))
+    for more in (5, 25):
+        assert await until(lambda: len(picky.ids) >= before + more, 60)  # noqa: B023 - called in this turn only
+        role = scene.made.roles.get("up") or scene.made.roles["deliver"]
+        await role.process.kill()
+        await role.start()
+    async with asyncio.timeout(120):
+        while "is done: " not in (told := await said(scene, "replay", "show", begun["id"])):
+            assert "is being" in told, told
+            await asyncio.sleep(1)
+    again = [name for name in picky.ids[before:] if name in ids]
+    assert list(dict.fromkeys(again)) == ids
+    assert len(again) <= len(ids) + 2 * 6, "twice what was under way, or accepted in the last quarter of a second"
+    assert {*picky.replays[before:]} == {begun["id"]}

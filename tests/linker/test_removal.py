@@ -6,10 +6,10 @@ import pytest
 from sqlalchemy import select
 
 from linker import removal, saga
+from linker.early import Passing
 from linker.forgetting import Forgetting
 from linker.moves import ended as ended_grant
 from linker.outcomes import Done, NotSent, Refused, Unauthorised, Unclear
-from linker.risk import AtRisk
 from linker.rows import EARLY, Account, Grant, Risk
 from linker.tables import removals
 from linker.told import Told
@@ -238,12 +238,12 @@ async def test_a_removal_of_an_account_that_ring_names_later_is_forgotten_with_i
     assert await kept(rig) == ["acct-2"]
     await told(rig, "acct-1", rig.now)
     assert await kept(rig) == ["acct-2"], "of who was forgotten nothing is learnt"
-    risk = AtRisk(rig.store)
+    passing = Passing(rig.store.database)
     rig.now += EARLY
-    await risk(datetime.fromtimestamp(rig.now, UTC))
+    await passing(datetime.fromtimestamp(rig.now, UTC))
     assert await kept(rig) == ["acct-2"]
     rig.now += 1
-    await risk(datetime.fromtimestamp(rig.now, UTC))
+    await passing(datetime.fromtimestamp(rig.now, UTC))
     assert await kept(rig) == []
 
 

@@ -1,12 +1,12 @@
 """Delivers what was put aside for a destination, while there is any: copies of what is replayed, letters that are sent anew."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from time import monotonic
-from typing import Any, Final
+from typing import Final
 
 import structlog
 
@@ -31,6 +31,7 @@ AGAIN_S: Final = 60.0  # until what crashed is tried again
 PREPARED: Final = timedelta(seconds=60)  # after which whoever put records aside has done so, or died
 EARLIER: Final = timedelta(minutes=1)  # than a wish its records were not put aside, whatever clocks say
 TOPIC: Final = EVENT_RECORDED.name
+AFTER: Final[Mapping[State, State]] = {"preparing": "sending", "copying": "sending", "sending": "done"}
 
 Act = Callable[[Stop], Awaitable[None]]
 
@@ -68,7 +69,9 @@ class Aside:
             self._keep({})
 
     async def _guarded(self, what: str, act: Callable[[], Awaitable[None]]) -> None:
-        """Let nothing but the end of everything leave."""
+        """Let nothing but the end of everything leave; what crashed is left alone for a minute."""
+        if self._rests.get(what, 0.0) > monotonic():
+            return
         try:
             await act()
         except (Fatal, BusBroken):
@@ -79,16 +82,13 @@ class Aside:
             self._rests[what] = monotonic() + AGAIN_S
             log.exception("replay.crashed", destination=self._name, what=what, again_in_s=AGAIN_S)
 
-    def _rested(self, what: str) -> bool:
-        return self._rests.get(what, 0.0) <= monotonic()
-
     async def _turn(self) -> None:
-        if not self._rested("look"):
-            return
         async with asyncio.timeout(PATIENCE_S):
             async with self._database.read() as connection:
                 live = await rows.of(connection, self._name)
                 self._flight.cancelled = await rows.cancelled(connection, self._name)
+            sending = [one.id for one in live if one.state == "sending"]
+            self._sending = {name: self._sending.get(name, monotonic()) for name in sending}
             self._keep(self._wanted(live))
             self._flight.held = (await self._bus.lag(self._group, [self._held])).records if live else 0
         if live:
@@ -124,7 +124,7 @@ class Aside:
             if group not in wanted:
                 run.stop.set()
         for group, act in wanted.items():
-            if group not in self._runs and self._rested(group):
+            if group not in self._runs:
                 stop = asyncio.Event()
                 self._runs[group] = Run(stop, self._tasks.create_task(self._guarded(group, partial(act, stop)), name=group))
 
@@ -132,16 +132,21 @@ class Aside:
         """Take a replay to its next state, once it is through with the present one."""
         now = utc_now()
         async with asyncio.timeout(PATIENCE_S):
-            if not await THROUGH[one.state](self, one, browser, now):
+            if not await self._is_through(one, browser, now):
                 return
             async with self._database.begin() as connection:
                 if await rows.become(connection, one, AFTER[one.state], now):
                     await rows.prune(connection, now.timestamp())
                     log.info("replay.moved", destination=self._name, replay=one.id, state=AFTER[one.state], copied=one.copied)
 
-    async def _is_prepared(self, one: Replay, browser: Browser, now: datetime) -> bool:
-        del browser
-        return now.timestamp() > one.asked_at + PREPARED.total_seconds()
+    async def _is_through(self, one: Replay, browser: Browser, now: datetime) -> bool:
+        match one.state:
+            case "preparing":
+                return now.timestamp() > one.asked_at + PREPARED.total_seconds()
+            case "copying":
+                return await self._is_copied(one, browser, now)
+            case _:
+                return await self._is_sent(one, browser)
 
     async def _is_copied(self, one: Replay, browser: Browser, now: datetime) -> bool:
         """Say whether the group has come past the span's end everywhere."""
@@ -150,10 +155,9 @@ class Aside:
         ends = await browser.since(TOPIC, datetime.fromtimestamp(one.end_at, UTC))
         return await self._is_past(one.group, TOPIC, ends, browser)
 
-    async def _is_sent(self, one: Replay, browser: Browser, now: datetime) -> bool:
+    async def _is_sent(self, one: Replay, browser: Browser) -> bool:
         """Say whether nothing is left on the topic, nor in rows."""
-        del now
-        if monotonic() - self._sending.setdefault(one.id, monotonic()) < SENT_S:
+        if monotonic() - self._sending.get(one.id, monotonic()) < SENT_S:
             return False
         async with self._database.read() as connection:
             if await rows.waits(connection, self._group):
@@ -167,14 +171,6 @@ class Aside:
         for index, end in ends.items():
             if (at := committed.get(index)) is None:
                 return False
-            if at < end and _before(end, await browser.read(topic, index, at, 1)):
+            if at < end and any(left.offset < end for left in await browser.read(topic, index, at, 1)):
                 return False
         return True
-
-
-def _before(end: int, held: Collection[Any]) -> bool:
-    return any(one.offset < end for one in held)
-
-
-THROUGH: Final = {"preparing": Aside._is_prepared, "copying": Aside._is_copied, "sending": Aside._is_sent}  # noqa: SLF001 - its own
-AFTER: Final[Mapping[State, State]] = {"preparing": "sending", "copying": "sending", "sending": "done"}

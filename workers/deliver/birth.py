@@ -5,19 +5,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal
 
-import structlog
 from sqlalchemy import select
 
-from schemas.errors import Unavailable
-from workers.bus.contract import Revoked, Stop
-from workers.runtime.backoff import Backoff
+from workers.bus.contract import Stop
+from workers.deliver.patience import told
 from workers.runtime.database import Database
 from workers.runtime.namespace import installation
 from workers.runtime.rows import insert_once
-from workers.runtime.supervise import wait_or_stop
 
-log = structlog.get_logger()
-LONGEST: Final = 5.0  # seconds between two looks at a store that is away
 FIRST: Final = "first"
 
 From = Literal["first", "end"] | datetime
@@ -57,14 +52,7 @@ class Birth:
 
     async def __call__(self, stop: Stop) -> From:
         """Return the moment, waiting for a store that is away. Revoked: `stop` came first."""
-        backoff = Backoff(first=0.1, longest=LONGEST)
-        while not stop.is_set():
-            try:
-                return await self._born()
-            except Unavailable as error:
-                log.warning("destination.waits", destination=self.name, why=str(error))
-                await wait_or_stop(stop, backoff.next())
-        raise Revoked
+        return await told(self._born, self.name, stop)
 
     async def _born(self) -> datetime:
         key = f"destination.{self.name}.since"

@@ -23,14 +23,14 @@ class Facts:
     def __init__(self, publisher: Publisher, lost: Counter) -> None:
         self._publisher = publisher
         self._lost = lost
-        self._held: deque[Callable[[], Record]] = deque()
+        self._held: deque[Record] = deque()
 
     def add(self, make: Callable[[], Record], *, plain: bool = False) -> None:
-        """Take one record, not yet made; `plain` ones (accepted at once) are the first to be lost (and counted)."""
+        """Take one record, made only where it is kept; `plain` ones (accepted at once) are the first to be lost (and counted)."""
         if len(self._held) >= (PLAIN_LIMIT if plain else LIMIT):
             self._lost.inc()
             return
-        self._held.append(make)
+        self._held.append(make())
 
     async def run(self, ended: asyncio.Event) -> None:
         """Publish what was added until `ended` is set, and once more after it."""
@@ -40,7 +40,7 @@ class Facts:
 
     async def _flush(self) -> None:
         while self._held:
-            batch = [self._held.popleft()() for _ in range(min(len(self._held), BATCH))]
+            batch = [self._held.popleft() for _ in range(min(len(self._held), BATCH))]
             if not await self._published(batch):
                 self._lost.inc(len(batch))
                 return

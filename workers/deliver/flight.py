@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Final, Literal, Protocol
+from typing import Final, Protocol
 
 import structlog
 
@@ -29,13 +29,12 @@ from workers.deliver.sign import Signer
 from workers.deliver.window import Item
 from workers.runtime.backoff import Backoff
 from workers.runtime.delay import Delay
+from workers.runtime.stops import Why
 
 log = structlog.get_logger()
 BURY_DEADLINE_S: Final = 15.0
 FAREWELL: Final = event_type(REMOVED)  # the last event of an account whose user removed the app: what tells of it is sent
-SHARE: Final = (
-    4  # of the concurrency at most one part in so many goes to keys that wait (they may be slow to fail) and to replays
-)
+SHARE: Final = 4  # at most one part in so many of the concurrency goes to keys that wait (slow to fail, maybe) and to replays
 REMEDY: Final = "nothing is sent to it, and its backlog waits, until `ringhook destinations resume {}`"
 BATCH_BYTES: Final = 512 * 1024  # of events in one request, beyond its last
 UNKNOWN_S: Final = 1.0  # until an event is taken up again of which nobody could say whether it may be sent
@@ -107,9 +106,6 @@ Picked = tuple[Channel, Sequence[Item[Parcel]]]  # events that go in one request
 def is_beside(lane: Channel, item: Item[Parcel]) -> bool:
     """Say whether an event may take no more than its share of the concurrency."""
     return lane.aside or item.line is not None
-
-
-Why = Literal["removed", "forgotten"]
 
 
 class Stops(Protocol):
@@ -257,25 +253,26 @@ class Flight:
     async def _decided(self, lane: Channel, items: Sequence[Item[Parcel]]) -> Sequence[Decision]:
         """Return what becomes of each; those that may be sent go in one request."""
         try:
-            kept = await self._kept(lane, items)
+            whys = await self._whys({item.load.event.accountid for item in items if item.load.event})
         except BaseException:
             self.health = self.health.cut()
             raise
+        kept = [self._kept_back(lane, item, whys) for item in items]
         going = [item for item, decision in zip(items, kept, strict=True) if decision is None]
         if not going:
             self.health = self.health.cut()
         sent = iter(await self._sent(lane, going) if going else ())
         return [next(sent) if decision is None else decision for decision in kept]
 
-    async def _kept(self, lane: Channel, items: Sequence[Item[Parcel]]) -> Sequence[Decision | None]:
-        """Return why each is not sent; None: it may be."""
-        whys = await self._whys({item.load.event.accountid for item in items if item.load.event})
-        return [self._kept_back(lane, item, whys) for item in items]
-
     async def _whys(self, accounts: Collection[str]) -> Mapping[str, Why | Unavailable | None]:
         """Return of accounts why nothing is sent for them, or that nobody knows; those that are free need not be in it."""
-        unknown = [account for account in accounts if not self._stops.free(account)]
-        return dict(zip(unknown, await asyncio.gather(*map(self._why, unknown)), strict=True)) if unknown else {}
+        match [account for account in accounts if not self._stops.free(account)]:
+            case []:
+                return {}
+            case [one]:
+                return {one: await self._why(one)}
+            case unknown:
+                return dict(zip(unknown, await asyncio.gather(*map(self._why, unknown)), strict=True))
 
     async def _why(self, account: str) -> Why | Unavailable | None:
         try:
@@ -327,16 +324,15 @@ class Flight:
         tried = first.tries.latest if first.tries else None
         self.health = before.after(verdict, (lane.index, first.offset), now, tried=tried, asked=answer.asked, dice=dice)
         self._seconds.observe(answer.took)
-        decisions = [self._fate(lane, item, answer, verdict, began) for item in items]
+        decisions = []
+        for item in items:
+            item.tries = attempted(item.tries, verdict, answer, began, single=lane.single(item))
+            if item.load.event:
+                self._tell(item.load, item.load.event, item.tries, answer)
+            decisions.append(self._policy.decide(verdict, item.tries, self.health, now, self._dice()))
         if before.failing != self.health.failing or before.gone != self.health.gone:
             self._tell_health()
         return decisions
-
-    def _fate(self, lane: Channel, item: Item[Parcel], answer: Answer, verdict: Verdict, began: datetime) -> Decision:
-        item.tries = attempted(item.tries, verdict, answer, began, single=lane.single(item))
-        if item.load.event:
-            self._tell(item.load, item.load.event, item.tries, answer)
-        return self._policy.decide(verdict, item.tries, self.health, self.now(), self._dice())
 
     def _tell(self, parcel: Parcel, event: Event, tries: Tries, answer: Answer) -> None:
         """Count, record and log one event's attempt."""

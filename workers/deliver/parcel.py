@@ -10,6 +10,7 @@ import msgspec
 from schemas.cloudevents import read, sequence, structured
 from schemas.errors import Rejected
 from schemas.events import Event
+from schemas.topics import EVENT_RECORDED
 from workers.bus.contract import Held
 from workers.deliver.dress import Dress, Dressed, batched
 from workers.deliver.window import Item
@@ -71,8 +72,8 @@ def together(parcels: Sequence[Parcel]) -> tuple[str, Dressed]:
 
 
 def text(held: Held, name: str) -> str | None:
-    """Return a header of ours as text."""
-    value = held.header(name)
+    """Return a header of ours as text; live records have none, and their headers need no search."""
+    value = None if held.topic == EVENT_RECORDED.name else held.header(name)
     return value.decode("ascii", "replace") if value is not None else None
 
 

@@ -4,12 +4,12 @@ A replay is copied onto the destination's own topic (`copying`) and sent from th
 on after a restart where it was, keeps order within each key, and takes little from what is live.
 """
 
-import json
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final, Literal
 
 import msgspec
+from msgspec.structs import asdict
 from sqlalchemy import BigInteger, Column, Double, Index, Table, Text, bindparam, delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -107,8 +107,7 @@ def _read(row: Sequence[Any]) -> Replay:
 
 async def begin(connection: AsyncConnection, replay: Replay) -> bool:
     """Hold a replay; say whether its id is new."""
-    row = {name: getattr(replay, name) for name in Replay.__struct_fields__}
-    return await insert_once(connection, replays, row | {"wanted": json.dumps(msgspec.to_builtins(replay.wanted))})
+    return await insert_once(connection, replays, asdict(replay) | {"wanted": msgspec.json.encode(replay.wanted).decode()})
 
 
 async def of(connection: AsyncConnection, destination: str) -> list[Replay]:

@@ -4,24 +4,22 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
-import structlog
 from msgspec.structs import replace
 
 from schemas.errors import Unavailable
-from workers.bus.contract import Lag, Revoked, Stop
+from workers.bus.contract import Lag, Stop
 from workers.deliver import closed, copies
 from workers.deliver.copies import Copy
 from workers.deliver.flight import Flight
+from workers.deliver.patience import LONGEST_S, told
 from workers.runtime.backoff import Backoff
 from workers.runtime.clock import utc_now
 from workers.runtime.database import Database, StoreUnavailable
 from workers.runtime.supervise import wait_or_stop
 
-log = structlog.get_logger()
 LOOK_S: Final = 1.0
 TELL_S: Final = 5.0
 PATIENCE_S: Final = 5.0
-LONGEST_S: Final = 5.0  # between two looks at a store that is away
 ANSWERED: Final = "its answer 410"
 
 
@@ -34,14 +32,7 @@ class Reporter:
 
     async def begin(self, stop: Stop) -> None:
         """Learn whether the destination is closed, before anything is sent. Revoked: `stop` came first."""
-        backoff = Backoff(first=0.1, longest=LONGEST_S)
-        while not stop.is_set():
-            try:
-                return await self._look()
-            except Unavailable as error:
-                log.warning("destination.waits", destination=self._name, why=str(error))
-                await wait_or_stop(stop, backoff.next())
-        raise Revoked
+        await told(self._look, self._name, stop)
 
     async def run(self, ended: Stop) -> None:
         """Look and tell until `ended`; then no copy of this name is there."""

@@ -32,6 +32,7 @@ class Batches(Sink):
     def __init__(self) -> None:
         super().__init__()
         self.batches: list[list[str]] = []
+        self.takes = 0.002
         self.says: Callable[[list[str]], int] = lambda _ids: 200
 
     async def ring(self, request: web.Request) -> web.Response:
@@ -41,7 +42,7 @@ class Batches(Sink):
         ids = [one["id"] for one in json.loads(body)]
         self.requests.append((dict(request.headers), body))
         self.batches.append(ids)
-        await asyncio.sleep(0.002)
+        await asyncio.sleep(self.takes)
         status = self.says(ids)
         if status == 200:
             self.ids += ids
@@ -88,13 +89,14 @@ async def test_events_without_an_order_fill_requests(bus: Bus, batches: Batches)
 async def test_who_fails_is_found_out_alone_and_takes_nobody_along(
     bus: Bus, batches: Batches, status: int, reason: Literal["refused", "exhausted"]
 ) -> None:
-    batches.says = lambda ids: status if "bad" in ids else 200
-    await bus.publish([event("bad" if number == 5 else f"e{number:02}", device=f"d{number}") for number in range(30)])
-    async with delivering(bus, several(batches.url, batch=30), policy=QUICK):
-        await until(lambda: len(batches.ids) == 29)
+    batches.says, batches.takes = lambda ids: status if "bad" in ids else 200, 0.01
+    await bus.publish([event("bad" if number == 5 else f"e{number:03}", device=f"d{number}") for number in range(300)])
+    async with delivering(bus, several(batches.url, batch=10, concurrency=1), policy=QUICK):
+        await until(lambda: len(batches.ids) == 299)
         (letter,) = await dead_letters(bus, 1)
     assert (header(letter, "ce_id"), header(letter, "dead_reason")) == ("bad", reason)
-    assert len({*batches.ids}) == len(batches.ids) == 29
+    assert len({*batches.ids}) == len(batches.ids) == 299
+    assert any(len(ids) > 1 for ids in batches.batches[batches.batches.index(["bad"]) :]), "others were there to go with it"
     assert [ids for ids in batches.batches if "bad" in ids][1:] == [["bad"]] * (sum("bad" in ids for ids in batches.batches) - 1)
 
 

@@ -55,7 +55,10 @@ async def test_a_pause_in_full_flight_takes_hold_and_what_is_under_way_ends_well
     async with delivering(bus, destination(sink.url, concurrency=4)) as worker:
         await until(lambda: len(sink.ids) > 20)
         await close()
-        await until(lambda: worker.flight and worker.flight.closed and not worker.flight.health.flying)
+        await until(lambda: worker.flight and worker.flight.closed)
+        seen = len(sink.ids)
+        await until(lambda: worker.flight and not worker.flight.health.flying)
+        assert len(sink.ids) <= seen + 4, "what was under way, and no more"
         seen = len(sink.ids)
         await asyncio.sleep(0.3)
         assert seen == len(sink.ids) < 400

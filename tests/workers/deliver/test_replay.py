@@ -8,17 +8,19 @@ from itertools import count
 import pytest
 from msgspec.structs import replace
 from sqlalchemy import select
+from structlog.testing import capture_logs
 
 from schemas.cloudevents import read
 from schemas.topics import EVENT_RECORDED, declared, delivery_held
 from tests.workers.deliver.support import STORES, Sink, delivering, destination, event, header, until
 from workers.bus import memory
-from workers.bus.contract import Bus, Held, Record
+from workers.bus.contract import Bus, Held, Record, Stop
 from workers.deliver import aside, session
 from workers.deliver import replay as rows
 from workers.deliver.policy import Standard
 from workers.deliver.replay import Replay, State, Wanted, again, matching
 from workers.runtime import setback
+from workers.runtime.drive import Drive
 from workers.runtime.namespace import installation
 
 EVENTS = [event(f"{device}{number}", device=device) for number in range(4) for device in "ABC"]
@@ -261,7 +263,30 @@ async def test_one_that_cannot_be_read_ends_nothing_of_what_is_live(bus: Bus, si
     await bus.publish(EVENTS)
     async with delivering(bus, destination(sink.url)):
         await until(lambda: len(sink.ids) == len(EVENTS))
-        await begin(name="odd", begin_at=-1e14)
-        await asyncio.sleep(0.5)
-        await bus.publish([event("live", device="d")])
-        await until(lambda: "live" in sink.ids)
+        with capture_logs() as logs:
+            odd = await begin(name="odd", begin_at=-1e14, end_at=-1e14)
+            await asyncio.sleep(1)
+            await bus.publish([event("live", device="d")])
+            await until(lambda: "live" in sink.ids)
+    crashed = [line["what"] for line in logs if line["event"] == "replay.crashed"]
+    assert sorted(crashed) == sorted([odd.group, "advance odd"]), "what crashed is left alone for a while"
+
+
+async def test_it_is_not_copied_before_its_group_is_past_the_end(bus: Bus, sink: Sink, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate = asyncio.Event()
+
+    class Gated(Drive):
+        async def run(self, stop: Stop) -> None:
+            await gate.wait()
+            await super().run(stop)
+
+    monkeypatch.setattr(aside, "Drive", Gated)
+    await bus.publish(EVENTS)
+    async with delivering(bus, destination(sink.url)):
+        await until(lambda: len(sink.ids) == len(EVENTS))
+        await begin()
+        await asyncio.sleep(1.5)
+        assert (await found()).state == "copying"
+        gate.set()
+        await reaches("done")
+    assert keyed(sink.ids[len(EVENTS) :]) == WHOLE
