@@ -25,6 +25,7 @@ from workers.runtime import waiting
 from workers.runtime.database import Database
 from workers.runtime.lane import lanes
 from workers.runtime.namespace import installation
+from workers.runtime.reloads import told
 from workers.runtime.stops import stops
 
 Verb = Literal["SELECT", "INSERT", "UPDATE", "DELETE"]
@@ -60,6 +61,7 @@ def _see(table: Table, *columns: str, of: type[msgspec.Struct] | None = None) ->
 
 _START: Final = (Right(("SELECT",), VERSION), *_may("S", installation))  # what every role looks at before it begins
 _MARK: Final = Right(("UPDATE",), installation.name, ("value",))  # that the store was set back: whoever drives a lane sees it
+_RELOAD: Final = _may("SIUD", told)
 _LANES: Final = (*_may("SIU", lanes), *_may("I", installation), _MARK)
 
 RIGHTS: Final[Mapping[str, Sequence[Right]]] = {
@@ -86,6 +88,7 @@ RIGHTS: Final[Mapping[str, Sequence[Right]]] = {
     "deliver": (
         *_START,
         *_LANES,
+        *_RELOAD,
         *_may("SIUD", waiting.waiting, waiting.lines, deliver.tries, copies),
         *_may("SI", closed),
         *_may("SUD", replays),
@@ -95,6 +98,7 @@ RIGHTS: Final[Mapping[str, Sequence[Right]]] = {
     "admin": (
         *_START,
         *_LANES,
+        *_RELOAD,
         *_may("SIU", contacts),
         *_may("SID", attempt_claims),
         *_may("S", linker.accounts, linker.subscriptions),

@@ -4,7 +4,7 @@ import asyncio
 import gc
 import os
 import socket
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -18,6 +18,7 @@ from aiohttp import web
 
 from deploy import engines, settings
 from deploy.greeting import Greeting
+from deploy.reload import Known, Reload
 from deploy.settings import Admin, Settings
 from deploy.settings.lists import Service
 from deploy.settings.parts import Edge, Vault
@@ -32,6 +33,7 @@ from ingress.admin.forget import add_forgetting
 from ingress.admin.gate import Gate, name_of
 from ingress.admin.handled import Handled
 from ingress.admin.quota import Quota
+from ingress.admin.reload import add_reload
 from ingress.admin.replays import add_replays
 from ingress.admin.resend import add_resend
 from ingress.admin.retry import Retry, add_retry
@@ -67,8 +69,10 @@ from linker.unreadable import Unreadable
 from linker.vault import Vault as TokenVault
 from schemas.errors import Unavailable
 from schemas.topics import EVENT_RECORDED, gone_by, letters
+from schemas.topics import delivery as named
 from workers.bus.contract import Bus
 from workers.deliver.birth import Birth, always, begins
+from workers.deliver.fleet import Fleet
 from workers.deliver.job import Deliver
 from workers.deliver.replays import Replays
 from workers.deliver.standing import Destinations
@@ -77,7 +81,7 @@ from workers.dispatch.job import Dispatch, Prune
 from workers.dispatch.parked import Bounds
 from workers.dispatch.route import Route, Routes
 from workers.notice import Notice
-from workers.runtime import logs
+from workers.runtime import logs, waiting
 from workers.runtime.clock import utc_now
 from workers.runtime.database import Database
 from workers.runtime.drive import Drive
@@ -85,7 +89,8 @@ from workers.runtime.health import Probe, add_probes
 from workers.runtime.jobs import Job
 from workers.runtime.lag import LagSweep
 from workers.runtime.listener import Listener, internal_app
-from workers.runtime.stop import on_signals
+from workers.runtime.reloads import Reloads
+from workers.runtime.stop import Ending, on_signals
 from workers.runtime.stops import YOUNG_S, StopTable
 from workers.runtime.storeprobe import StoreProbe
 from workers.runtime.supervise import Worker, supervise
@@ -105,7 +110,7 @@ class House:
     bus: Bus
     database: Database
     stack: AsyncExitStack
-    leaving: asyncio.Event
+    ending: Ending
     me: str = field(default_factory=lambda: f"{socket.gethostname()}.{os.getpid()}.{uuid4().hex[:8]}")
     began: datetime = field(default_factory=utc_now)  # before anything came in
     internal: web.Application = field(default_factory=internal_app)
@@ -129,7 +134,7 @@ async def run(role: str, directory: Path, say: Say) -> None:
     chosen = configured(role, directory)
     logs.configure(level=chosen.common.log_level)
     with on_signals(drain_s=chosen.edge.drain_s if chosen.edge else 0.0) as ending:
-        async with built(chosen, _patient(say), ending.leaving) as workers:
+        async with built(chosen, _patient(say), ending, partial(configured, role, directory)) as workers:
             _calm_collector()
             await supervise(workers, ending.stop)
 
@@ -152,17 +157,20 @@ def _calm_collector() -> None:
 
 
 @asynccontextmanager
-async def built(chosen: Settings, say: Say, leaving: asyncio.Event) -> AsyncIterator[list[Worker]]:
-    """Open bus and store, and give the workers of the role; once it is `leaving`, the public door looks for no new callers."""
+async def built(chosen: Settings, say: Say, ending: Ending, read: Callable[[], Settings]) -> AsyncIterator[list[Worker]]:
+    """Open bus and store, and give the workers of the role; once it is leaving, the public door looks for no new callers.
+
+    `read` reads the configuration anew.
+    """
     async with AsyncExitStack() as stack:
         if engines.unshared(chosen.common):
             stack.enter_context(engines.own_store(chosen.common))
-        waiting = await _prepared(chosen)
+        unchecked = await _prepared(chosen)
         database = await stack.enter_async_context(engines.open_store(chosen.common))
         bus = await stack.enter_async_context(engines.open_bus(chosen.common, chosen.topics))
-        house = House(chosen.common.namespace, bus, database, stack, leaving, workers=waiting)
+        house = House(chosen.common.namespace, bus, database, stack, ending, workers=unchecked)
         house.probes["bus"] = lambda: None if bus.available() else "the bus takes nothing just now: the log says why"
-        await _furnish(house, chosen)
+        await _furnish(house, chosen, read)
         _open_inside(house, chosen, say)
         yield house.workers
 
@@ -184,7 +192,7 @@ async def _prepared(chosen: Settings) -> list[Worker]:
     return [engines.Preparing(chosen, begun)]
 
 
-async def _furnish(house: House, chosen: Settings) -> None:
+async def _furnish(house: House, chosen: Settings, read: Callable[[], Settings]) -> None:
     if chosen.edge is not None:
         add_ingress(house, chosen.edge)
     if chosen.vault is not None:
@@ -193,10 +201,14 @@ async def _furnish(house: House, chosen: Settings) -> None:
         await add_linker(house, chosen.vault, gate(chosen), places, alone=alone)
     if chosen.waiting is not None:
         add_dispatch(house, chosen.waiting, chosen.routes)
-    for service in chosen.services or ():
-        add_destination(house, service)
+    known = Known(set(chosen.destinations), set(letters(chosen.topics)))
+    fleet = add_destinations_of(house, chosen.services) if chosen.services is not None else None
     if chosen.admin is not None:
-        await add_admin(house, chosen.admin, gate(chosen), chosen.destinations, letters(chosen.topics))
+        await add_admin(house, chosen.admin, gate(chosen), known)
+    if fleet or chosen.admin is not None:
+        reload = Reload(read, chosen, house.bus, house.database, known, fleet, house.me, house.began, house.ending.reload)
+        house.workers.append(Sweeping(reload))
+        house.stack.push_async_callback(reload.leave)
     if chosen.edge is None:
         add_store_probe(house)  # where Ring and browsers come in, webhooks are taken without the store too
 
@@ -206,7 +218,7 @@ def add_ingress(house: House, edge: Edge) -> None:
     notices = Notices(house.bus)
     explain = Explain(Standing(house.database))
     application = public_app(edge.settings, house.bus, edge.sealer, notices, cookies=edge.cookies, attempts=explain)
-    server = Server(application, *edge.listen, edge.settings.limits, listening=house.listening, leaving=house.leaving)
+    server = Server(application, *edge.listen, edge.settings.limits, listening=house.listening, leaving=house.ending.leaving)
     house.workers += [server, notices]
     house.probes["public"] = server.ready
 
@@ -258,10 +270,22 @@ def add_dispatch(house: House, bounds: Bounds, routes: Collection[Route]) -> Non
     house.workers += [Sweeping(Prune(house.database)), Sweeping(Census(house.database))]
 
 
-def add_destination(house: House, service: Service) -> None:
-    """Deliver to one HTTP service."""
+def add_destinations_of(house: House, services: Collection[Service]) -> Fleet[Service]:
+    """Deliver to HTTP services."""
+    began = {service.name: house.began for service in services}  # others are born when they are first heard of
+
+    def make(service: Service) -> Sequence[Worker]:
+        return delivery(house, service, began.get(service.name) or utc_now())
+
+    fleet = Fleet(services, make, partial(backlog, house))
+    house.workers.append(fleet)
+    return fleet
+
+
+def delivery(house: House, service: Service, born: datetime) -> Sequence[Worker]:
+    """Return what delivers to one HTTP service, and measures how far behind it is."""
     wanted = begins(service.destination.since)
-    birth = Birth(house.database, service.destination.name, house.began) if wanted is None else always(wanted)
+    birth = Birth(house.database, service.name, born) if wanted is None else always(wanted)
     stops = StopTable(house.database, house.namespace, young=YOUNG_S)
     deliver = Deliver(
         house.bus,
@@ -275,11 +299,19 @@ def add_destination(house: House, service: Service) -> None:
         start=birth,
         copy=house.me,
     )
-    house.workers += [deliver, Sweeping(LagSweep(house.bus, deliver.name, (EVENT_RECORDED.name,), deliver.behind))]
+    return [deliver, Sweeping(LagSweep(house.bus, deliver.name, (EVENT_RECORDED.name,), deliver.behind))]
 
 
-async def add_admin(house: House, admin: Admin, callers: Gate, destinations: Collection[str], dead: Collection[str]) -> None:
-    """Answer `/v1`, and keep the facts of the edge; `dead` are the topics of dead letters."""
+async def backlog(house: House, destination: str) -> int:
+    """Return how many events a destination has not got, on the bus and in rows. Raises Unavailable."""
+    group = named(destination)
+    async with house.database.read() as connection:
+        rows = await waiting.count(connection, group)
+    return rows + (await house.bus.lag(group, (EVENT_RECORDED.name,))).records
+
+
+async def add_admin(house: House, admin: Admin, callers: Gate, by: Known) -> None:
+    """Answer `/v1`, and keep the facts of the edge."""
     house.drive(Notice())
     claims, explain = ClaimStore(house.database), Explain(Standing(house.database))
     house.workers.append(Sweeping(Pruning(claims)))
@@ -287,15 +319,16 @@ async def add_admin(house: House, admin: Admin, callers: Gate, destinations: Col
     add_claims(api, Handoff(claims, Seals(admin.cookies, house.namespace), admin.public_url, utc_now))
     add_reading(api, explain, explain, claims, utc_now)
     add_forgetting(api, Forgetting(house.database, house.namespace), gone_by)
-    known, replays, handled = Destinations(house.database, destinations), Replays(house.database), Handled(house.database)
+    known, replays, handled = Destinations(house.database, by.destinations), Replays(house.database), Handled(house.database)
     add_destinations(api, known)
     browser = await house.stack.enter_async_context(house.bus.browse())
-    add_events(api, browser, house.leaving)
+    add_events(api, browser, house.ending.leaving)
     searches = Turns(SEARCHES, "search topics", abreast=1)
     add_deliveries(api, browser, searches)
-    add_dead(api, browser, dead, searches, handled)
+    add_dead(api, browser, by.dead, searches, handled)
     add_replays(api, replays, known, browser, searches)
-    add_retry(api, Retry(browser, house.bus, handled, replays, dead))
+    add_retry(api, Retry(browser, house.bus, handled, replays, by.dead))
+    add_reload(api, Reloads(house.database))
     add_resend(api, browser, searches, known, publisher=house.bus, replays=replays)
 
 

@@ -27,6 +27,7 @@ COMMANDS: Final = {
     "deliveries": "deploy.command.deliveries",
     "dead": "deploy.command.dead",
     "replay": "deploy.command.replay",
+    "reload": "deploy.command.reload",
     "token": "deploy.command.token",
     "secret": "deploy.command.secret",
     "keys": "deploy.command.keys",

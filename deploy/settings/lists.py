@@ -33,6 +33,17 @@ class Service(msgspec.Struct, frozen=True):
     headers: Mapping[str, Secret]
     tls: ssl.SSLContext | None  # None: as the system has it
 
+    @property
+    def name(self) -> str:
+        """What the destination is called."""
+        return self.destination.name
+
+    @property
+    def made_of(self) -> object:
+        """What equals another's where nothing has changed; what certificate files hold counts as changed each time it is read."""
+        headers = {name: value.reveal() for name, value in self.headers.items()}
+        return self.destination, [secret.reveal() for secret in self.secrets], headers, self.tls
+
 
 def read_destinations(document: Document, found: Problems, session_s: float) -> list[tuple[Destination, Table]]:
     """Read every destination; roles that deliver nothing still need the topics named after them.

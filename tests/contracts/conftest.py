@@ -17,6 +17,7 @@ def topic(name: str) -> Topic:
 
 
 TOPICS = tuple(topic(name) for name in ("alpha", "beta", "gamma"))
+LATER = topic("later")  # which is there where an operator made it, and was not declared at the start
 
 
 class Memory:
@@ -72,7 +73,7 @@ class Kafka:
         configs = {"message.timestamp.type": "LogAppendTime", "max.message.bytes": str(2**20)}
         async with self._admin() as admin:
             await admin.create_topics(
-                [NewTopic(physical(self.namespace, each.name), 3, 1, topic_configs=configs) for each in TOPICS]
+                [NewTopic(physical(self.namespace, each.name), 3, 1, topic_configs=configs) for each in (*TOPICS, LATER)]
             )
         self._made = True
 

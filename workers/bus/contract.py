@@ -11,6 +11,7 @@ from typing import Final, Literal, Protocol
 import msgspec
 
 from schemas.errors import Rejected, RinghookError, Unavailable
+from schemas.topics import Topic
 
 NOTE_LIMIT: Final = 3_000  # bytes; Kafka's offset metadata holds 4,096
 
@@ -156,6 +157,13 @@ class Bus(Publisher, Protocol):
 
     async def committed(self, group: str, topic: str) -> Mapping[int, int]:
         """Return by index the position that a group has committed; where it never did, nothing. BusUnavailable: not known now."""
+        ...
+
+    async def declare(self, topics: Collection[Topic]) -> None:
+        """Know these topics, too, as if they had been named at the start.
+
+        Rejected: one is not there, or has another count of partitions; none of them is known then. BusUnavailable: nor now.
+        """
         ...
 
     def browse(self) -> AbstractAsyncContextManager["Browser"]:

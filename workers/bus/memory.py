@@ -132,6 +132,13 @@ class MemoryBus:
         self.memory.holders[name] += 1
         yield Exclusive(self, name, self.memory.holders[name])
 
+    async def declare(self, topics: Collection[Topic]) -> None:
+        """Know these topics, too; Rejected where one was declared with another count of partitions."""
+        for topic in topics:
+            if self._partitions.get(topic.name, topic.partitions) != topic.partitions:
+                raise Rejected(f"{topic.name} has {self._partitions[topic.name]} partitions", reason="topic_differs")
+        self._partitions |= {topic.name: topic.partitions for topic in topics}
+
     def available(self) -> bool:
         """Say that it answers: it always does."""
         return True

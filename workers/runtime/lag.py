@@ -1,6 +1,7 @@
 """How far behind a consumer group is, as two gauges."""
 
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -33,3 +34,10 @@ class LagSweep:
         if self.tell:
             self.tell(lag)
         return EVERY
+
+
+def unwatch(group: str) -> None:
+    """Tell nothing of a group any more that nobody measures."""
+    for gauge in (LAG_RECORDS, LAG_SECONDS):
+        with suppress(KeyError):  # it was never measured
+            gauge.remove(group)

@@ -1,4 +1,4 @@
-"""Signals set events: first that the process is leaving, then that it stops.
+"""Signals set events: first that the process is leaving, then that it stops; or that its configuration is to be read anew.
 
 While it is leaving it works on, and says so to whoever asks, so that a load balancer can look away. Whoever waits for the stop
 ends between two records, never in mid-write.
@@ -16,17 +16,18 @@ WANTED: Final = (signal.SIGTERM, signal.SIGINT)
 
 @dataclass(frozen=True)
 class Ending:
-    """How far a process is on its way out."""
+    """How far a process is on its way out, and whether somebody wishes that it reads its configuration anew."""
 
     leaving: asyncio.Event = field(default_factory=asyncio.Event)
     stop: asyncio.Event = field(default_factory=asyncio.Event)
+    reload: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 @contextmanager
 def on_signals(*, drain_s: float = 0.0) -> Iterator[Ending]:
     """Give what SIGTERM and SIGINT set: `leaving` at once; `stop` too, or `drain_s` seconds after a SIGTERM.
 
-    A second signal of a kind ends the process at once; SIGINT cuts the drain short, since a person waits.
+    A second signal of a kind ends the process at once; SIGINT cuts the drain short, since a person waits. SIGHUP sets `reload`.
     """
     loop = asyncio.get_running_loop()
     ending = Ending()
@@ -42,8 +43,9 @@ def on_signals(*, drain_s: float = 0.0) -> Iterator[Ending]:
 
     for number in WANTED:
         loop.add_signal_handler(number, first, number)
+    loop.add_signal_handler(signal.SIGHUP, ending.reload.set)
     try:
         yield ending
     finally:
-        for number in WANTED:
+        for number in (*WANTED, signal.SIGHUP):
             loop.remove_signal_handler(number)

@@ -25,10 +25,12 @@ from sqlalchemy import (
     bindparam,
     cast,
     delete,
+    func,
     select,
     text,
     update,
 )
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from workers.runtime.database import metadata
 from workers.runtime.jobs import Step
@@ -92,6 +94,12 @@ STEPPED: Final = (waiting, lines)
 _DOUBTS: Final = msgspec.json.Decoder(tuple[Doubt, ...])
 _LINE: Final = tuple(lines.c[name] for name in Line.__struct_fields__)
 _ROW: Final = (waiting.c.key, waiting.c.sequence, waiting.c.record, waiting.c.since)
+
+
+async def count(connection: AsyncConnection, group: str) -> int:
+    """Return how many rows of a group wait, over all its lanes."""
+    mine = select(func.coalesce(func.sum(lines.c.rows), 0)).where(lines.c.grp == group, lines.c.key != TOTAL, LIVE)
+    return int(await connection.scalar(mine) or 0)
 
 
 def of_lane(table: Table) -> ColumnElement[bool]:

@@ -3,6 +3,8 @@
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 
+from schemas.errors import Rejected
+from schemas.topics import Topic
 from workers.bus.contract import Browser, Lag, Publisher, Record, Stop, Work
 from workers.bus.kafka.backlog import Backlog
 from workers.bus.kafka.browse import browser
@@ -48,6 +50,22 @@ class KafkaBus:
     async def committed(self, group: str, topic: str) -> Mapping[int, int]:
         """Return by index what a group has committed."""
         return await self._backlog.committed(group, topic)
+
+    async def declare(self, topics: Collection[Topic]) -> None:
+        """Know these topics, too; Rejected where one is not on the broker as it was declared."""
+        fresh = [topic for topic in topics if topic.name not in self._names.counts]
+        self._names.learn(fresh)
+        try:
+            await self._demand(topics)
+        except BaseException:
+            self._names.forget(fresh)
+            raise
+        await self._backlog.close()  # it opens again with all of them
+
+    async def _demand(self, topics: Collection[Topic]) -> None:
+        count = await self._producer.know()
+        if differing := [name for topic in topics if count(name := self._names.physical(topic.name)) != topic.partitions]:
+            raise Rejected(f"not there as they were declared: {', '.join(differing)}", reason="topic_differs")
 
     def browse(self) -> AbstractAsyncContextManager[Browser]:
         """Read without a group, over connections of its own."""

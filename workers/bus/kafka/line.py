@@ -96,6 +96,14 @@ class Line:
             raise Refused("InitProducerId", answer.error_code)
         self._producer = answer.producer_id, answer.producer_epoch
 
+    async def know(self, topics: Sequence[str]) -> None:
+        """Learn who leads these topics' partitions, or raise Broken."""
+        await self._wire.know(topics)
+
+    def count(self, topic: str) -> int | None:
+        """Return how many partitions a topic has, None if it is not there."""
+        return self._wire.count(topic)
+
     def missing(self, topics: Sequence[str]) -> list[str]:
         """Return those of these topics that are not there."""
         return [topic for topic in topics if self._wire.count(topic) is None]

@@ -14,8 +14,19 @@ class Names:
 
     def __init__(self, namespace: str, topics: Collection[Topic]) -> None:
         self.namespace = namespace
-        self.counts = {topic.name: topic.partitions for topic in topics}
-        self._physical = {topic.name: topic.physical(namespace) for topic in topics}
+        self.counts = dict[str, int]()
+        self._physical = dict[str, str]()
+        self.learn(topics)
+
+    def learn(self, topics: Collection[Topic]) -> None:
+        """Know these, too."""
+        self.counts |= {topic.name: topic.partitions for topic in topics}
+        self._physical |= {topic.name: topic.physical(self.namespace) for topic in topics}
+
+    def forget(self, topics: Collection[Topic]) -> None:
+        """Know these no more."""
+        for topic in topics:
+            del self.counts[topic.name], self._physical[topic.name]
 
     def physical(self, topic: str) -> str:
         """Return the broker's name of a declared topic."""

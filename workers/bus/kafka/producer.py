@@ -3,13 +3,14 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import structlog
 
 from workers.bus.contract import BusUnavailable, Record, TooLarge
 from workers.bus.kafka.batch import size
+from workers.bus.kafka.codes import Broken
 from workers.bus.kafka.line import Line
 from workers.bus.kafka.names import Names
 from workers.bus.kafka.patience import Patience
@@ -53,6 +54,19 @@ class Producer:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(FIRST_TRY):
                 await self._ready.wait()
+
+    async def know(self) -> Callable[[str], int | None]:
+        """Learn where the topics are of which the bus knows by now; return what says how many partitions one has.
+
+        BusUnavailable: Kafka does not say.
+        """
+        if (line := self._line) is None:
+            raise BusUnavailable(self._failing or "Kafka was not reached yet")
+        try:
+            await line.know(self._names.all_physical())
+        except Broken as error:
+            raise BusUnavailable(str(error)) from error
+        return line.count
 
     def available(self) -> bool:
         """Say whether there is a line, and each topic took what it was last given."""

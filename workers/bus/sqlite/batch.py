@@ -44,6 +44,11 @@ class Batch:
         """Return the offset that the slot's next record gets."""
         return self.ends.get(slot, self._before[slot])
 
+    def grow(self, slot: int) -> None:
+        """Let records be appended to a slot that may be new."""
+        if slot not in self._before:
+            self.ends.setdefault(slot, 0)
+
     def add(self, rows: Iterable[Row]) -> None:
         """Append records."""
         for row in rows:

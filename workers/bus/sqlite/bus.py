@@ -190,6 +190,11 @@ class SqliteBus:
         tails: Mapping[int, int] = {slot: self.writer.ends[slot] for slot in slots}
         return await self.reader.run(lambda link: lag(link, group, tails))
 
+    async def declare(self, topics: Collection[Topic]) -> None:
+        """Know these topics, too, and make what the file lacks of them."""
+        self.layout.slots.update(await self.ask(deeds.declare(topics)))
+        self.keeper.keep(policies(self.layout, topics))
+
     @asynccontextmanager
     async def browse(self) -> AsyncIterator[Browser]:
         """Read without a group, in a thread of its own: no lane waits behind it."""

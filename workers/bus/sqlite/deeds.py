@@ -1,15 +1,18 @@
 """What the writer is asked to do. Each deed checks everything before it writes anything."""
 
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
+from itertools import chain
 from typing import Final, Literal
 
 import msgspec
 
+from schemas.errors import Misconfigured, Rejected
+from schemas.topics import Topic
 from workers.bus.contract import Record, Revoked, Start
 from workers.bus.sqlite.batch import Batch, Row
-from workers.bus.sqlite.file import Layout, rowid
+from workers.bus.sqlite.file import Layout, rowid, slots
 from workers.bus.sqlite.times import micros
 from workers.bus.sqlite.writer import Deed
 from workers.bus.wire import pack
@@ -41,6 +44,21 @@ def rows(layout: Layout, records: Sequence[Record]) -> list[Row]:
 def publish(added: Sequence[Row]) -> Deed[None]:
     """Append the rows."""
     return lambda batch: batch.add(added)
+
+
+def declare(topics: Collection[Topic]) -> Deed[dict[str, tuple[int, ...]]]:
+    """Make slots for topics that have none; answer those of all."""
+
+    def deed(batch: Batch) -> dict[str, tuple[int, ...]]:
+        try:
+            found = slots(batch.link, topics)
+        except Misconfigured as error:
+            raise Rejected(str(error), reason="topic_differs") from error
+        for slot in chain.from_iterable(found.values()):
+            batch.grow(slot)
+        return found
+
+    return deed
 
 
 def hold(name: str) -> Deed[int]:

@@ -1,7 +1,7 @@
 """The file's tables, and the connections to it. A record's rowid is its slot and its offset: one b-tree, no other index."""
 
 import sqlite3
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
@@ -61,7 +61,7 @@ def temporary(error: Exception) -> bool:
 class Layout(msgspec.Struct, frozen=True):
     """Which slot a (topic, index) has; slots are numbered from 1 and never change."""
 
-    slots: Mapping[str, tuple[int, ...]]  # by topic, in order of the index
+    slots: dict[str, tuple[int, ...]]  # by topic, in order of the index; topics may be added
 
     def of(self, topic: str) -> tuple[int, ...]:
         """Return the slots of a topic; Rejected if it was not declared."""
@@ -93,9 +93,14 @@ def prepare(link: sqlite3.Connection, namespace: str, topics: Collection[Topic])
     link.execute("begin immediate")
     _agree(link, "layout", LAYOUT, "this version of ringhook cannot read it")
     _agree(link, "namespace", namespace, "RINGHOOK_NAMESPACE or RINGHOOK_BUS_URL is another installation's")
-    layout = Layout(slots={topic.name: _slots(link, topic) for topic in topics})
+    layout = Layout(slots=slots(link, topics))
     link.execute("commit")
     return layout
+
+
+def slots(link: sqlite3.Connection, topics: Collection[Topic]) -> dict[str, tuple[int, ...]]:
+    """Return the slots of topics, made where they are missing; Misconfigured where one has another count."""
+    return {topic.name: _slots(link, topic) for topic in topics}
 
 
 def _agree(link: sqlite3.Connection, name: str, value: str, remedy: str) -> None:

@@ -49,6 +49,11 @@ class Keeper:
             log.warning("bus.refusing_changed", reason=self.refusing)
         writer.filled = self.filled
 
+    def keep(self, policies: Sequence[Policy]) -> None:
+        """Tend these slots, too."""
+        self._policies = [*{policy.slot: policy for policy in (*self._policies, *policies)}.values()]
+        self._compacted = {policy.slot: self._compacted.get(policy.slot, (0, 0)) for policy in self._policies if policy.compacted}
+
     def count(self, written: int) -> None:
         """Count bytes written; every few MiB the keeper looks at log and cap."""
         self._written += written

@@ -1,0 +1,69 @@
+"""`POST /v1/reload`: every process that may change while it runs reads its configuration anew, and says what came of it."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import datetime
+from secrets import token_hex
+from typing import Annotated, Any, Final, Protocol
+
+import msgspec
+import structlog
+from aiohttp import web
+
+from ingress.admin.api import CALLER, Api
+from workers.runtime.clock import utc_now
+from workers.runtime.reloads import Told, Wish
+
+log = structlog.get_logger()
+PATIENCE: Final = 20.0  # seconds for all of them: what a delivery has under way may end first
+LOOK: Final = 0.2
+DEADLINE_S: Final = 30.0
+
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=40)]
+
+
+class Reloads(Protocol):
+    """Holds the wish, and what each process made of it."""
+
+    async def ask(self, wish: Wish) -> None:
+        """Hold a wish."""
+        ...
+
+    async def told(self, now: datetime) -> Sequence[Told]:
+        """Return what the processes tell that are there."""
+        ...
+
+
+class Asked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Destinations that may go though they have events that they have not got."""
+
+    drop: Annotated[tuple[Name, ...], msgspec.Meta(max_length=1_000)] = ()
+
+
+def add_reload(api: Api, reloads: Reloads) -> None:
+    """Add the route (scope operate)."""
+
+    async def reload(request: web.Request) -> object:
+        asked = await api.bodies.read(request, Asked)
+        wish = Wish(token_hex(8), request[CALLER], utc_now().timestamp(), asked.drop)
+        await reloads.ask(wish)
+        log.info("configuration.reload_wished", caller=wish.by, drop=wish.drop)
+        return {"copies": [shown(one, wish) for one in await met(reloads, wish)]}
+
+    api.add("POST", "/v1/reload", "operate", reload, deadline_s=DEADLINE_S)
+
+
+async def met(reloads: Reloads, wish: Wish) -> Sequence[Told]:
+    """Wait a while for the processes, and return what they tell; whether or not they have met it, the wish is held."""
+    until = asyncio.get_running_loop().time() + PATIENCE
+    while True:
+        told = await reloads.told(utc_now())
+        if all(one.wish == wish.id for one in told) or asyncio.get_running_loop().time() > until:
+            return told
+        await asyncio.sleep(LOOK)
+
+
+def shown(one: Told, wish: Wish) -> dict[str, Any]:
+    """Return what is told of a process; of one that has not met the wish only that."""
+    heard = one.wish == wish.id
+    return {"copy": one.copy, "role": one.role, "heard": heard, **(one.said if heard else {})}

@@ -1,0 +1,166 @@
+"""When a process reads its configuration anew, and what it says of it: by rows, for whoever asked."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from deploy import migrations, settings
+from deploy.command.reload import backlogs, lines, well
+from deploy.demo.partner import Service
+from deploy.demo.ring.state import Client
+from deploy.demo.scene import environment
+from deploy.reload import Known, Reload
+from deploy.settings import Settings
+from schemas.topics import declared
+from workers.bus import memory
+from workers.bus.contract import Bus
+from workers.runtime.database import Database, connect
+from workers.runtime.reloads import Reloads, Wish
+from workers.runtime.storefault import StoreUnavailable
+
+DESTINATION = '[[destination]]\nname = "{name}"\nurl = "https://{name}.example.com/"\nsecret_env = "SECRET"\n'
+SECRET = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
+GIVEN = environment(Client("c", "s" * 32, "k" * 32), "e" * 32, Service(SECRET), Service(SECRET)) | {
+    "SECRET": SECRET,
+    "PASSCODE": "a passcode of the first day",
+    "RINGHOOK_PUBLIC_URL": "https://ringhook.example.com",
+}
+SIGNIN = '[signin]\nkind = "dev"\npasscode_env = "PASSCODE"\n'
+BEGAN = datetime(2026, 2, 13, 12, tzinfo=UTC)
+
+
+def at(seconds: float) -> datetime:
+    return BEGAN + timedelta(seconds=seconds)
+
+
+@dataclass
+class Rig:
+    folder: Path
+    database: Database
+    bus: Bus
+    reads: list[Settings] = field(default_factory=list)
+    asked: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def write(self, *names: str) -> None:
+        (self.folder / "ringhook.toml").write_text("\n".join([SIGNIN, *(DESTINATION.format(name=name) for name in names)]))
+
+    def read(self) -> Settings:
+        self.reads.append(settings.read("up", GIVEN, self.folder))
+        return self.reads[-1]
+
+    def reload(self, copy: str = "one", began: datetime = BEGAN) -> Reload:
+        chosen = settings.read("up", GIVEN, self.folder)
+        known = Known(set(chosen.destinations), set())
+        return Reload(self.read, chosen, self.bus, self.database, known, None, copy, began, self.asked)
+
+    async def ask(self, name: str, seconds: float) -> None:
+        await Reloads(self.database).ask(Wish(name, "ada", at(seconds).timestamp()))
+
+    async def told(self, seconds: float) -> dict[str, tuple[str, object]]:
+        return {one.copy: (one.wish, one.said.get("problem")) for one in await Reloads(self.database).told(at(seconds))}
+
+
+@pytest.fixture
+async def rig(tmp_path: Path, sqlite_url: str) -> AsyncIterator[Rig]:
+    await migrations.upgrade(sqlite_url)
+    async with (
+        connect(sqlite_url) as database,
+        memory.connect("memory:", namespace="t", topics=declared(["alerts"])) as bus,
+    ):
+        made = Rig(tmp_path, database, bus)
+        made.write("alerts")
+        yield made
+
+
+async def test_a_wish_is_met_once_and_answered_by_each_process(rig: Rig) -> None:
+    one, two = rig.reload(), rig.reload("two")
+    for each in (one, two):
+        assert await each(at(0)) == timedelta(seconds=1)
+    assert await rig.told(1) == {"one": ("", None), "two": ("", None)}
+    rig.write("alerts", "crm")
+    await rig.ask("w1", 2)
+    await one(at(3))
+    assert (await rig.told(3), one.known.destinations) == ({"one": ("w1", None), "two": ("", None)}, {"alerts", "crm"})
+    assert "delivery.crm.dead" in one.known.dead
+    await two(at(4))
+    await one(at(5))
+    assert await rig.told(5) == {"one": ("w1", None), "two": ("w1", None)}
+    assert len(rig.reads) == 2
+
+
+async def test_what_was_wished_before_the_start_is_met_by_the_start(rig: Rig) -> None:
+    await rig.ask("old", -3600)
+    one = rig.reload()
+    await one(at(0))
+    assert (await rig.told(1), rig.reads) == ({"one": ("old", None)}, [])
+    await rig.ask("just before", -5)
+    late = rig.reload("late")
+    await late(at(0))
+    assert len(rig.reads) == 1, "it may have come while the files were read: reading once more harms nobody"
+
+
+async def test_a_mistake_is_told_and_changes_nothing(rig: Rig) -> None:
+    one = rig.reload()
+    await one(at(0))
+    (rig.folder / "ringhook.toml").write_text(SIGNIN + '[[destination]]\nnane = "crm"\n')
+    rig.asked.set()
+    await one(at(1))
+    ((_, problem),) = (await rig.told(1)).values()
+    assert "ringhook.toml" in str(problem)
+    assert "nane" in str(problem)
+    assert one.known.destinations == {"alerts"}
+    assert not rig.asked.is_set()
+    rig.write("alerts", "crm")
+    rig.asked.set()
+    await one(at(2))
+    assert (await rig.told(2), one.known.destinations) == ({"one": ("", None)}, {"alerts", "crm"})
+
+
+async def test_where_the_store_is_away_the_wish_is_met_later(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = rig.reload()
+    await one(at(0))
+    await rig.ask("w1", 1)
+    with monkeypatch.context() as away:
+        away.setattr(rig.bus, "declare", unavailable)
+        with pytest.raises(StoreUnavailable):
+            await one(at(2))
+    await one(at(3))
+    assert (await rig.told(3), len(rig.reads)) == ({"one": ("w1", None)}, 2)
+
+
+async def unavailable(_topics: object) -> None:
+    raise StoreUnavailable("away")
+
+
+async def test_who_ends_is_waited_for_by_nobody_and_who_died_not_for_long(rig: Rig) -> None:
+    one, two = rig.reload(), rig.reload("two")
+    await one(at(0))
+    await two(at(0))
+    await one.leave()
+    assert [*await rig.told(14)] == ["two"]
+    await two(at(5))
+    assert [*await rig.told(19)] == ["two"]
+    assert [*await rig.told(21)] == []
+
+
+NOTHING = {"added": [], "changed": [], "removed": [], "kept": {}, "later": [], "problem": None}
+
+
+def test_it_is_said_in_words() -> None:
+    one = {"copy": "c1", "role": "deliver", "heard": True, **NOTHING}
+    assert [*lines(one)] == ["deliver (c1): nothing to change"]
+    assert [*lines(one | {"added": ["a", "b"], "removed": ["c"]})] == ["deliver (c1): added a, b; no longer sent to: c"]
+    assert [*lines(one | {"later": ["routes", "tokens"]})] == [
+        "deliver (c1): [[route]], [[token]] changed too, which takes a restart"
+    ]
+    bad = one | {"problem": "two\nlines \x1b[2J"}
+    assert [*lines(bad)][1:] == ["  two", "  lines \\u001b[2J"]
+    mute = {"copy": "c1", "role": "admin", "heard": False}
+    assert "has not heard" in next(lines(mute))
+    kept = one | {"kept": {"crm": 3}}
+    assert backlogs([kept, mute, one | {"kept": {"crm": 7}}]) == {"crm": 7}
+    assert [well(each) for each in (one, bad, mute, kept)] == [True, False, False, False]
