@@ -4,7 +4,7 @@ import asyncio
 import gc
 import os
 import socket
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -68,7 +68,7 @@ from linker.told import Told
 from linker.unreadable import Unreadable
 from linker.vault import Vault as TokenVault
 from schemas.errors import Unavailable
-from schemas.topics import EVENT_RECORDED, gone_by, letters
+from schemas.topics import EVENT_RECORDED, WEBHOOK_RECEIVED, Topic, gone_by, letters
 from schemas.topics import delivery as named
 from workers.bus.contract import Bus
 from workers.deliver.birth import Birth, always, begins
@@ -81,6 +81,7 @@ from workers.dispatch.job import Dispatch, Prune
 from workers.dispatch.parked import Bounds
 from workers.dispatch.route import Route, Routes
 from workers.notice import Notice
+from workers.retain import Retain
 from workers.runtime import logs, waiting
 from workers.runtime.clock import utc_now
 from workers.runtime.database import Database
@@ -329,7 +330,13 @@ async def add_admin(house: House, admin: Admin, callers: Gate, by: Known) -> Non
     add_replays(api, replays, known, browser, searches)
     add_retry(api, Retry(browser, house.bus, handled, replays, by.dead))
     add_reload(api, Reloads(house.database))
+    house.workers.append(Sweeping(Retain(house.bus, browser, house.database, partial(readers, by))))
     add_resend(api, browser, searches, known, publisher=house.bus, replays=replays)
+
+
+def readers(by: Known) -> Mapping[Topic, Collection[str]]:
+    """Return who must have read all of a topic before anything of it goes."""
+    return {WEBHOOK_RECEIVED: (Dispatch.name,), EVENT_RECORDED: [named(name) for name in sorted(by.destinations)]}
 
 
 def add_store_probe(house: House) -> None:

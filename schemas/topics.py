@@ -32,6 +32,7 @@ class Topic(msgspec.Struct, frozen=True, kw_only=True):
     retention: timedelta | None  # None: kept for ever
     writers: tuple[Role, ...]
     readers: tuple[Role, ...]
+    keepers: tuple[Role, ...] = ()  # who may say that it is kept longer, while somebody has not read it
     compacted: bool = False
     partitions: int = PARTITIONS
     outside: bool = False  # the partner's own: outsiders call it as `ringhook.toml` does
@@ -52,10 +53,20 @@ CODE_RECEIVED: Final = Topic(
 )
 LINK_REQUESTED: Final = Topic(name="link.requested", key="attempt id", retention=DAY, writers=("ingress",), readers=("linker",))
 WEBHOOK_RECEIVED: Final = Topic(
-    name="webhook.received", key="account id", retention=7 * DAY, writers=("ingress", "dispatch", "admin"), readers=("dispatch",)
+    name="webhook.received",
+    key="account id",
+    retention=7 * DAY,
+    writers=("ingress", "dispatch", "admin"),
+    readers=("dispatch",),
+    keepers=("admin",),
 )
 EVENT_RECORDED: Final = Topic(
-    name="event.recorded", key="account id", retention=7 * DAY, writers=("dispatch",), readers=("deliver", "partner", "admin")
+    name="event.recorded",
+    key="account id",
+    retention=7 * DAY,
+    writers=("dispatch",),
+    readers=("deliver", "partner", "admin"),
+    keepers=("admin",),
 )
 ACCOUNT_CHANGED: Final = Topic(
     name="account.changed",

@@ -5,7 +5,7 @@ Topics are named without namespace and version here (`webhook.received`); each e
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final, Literal, Protocol
 
 import msgspec
@@ -164,6 +164,14 @@ class Bus(Publisher, Protocol):
 
         Rejected: one is not there, or has another count of partitions; none of them is known then. BusUnavailable: nor now.
         """
+        ...
+
+    async def retention(self, topic: str) -> timedelta | None:
+        """Return after what time records go, read or not; None: unread they do not go. BusUnavailable: not known now."""
+        ...
+
+    async def retain(self, topic: str, period: timedelta) -> None:
+        """Let records go only after so long. Rejected: this user may not say so. BusUnavailable: perhaps, or not."""
         ...
 
     def browse(self) -> AbstractAsyncContextManager["Browser"]:

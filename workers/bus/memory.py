@@ -8,7 +8,7 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final, Literal
 
 import msgspec
@@ -138,6 +138,14 @@ class MemoryBus:
             if self._partitions.get(topic.name, topic.partitions) != topic.partitions:
                 raise Rejected(f"{topic.name} has {self._partitions[topic.name]} partitions", reason="topic_differs")
         self._partitions |= {topic.name: topic.partitions for topic in topics}
+
+    async def retention(self, topic: str) -> timedelta | None:
+        """Return None: nothing goes above the position of a group that is not gone for days."""
+        del topic
+        return None
+
+    async def retain(self, topic: str, period: timedelta) -> None:
+        """Do nothing, for the same reason."""
 
     def available(self) -> bool:
         """Say that it answers: it always does."""

@@ -30,6 +30,8 @@ def _of_role(namespace: str, role: Role, topics: Collection[Topic]) -> list[str]
             lines.append(f"{user} --operation Write {looking} {named}")
         if role in topic.readers:
             lines.append(f"{user} --operation Read {looking} {named}")
+        if role in topic.keepers:
+            lines.append(f"{user} --operation AlterConfigs {named}")
     if role in CONSUMING:
         groups = f"{namespace}-{role}." if role == "partner" else f"{namespace}."
         prefix = f"--resource-pattern-type prefixed --group '{groups}'"

@@ -2,10 +2,12 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from datetime import timedelta
 
 from schemas.errors import Rejected
 from schemas.topics import Topic
 from workers.bus.contract import Browser, Lag, Publisher, Record, Stop, Work
+from workers.bus.kafka import topics
 from workers.bus.kafka.backlog import Backlog
 from workers.bus.kafka.browse import browser
 from workers.bus.kafka.consumer import consume
@@ -51,21 +53,29 @@ class KafkaBus:
         """Return by index what a group has committed."""
         return await self._backlog.committed(group, topic)
 
-    async def declare(self, topics: Collection[Topic]) -> None:
+    async def declare(self, declared: Collection[Topic]) -> None:
         """Know these topics, too; Rejected where one is not on the broker as it was declared."""
-        fresh = [topic for topic in topics if topic.name not in self._names.counts]
+        fresh = [topic for topic in declared if topic.name not in self._names.counts]
         self._names.learn(fresh)
         try:
-            await self._demand(topics)
+            await self._demand(declared)
         except BaseException:
             self._names.forget(fresh)
             raise
         await self._backlog.close()  # it opens again with all of them
 
-    async def _demand(self, topics: Collection[Topic]) -> None:
+    async def _demand(self, declared: Collection[Topic]) -> None:
         count = await self._producer.know()
-        if differing := [name for topic in topics if count(name := self._names.physical(topic.name)) != topic.partitions]:
+        if differing := [name for topic in declared if count(name := self._names.physical(topic.name)) != topic.partitions]:
             raise Rejected(f"not there as they were declared: {', '.join(differing)}", reason="topic_differs")
+
+    async def retention(self, topic: str) -> timedelta | None:
+        """Return for how long Kafka keeps records, read or not; None: for ever."""
+        return await topics.retention(self._address, self._names.physical(topic))
+
+    async def retain(self, topic: str, period: timedelta) -> None:
+        """Let Kafka keep records for so long (KIP-339)."""
+        await topics.retain(self._address, self._names.physical(topic), period)
 
     def browse(self) -> AbstractAsyncContextManager[Browser]:
         """Read without a group, over connections of its own."""

@@ -10,13 +10,13 @@ import msgspec
 from aiokafka.protocol.admin import CreateTopicsRequest, DescribeConfigsRequest
 from aiokafka.protocol.metadata import MetadataRequest
 
-from schemas.errors import Misconfigured
+from schemas.errors import Misconfigured, Rejected
 from schemas.topics import DAY, FORGETTING, Topic
 from workers.bus.kafka import group
 from workers.bus.kafka.batch import BATCH_LIMIT
 from workers.bus.kafka.codes import DENIED, INVALID_REPLICATION_FACTOR, NONE, TOPIC_DENIED, TOPIC_EXISTS, Refused
 from workers.bus.kafka.eos import Place, alter_configs
-from workers.bus.kafka.url import parse
+from workers.bus.kafka.url import Address, parse
 from workers.bus.kafka.wire import PAUSE, Wire
 
 ANSWER: Final = 15.0  # seconds for the controller
@@ -50,7 +50,7 @@ async def apply(url: str, *, namespace: str, topics: Collection[Topic], single_b
     Partition counts are never changed (keys would move): `check` names them. Misconfigured, before anything is touched, where
     publishing could not work afterwards. BusUnavailable, or Refused with Kafka's error.
     """
-    async with _admin(url) as wire:
+    async with _admin(parse(url)) as wire:
         found, names = await _find(wire, namespace, topics), {topic.physical(namespace): topic for topic in topics}
         missing = [topic for name, topic in names.items() if name not in found]
         if not single_broker and (why := obstacle(len(wire.client.cluster.brokers()), found, creating=bool(missing))):
@@ -68,7 +68,7 @@ async def check(url: str, *, namespace: str, topics: Collection[Topic], single_b
 
     BusUnavailable if Kafka is not there. Misconfigured where its user may not look.
     """
-    async with _admin(url) as wire:
+    async with _admin(parse(url)) as wire:
         found = await _find(wire, namespace, topics)
         old = [] if await _modern(wire) else ["the brokers are older than Apache Kafka 4.0, which `topics apply` cannot change"]
     named = [(topic.physical(namespace), topic) for topic in topics]
@@ -77,6 +77,19 @@ async def check(url: str, *, namespace: str, topics: Collection[Topic], single_b
         for name, topic in named
         for difference in differences(topic, found.get(name), single_broker=single_broker)
     ]
+
+
+async def retention(address: Address, name: str) -> timedelta | None:
+    """Return for how long a topic's records are kept, None for ever. Rejected where our user may not look; Unavailable."""
+    async with _asked(address) as wire:
+        text = (await _configs(wire, [name]))[name].get("retention.ms", "-1")
+    return None if text == "-1" else timedelta(milliseconds=int(text))
+
+
+async def retain(address: Address, name: str, period: timedelta) -> None:
+    """Keep a topic's records for so long. Rejected where our user may not say so; Unavailable."""
+    async with _asked(address) as wire:
+        await _alter(wire, {name: {"retention.ms": _ms(period)}})
 
 
 def wanted(topic: Topic, *, single_broker: bool) -> dict[str, str]:
@@ -245,8 +258,7 @@ async def _modern(wire: Wire) -> bool:
 
 
 @contextlib.asynccontextmanager
-async def _admin(url: str) -> AsyncIterator[Wire]:
-    address = parse(url)
+async def _admin(address: Address) -> AsyncIterator[Wire]:
     wire = Wire(address, patience=ANSWER)
     try:
         await wire.open()
@@ -258,3 +270,13 @@ async def _admin(url: str) -> AsyncIterator[Wire]:
         raise Misconfigured(f"Kafka does not let {who} do what is needed: {error}. {GRANT}") from error
     finally:
         await wire.close()
+
+
+@contextlib.asynccontextmanager
+async def _asked(address: Address) -> AsyncIterator[Wire]:
+    """Give connections while it runs: what cannot be asked then ends nothing."""
+    try:
+        async with _admin(address) as wire:
+            yield wire
+    except Misconfigured as error:
+        raise Rejected(str(error), reason="denied") from error

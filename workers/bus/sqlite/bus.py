@@ -6,6 +6,7 @@ import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from functools import partial
 from typing import Final
 
@@ -194,6 +195,14 @@ class SqliteBus:
         """Know these topics, too, and make what the file lacks of them."""
         self.layout.slots.update(await self.ask(deeds.declare(topics)))
         self.keeper.keep(policies(self.layout, topics))
+
+    async def retention(self, topic: str) -> timedelta | None:
+        """Return None: nothing goes above the position of a group that is not gone for days."""
+        del topic
+        return None
+
+    async def retain(self, topic: str, period: timedelta) -> None:
+        """Do nothing, for the same reason."""
 
     @asynccontextmanager
     async def browse(self) -> AsyncIterator[Browser]:

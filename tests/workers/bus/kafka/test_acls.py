@@ -12,8 +12,18 @@ from aiokafka.protocol.admin import CreateAclsRequest_v1, DescribeAclsRequest_v1
 
 from deploy.command.topics import Act
 from deploy.local.kafka import Kafka
-from schemas.errors import Misconfigured
-from schemas.topics import DAY, DELIVERY_ATTEMPTED, EVENT_RECORDED, LINK_REQUESTED, Role, Topic, declared, physical
+from schemas.errors import Misconfigured, Rejected
+from schemas.topics import (
+    DAY,
+    DELIVERY_ATTEMPTED,
+    EVENT_RECORDED,
+    LINK_REQUESTED,
+    WEBHOOK_RECEIVED,
+    Role,
+    Topic,
+    declared,
+    physical,
+)
 from tests.conftest import now
 from workers.bus import kafka
 from workers.bus.contract import BusUnavailable, Lane, Record, Stop
@@ -43,7 +53,7 @@ SETTINGS = {
     "allow.everyone.if.no.acl.found": "false",
 }
 # Kafka's numbers: AclOperation, ResourceType, PatternType
-OPERATIONS = {"Read": 3, "Write": 4, "Describe": 8, "DescribeConfigs": 10}
+OPERATIONS = {"Read": 3, "Write": 4, "Describe": 8, "DescribeConfigs": 10, "AlterConfigs": 11}
 KINDS = {"topic": 2, "group": 3, "transactional_id": 5}
 PATTERNS = {"literal": 3, "prefixed": 4}
 ANY, ALLOW = 1, 3
@@ -173,6 +183,24 @@ async def test_admin_looks_into_what_operators_ask_for_and_into_nothing_else(gua
                 await browser.read(topic.name, 0, 0, 1)
             with pytest.raises(BusUnavailable, match=r"Describe of ns\.link\.requested\.v1.*`ringhook topics acls` prints"):
                 await browser.spans(LINK_REQUESTED.name)
+
+
+@pytest.mark.parametrize(("role", "may"), [("admin", True), ("deliver", False), ("dispatch", False)])
+async def test_admin_alone_may_say_how_long_events_are_kept(guarded: Kafka, role: str, *, may: bool) -> None:
+    async with (
+        kafka.connect(url(guarded, f"{NAMESPACE}-{role}"), namespace=NAMESPACE, topics=TOPICS) as bus,
+        asyncio.timeout(30),
+    ):
+        before = await bus.retention(EVENT_RECORDED.name)
+        assert before is not None
+        if may:
+            for topic in (EVENT_RECORDED, WEBHOOK_RECEIVED):
+                await bus.retain(topic.name, before + DAY)
+                assert await bus.retention(topic.name) == before + DAY
+                await bus.retain(topic.name, before)
+        else:
+            with pytest.raises(Rejected, match="ringhook topics acls"):
+                await bus.retain(EVENT_RECORDED.name, before + DAY)
 
 
 @pytest.fixture
