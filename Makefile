@@ -7,7 +7,7 @@ UNITS := tests/schemas $(wildcard tests/deploy/test_settings*.py) tests/deploy/t
   tests/workers/deliver/test_policy.py tests/workers/deliver/test_window.py tests/workers/dispatch/test_normalise.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format lock chaos interop bench clean
+.PHONY: help demo test check format lock chaos kills interop bench clean
 
 help: ## what can be made
 	@sed -n 's/^\([a-z]*\):[^#]*## /\1	/p' Makefile | expand -t 10
@@ -34,6 +34,9 @@ format: .venv/dev ## put the code in its form
 
 chaos: .venv/dev ## kill and freeze everything at random under load for SECONDS (default 60), then count
 	@RINGHOOK_CHAOS_LINKS=200 RINGHOOK_CHAOS_SECONDS=$(or $(SECONDS),60) $(BIN)/python -m pytest tests/chaos -m chaos $(ARGS)
+
+kills: .venv/dev ## kill copies of deliver KILLS times (default 200) under load, and count what comes twice
+	@RINGHOOK_CHAOS_KILLS=$(or $(KILLS),200) $(BIN)/python -m pytest -s tests/chaos/test_deliver.py -m chaos $(ARGS)
 
 interop: .venv/dev ## sign in at a certified OIDC provider on loopback (needs Node.js)
 	@command -v npm > /dev/null || { echo "make interop needs Node.js 20 or newer and npm"; exit 2; }

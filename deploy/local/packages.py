@@ -1,4 +1,4 @@
-"""What the machine itself must have: Java, Maven and PostgreSQL's server programs; found, or installed where we may."""
+"""What the machine itself must have: Java, Maven, kcat and PostgreSQL's server programs; found, or installed where we may."""
 
 import os
 import re
@@ -36,6 +36,11 @@ def maven() -> Path | None:
     return _on_path("mvn")
 
 
+def kcat() -> Path | None:
+    """Return `kcat` of the PATH: what the README shows of it is tried."""
+    return _on_path("kcat") or _on_path("kafkacat")
+
+
 def postgres() -> Path | None:
     """Return the folder of `initdb` and `postgres`: the newest of Debian's place, else where the PATH has them."""
     debian = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda place: -int(place.parent.name))
@@ -54,6 +59,7 @@ def version(words: str) -> int:
 NEEDS = (
     Need("Java 17 or newer", java, ("openjdk-21-jre-headless", "openjdk-17-jre-headless", "default-jre-headless")),
     Need("Apache Maven", maven, ("maven",)),
+    Need("kcat", kcat, ("kcat", "kafkacat")),
     Need("PostgreSQL's server (initdb, postgres)", postgres, ("postgresql",)),
 )
 

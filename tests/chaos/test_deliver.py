@@ -1,0 +1,133 @@
+"""Copies of deliver killed, stopped and started at random under load: nothing lost, order kept, what comes twice is counted."""
+
+import asyncio
+import json
+import os
+import random
+import time
+from collections import defaultdict
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+from deploy.demo.installation import Installation
+from schemas.topics import declared
+from tests.chaos.world import Sink, installation, until
+from tests.workers.deliver.support import event
+from workers.bus import kafka
+from workers.bus.contract import Bus
+
+KILLS = int(os.environ.get("RINGHOOK_CHAOS_KILLS", "6"))
+COPIES = ("", "2", "3")
+DEVICES = 60
+PAUSE_S = 0.05  # between two lots of events
+LOT = 10
+UNTOLD_S = 0.3  # what was accepted so long before a kill may not have been committed yet
+
+
+@dataclass
+class Slow(Sink):
+    """Takes its time, and writes down what is under way, and when what was accepted."""
+
+    flying: set[str] = field(default_factory=set)
+    first: dict[str, float] = field(default_factory=dict)
+    accepted: dict[str, float] = field(default_factory=dict)
+    repeats: list[tuple[float, str]] = field(default_factory=list)
+    order: defaultdict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
+
+    def __post_init__(self) -> None:
+        super().__init__()
+
+    async def ring(self, request: web.Request) -> web.Response:
+        read = json.loads(await request.read())
+        name, device = str(read["id"]), str(read["subject"])
+        if name in self.accepted or name in self.flying:
+            self.repeats.append((time.monotonic(), name))
+        else:
+            self.order[device].append(int(name.rpartition("-")[2]))
+        self.first.setdefault(name, time.monotonic())
+        self.flying.add(name)
+        try:
+            await asyncio.sleep(random.uniform(0.005, 0.05))  # noqa: S311 - a partner's service takes as long as it takes
+        finally:
+            self.flying.discard(name)
+        self.ids.append(name)
+        self.accepted.setdefault(name, time.monotonic())
+        return web.Response(status=204)
+
+
+@dataclass(frozen=True)
+class Misfortune:
+    """One copy that ended, and what may come twice for it."""
+
+    at: float
+    killed: bool
+    flying: frozenset[str]
+    untold: int  # accepted a moment before
+
+    @property
+    def bound(self) -> int:
+        return len(self.flying) + self.untold if self.killed else 0
+
+
+async def publish(bus: Bus, sent: list[str], stop: asyncio.Event) -> None:
+    for turn in count():
+        if stop.is_set():
+            return
+        devices = [(turn * LOT + number) % DEVICES for number in range(LOT)]
+        named = {f"d{device}-{turn * LOT // DEVICES}": device for device in devices}
+        await bus.publish([event(name, device=f"d{device}", account=f"a{device}") for name, device in named.items()])
+        sent += named
+        await asyncio.sleep(PAUSE_S)
+
+
+async def end(made: Installation, sink: Slow, name: str, *, killed: bool) -> Misfortune:
+    began, role, flying = time.monotonic(), made.roles[name], {*sink.flying}
+    await (role.process.kill() if killed else role.stop())
+    flying |= sink.flying
+    untold = sum(at > began - UNTOLD_S for at in sink.accepted.values())
+    return Misfortune(time.monotonic(), killed, frozenset(flying), untold)
+
+
+@pytest.mark.chaos
+@pytest.mark.kafka
+@pytest.mark.postgres
+@pytest.mark.timeout(KILLS * 60 + 240)
+async def test_copies_come_and_go_and_are_killed(tmp_path: Path, kafka_url: str, postgres_url: str, namespace: str) -> None:
+    more = {"RINGHOOK_BUS_URL": kafka_url, "RINGHOOK_STORE_URL": postgres_url, "RINGHOOK_NAMESPACE": namespace}
+    sent, stop, happened = list[str](), asyncio.Event(), list[Misfortune]()
+    async with Slow().open() as sink:
+        assert isinstance(sink, Slow)
+        made = installation(tmp_path, sink, **more, RINGHOOK_SINGLE_BROKER="yes")
+        await made.prepare()
+        for copy in COPIES:
+            made.add("deliver", copy)
+        topics = declared(["sink"])
+        async with made.started(), kafka.connect(kafka_url, namespace=namespace, topics=topics) as bus:
+            await asyncio.sleep(5)  # a new destination begins at its first start
+            publishing = asyncio.create_task(publish(bus, sent, stop))
+            for turn in range(KILLS):
+                before = len(sink.accepted)
+                assert await until(lambda: len(sink.accepted) > before + 100, 90), made.roles["deliver"].log()[-3000:]  # noqa: B023
+                await asyncio.sleep(random.uniform(0.0, 1.0))  # noqa: S311 - when is no secret
+                name = "deliver" + random.choice(COPIES)  # noqa: S311
+                happened.append(await end(made, sink, name, killed=turn % 3 != 2))
+                await made.roles[name].start()
+            stop.set()
+            await publishing
+            arrived = await until(lambda: {*sent} <= sink.accepted.keys(), 120)
+    told = [_told(happened, sink, number) for number in range(len(happened))]
+    print(f"\n{len(sent)} events; ended, under way, accepted just before, came twice: {told}")  # noqa: T201 - the figures asked for
+    assert arrived, f"{len({*sent} - sink.accepted.keys())} never arrived"
+    assert not [device for device, places in sink.order.items() if places != sorted(places)]
+    assert not [line for line, one in zip(told, happened, strict=True) if line[-1] > one.bound]
+
+
+def _told(happened: list[Misfortune], sink: Slow, number: int) -> tuple[str, int, int, int]:
+    """Return what came twice because of what happened: its first copy came before that, and after what had happened before."""
+    one, since = happened[number], happened[number - 1].at if number else 0.0
+    twice = {name for at, name in sink.repeats if since <= sink.first[name] < one.at <= at}
+    return "killed" if one.killed else "stopped", len(one.flying), one.untold, len(twice)
