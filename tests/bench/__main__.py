@@ -18,7 +18,7 @@ from tests.bench import figures, ground, results
 from tests.bench.figures import Figure
 from tests.bench.ground import HERE, Ground
 from tests.bench.needs import WRK
-from tests.bench.rows import batched, deliver, dispatch, ingress, latency, links, matching, memory, pipeline, renewals
+from tests.bench.rows import batched, dead, deliver, dispatch, ingress, latency, links, matching, memory, pipeline, renewals
 
 Row = Callable[[Ground, int], Awaitable[list[Figure]]]
 ROWS: Final[dict[str, Row]] = {
@@ -26,6 +26,7 @@ ROWS: Final[dict[str, Row]] = {
     "dispatch": dispatch.measure,
     "deliver": deliver.measure,
     "batched": batched.measure,
+    "dead": dead.measure,
     "pipeline": pipeline.measure,
     "latency": latency.measure,
     "memory": memory.measure,

@@ -5,7 +5,7 @@ import contextlib
 import signal
 import sys
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,8 +51,8 @@ class Ground:
         """Return the URL of a new empty database."""
         return await self.postgres.create_database(f"bench_{uuid4().hex[:10]}")
 
-    async def house(self, sink: "Sink | None" = None) -> Installation:
-        """Return an installation on Kafka and PostgreSQL, its tables and topics made, no role started."""
+    async def house(self, sink: "Sink | None" = None, more: Sequence[str] = ()) -> Installation:
+        """Return an installation on Kafka and PostgreSQL, its tables and topics made (`more` destinations have theirs, too)."""
         made = self._installation(
             sink or Sink(9),
             RINGHOOK_BUS_URL=self.kafka.url,
@@ -62,7 +62,9 @@ class Ground:
         )
         await migrations.upgrade(made.environment["RINGHOOK_STORE_URL"])
         namespace = made.environment["RINGHOOK_NAMESPACE"]
-        await kafka_bus.apply(self.kafka.url, namespace=namespace, topics=topics.declared(DESTINATIONS), single_broker=True)
+        await kafka_bus.apply(
+            self.kafka.url, namespace=namespace, topics=topics.declared([*DESTINATIONS, *more]), single_broker=True
+        )
         return made
 
     def spent_by(self, made: Installation) -> dict[str, float]:
@@ -147,6 +149,14 @@ class Sink:
     async def forget(self) -> None:
         """Let it begin anew."""
         await self._ask("DELETE")
+
+    async def hold(self) -> None:
+        """Let it answer nothing until `go`."""
+        await self._ask("PUT", "hold")
+
+    async def go(self) -> None:
+        """Let it answer what it has kept waiting, and whatever comes."""
+        await self._ask("PUT", "go")
 
     async def complete(self, count: int, *, within: float) -> dict[str, Any]:
         """Return what it saw once it has `count` different ids, or what it has when the time is over."""

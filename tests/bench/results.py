@@ -16,6 +16,8 @@ HOW: Final = """\
   to its last commit.
 - Deliver: from the first event that the sink saw to the last; the baseline from its first request to its last answer. The
   sink is httptools on a bare protocol, the same for both.
+- Beside the dead: as above, of what came at one stroke: the sink answers nothing until all of it is on the bus. Of the dead
+  some refuse the connection, some never answer, some answer 500 or 503; all have failed, and are probed, before it comes.
 - Pipeline: from the first POST to the last event at the sink. CPU is user and system time of all our processes, from /proc.
 - Latency: from the time at which ingress had read the body to the time at which the sink had read its own, on one clock.
 - Memory: VmHWM, the kernel's own record of the largest resident size, in millions of bytes.

@@ -1,7 +1,8 @@
 """A fast HTTP service that counts what it gets. Usage: sink.py PORT.
 
-POST / counts, DELETE / forgets, GET / tells, GET /late tells also how late each was.
-It is httptools on a bare protocol, so that on two cores the sink takes as little as it can from whom it measures.
+POST / counts, DELETE / forgets, GET / tells, GET /late tells also how late each was. From PUT /hold until PUT /go no POST is
+answered. What is of a device called broken-… is answered 500, always. It is httptools on a bare protocol, so that on two cores
+the sink takes as little as it can from whom it measures.
 """
 
 import asyncio
@@ -14,7 +15,9 @@ import orjson
 import uvloop
 
 MARK = b'"received_at":"'
+BROKEN = b'"broken-'
 NO_CONTENT = b"HTTP/1.1 204 No Content\r\n\r\n"
+FAILED = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n"
 
 
 class Seen:
@@ -27,6 +30,7 @@ class Seen:
         self.ids: dict[bytes, int] = {}
         self.late: list[float] = []
         self.first = self.last = 0.0
+        self.failed = 0
 
     def take(self, name: bytes, body: bytes) -> None:
         if body.startswith(b"["):
@@ -44,11 +48,19 @@ class Seen:
             self.late.append(now - received.timestamp())
 
     def told(self, *, late: bool) -> bytes:
-        facts = {"ids": len(self.ids), "requests": sum(self.ids.values()), "first": self.first, "last": self.last}
+        facts = {
+            "ids": len(self.ids),
+            "requests": sum(self.ids.values()),
+            "first": self.first,
+            "last": self.last,
+            "failed": self.failed,
+        }
         return orjson.dumps(facts | ({"late": self.late} if late else {}))
 
 
 SEEN = Seen()
+HOLDS = asyncio.Event()
+HELD: list[tuple["Service", bytes, bytes]] = []
 
 
 class Service(asyncio.Protocol):
@@ -78,10 +90,33 @@ class Service(asyncio.Protocol):
         method, body = self._parser.get_method(), bytes(self._body)
         self._body.clear()
         if method == b"POST":
-            SEEN.take(self._name, body)
-        elif method == b"DELETE":
+            self.answer(self._name, body)
+            return
+        if method == b"DELETE":
             SEEN.forget()
+        elif method == b"PUT":
+            _hold(holds=self._path == b"/hold")
         self._transport.write(_told(late=self._path == b"/late") if method == b"GET" else NO_CONTENT)
+
+    def answer(self, name: bytes, body: bytes) -> None:
+        if HOLDS.is_set():
+            HELD.append((self, name, body))
+        elif BROKEN in body:
+            SEEN.failed += 1
+            self._transport.write(FAILED)
+        else:
+            SEEN.take(name, body)
+            self._transport.write(NO_CONTENT)
+
+
+def _hold(*, holds: bool) -> None:
+    if holds:
+        HOLDS.set()
+        return
+    HOLDS.clear()
+    for service, name, body in HELD:
+        service.answer(name, body)
+    HELD.clear()
 
 
 def _told(*, late: bool) -> bytes:
