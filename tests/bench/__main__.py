@@ -18,7 +18,20 @@ from tests.bench import figures, ground, results
 from tests.bench.figures import Figure
 from tests.bench.ground import HERE, Ground
 from tests.bench.needs import WRK
-from tests.bench.rows import batched, dead, deliver, dispatch, ingress, latency, links, matching, memory, pipeline, renewals
+from tests.bench.rows import (
+    batched,
+    dead,
+    deliver,
+    dispatch,
+    failing,
+    ingress,
+    latency,
+    links,
+    matching,
+    memory,
+    pipeline,
+    renewals,
+)
 
 Row = Callable[[Ground, int], Awaitable[list[Figure]]]
 ROWS: Final[dict[str, Row]] = {
@@ -27,6 +40,7 @@ ROWS: Final[dict[str, Row]] = {
     "deliver": deliver.measure,
     "batched": batched.measure,
     "dead": dead.measure,
+    "failing": failing.measure,
     "pipeline": pipeline.measure,
     "latency": latency.measure,
     "memory": memory.measure,

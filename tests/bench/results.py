@@ -18,6 +18,10 @@ HOW: Final = """\
   sink is httptools on a bare protocol, the same for both.
 - Beside the dead: as above, of what came at one stroke: the sink answers nothing until all of it is on the bus. Of the dead
   some refuse the connection, some never answer, some answer 500 or 503; all have failed, and are probed, before it comes.
+- Beside a failing device: in each lane one answered 500 for ever; its events wait in rows before the first round, as they do
+  half a minute after it began to fail. Both again at one stroke, three of the failing ones in each lane for ten of all others
+  there. What waiting costs is CPU of deliver and PostgreSQL, from the first of 12,000 such events on the bus to the last in a
+  row; its rounds follow one another, with few rows and then with many.
 - Pipeline: from the first POST to the last event at the sink. CPU is user and system time of all our processes, from /proc.
 - Latency: from the time at which ingress had read the body to the time at which the sink had read its own, on one clock.
 - Memory: VmHWM, the kernel's own record of the largest resident size, in millions of bytes.

@@ -30,7 +30,12 @@ def bodies(count: int) -> Iterator[bytes]:
     for number in range(count):
         account = number * 7919 % len(ACCOUNTS)
         device = f"device-{account:09d}-{number % DEVICES}"
-        yield body(f"{run}-{number:08d}-0123-4567-89abcdef0123", ACCOUNTS[account], device, time.time())
+        yield one(f"{run}-{number:08d}", ACCOUNTS[account], device)
+
+
+def one(name: str, account: str, device: str) -> bytes:
+    """Return a body of which these 21 characters begin the request id."""
+    return body(f"{name}-0123-4567-89abcdef0123", account, device, time.time())
 
 
 def write(path: Path, count: int) -> Path:
