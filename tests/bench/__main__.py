@@ -19,6 +19,7 @@ from tests.bench.figures import Figure
 from tests.bench.ground import HERE, Ground
 from tests.bench.needs import WRK
 from tests.bench.rows import (
+    backlog,
     batched,
     dead,
     deliver,
@@ -39,6 +40,7 @@ ROWS: Final[dict[str, Row]] = {
     "dispatch": dispatch.measure,
     "deliver": deliver.measure,
     "batched": batched.measure,
+    "backlog": backlog.measure,
     "dead": dead.measure,
     "failing": failing.measure,
     "pipeline": pipeline.measure,

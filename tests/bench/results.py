@@ -22,6 +22,8 @@ HOW: Final = """\
   half a minute after it began to fail. Both again at one stroke, three of the failing ones in each lane for ten of all others
   there. What waiting costs is CPU of deliver and PostgreSQL, from the first of 12,000 such events on the bus to the last in a
   row; its rounds follow one another, with few rows and then with many.
+- All dead: four destinations, each dead in a way of its own; the backlog comes while deliver runs, which is then started anew.
+  The size is VmHWM of both; from outside, GET /healthz every 5 ms for half a minute tells how long the loop was busy otherwise.
 - Pipeline: from the first POST to the last event at the sink. CPU is user and system time of all our processes, from /proc.
 - Latency: from the time at which ingress had read the body to the time at which the sink had read its own, on one clock.
 - Memory: VmHWM, the kernel's own record of the largest resident size, in millions of bytes.
