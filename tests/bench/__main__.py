@@ -32,6 +32,7 @@ from tests.bench.rows import (
     memory,
     pipeline,
     renewals,
+    restart,
 )
 
 Row = Callable[[Ground, int], Awaitable[list[Figure]]]
@@ -47,6 +48,7 @@ ROWS: Final[dict[str, Row]] = {
     "latency": latency.measure,
     "memory": memory.measure,
     "matching": matching.measure,
+    "restart": restart.measure,
     "links": links.measure,
     "renewals": renewals.measure,
 }

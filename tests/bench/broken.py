@@ -43,7 +43,12 @@ async def stored(made: Installation, rows: int, *, within: float) -> None:
 
 
 async def waiting(made: Installation) -> int:
-    """Return how many events wait in rows, as deliver tells."""
+    """Return how many events wait in rows."""
+    return await gauge(made, "waiting_events")
+
+
+async def gauge(made: Installation, name: str) -> int:
+    """Return a gauge of deliver's, over all destinations."""
     async with aiohttp.ClientSession() as client, client.get(f"{made.roles['deliver'].internal}/metrics") as answer:
         lines = (await answer.text()).splitlines()
-    return int(sum(float(line.split()[-1]) for line in lines if line.startswith("ringhook_delivery_waiting_events{")))
+    return int(sum(float(line.split()[-1]) for line in lines if line.startswith(f"ringhook_delivery_{name}{{")))

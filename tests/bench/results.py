@@ -24,6 +24,9 @@ HOW: Final = """\
   row; its rounds follow one another, with few rows and then with many.
 - All dead: four destinations, each dead in a way of its own; the backlog comes while deliver runs, which is then started anew.
   The size is VmHWM of both; from outside, GET /healthz every 5 ms for half a minute tells how long the loop was busy otherwise.
+- Restart: 100,000 events wait in rows; each window is full of what follows an event that fails, but for 64 in each lane that the
+  sink has not answered. From the new process's start to the first event that it accepts. Sent twice is requests less ids at the
+  sink, those counted that were cut. Killed by -9, a member's place is held until the broker's session timeout of 20 s.
 - Pipeline: from the first POST to the last event at the sink. CPU is user and system time of all our processes, from /proc.
 - Latency: from the time at which ingress had read the body to the time at which the sink had read its own, on one clock.
 - Memory: VmHWM, the kernel's own record of the largest resident size, in millions of bytes.

@@ -108,6 +108,13 @@ class Service(asyncio.Protocol):
             SEEN.take(name, body)
             self._transport.write(NO_CONTENT)
 
+    def late(self, name: bytes, body: bytes) -> None:
+        """Answer what was held; where nobody listens any more it came nevertheless."""
+        if self._transport.is_closing():
+            SEEN.take(name, body)
+        else:
+            self.answer(name, body)
+
 
 def _hold(*, holds: bool) -> None:
     if holds:
@@ -115,7 +122,7 @@ def _hold(*, holds: bool) -> None:
         return
     HOLDS.clear()
     for service, name, body in HELD:
-        service.answer(name, body)
+        service.late(name, body)
     HELD.clear()
 
 
