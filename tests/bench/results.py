@@ -23,7 +23,7 @@ HOW: Final = """\
   there. What waiting costs is CPU of deliver and PostgreSQL, from the first of 12,000 such events on the bus to the last in a
   row; its rounds follow one another, with few rows and then with many.
 - All dead: four destinations, each dead in a way of its own; the backlog comes while deliver runs, which is then started anew.
-  The size is VmHWM of both; from outside, GET /healthz every 5 ms for half a minute tells how long the loop was busy otherwise.
+  The size is VmHWM of both; from outside, GET /healthz every 5 ms tells how long the loop was busy otherwise.
 - Restart: 100,000 events wait in rows; each window is full of what follows an event that fails, but for 64 in each lane that the
   sink has not answered. From the new process's start to the first event that it accepts. Sent twice is requests less ids at the
   sink, those counted that were cut. Killed by -9, a member's place is held until the broker's session timeout of 20 s.

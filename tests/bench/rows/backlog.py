@@ -14,8 +14,12 @@ from workers.bus.contract import Bus
 
 BACKLOG, KINDS, MOST_MB, MOST_MS = 1_000_000, 1_200, 130, 50
 OTHERS: Final = 3  # dead destinations beside the first, each in a way of its own
-WATCH_S: Final = 30.0
+WATCH_S, WATCHES = 15.0, 3
 LANES: Final = 8  # publishers, in turn
+WHY: Final = (
+    "Each destination reads the log by itself and takes some 14 MB, however long it is dead. Letting a lane read ahead 96 "
+    "records instead of 256 saved 2 MB of 56."
+)
 
 
 class Pulse(NamedTuple):
@@ -27,24 +31,37 @@ class Pulse(NamedTuple):
 
 
 async def measure(on: Ground, _rounds: int) -> list[Figure]:
-    """Return the largest size and the longest hold-up; once, since a largest of all has no noise to average."""
+    """Return the largest size of all and the longest hold-ups."""
     async with graveyard.standing() as dead:
         made = await on.house(None, graveyard.names(OTHERS))
         toml = made.directory / "ringhook.toml"
         toml.write_text(toml.read_text() + graveyard.entries(OTHERS, dead[1:]))
         async with made.running("deliver"), ground.bus_of(made) as bus:
             await asyncio.sleep(3)  # a new destination begins at the end of the log: let it have been here
-            calm, empty = await _pulse(made), ground.peak(made.roles["deliver"].process)
+            calm, empty = await _pulse(made, 1), ground.peak(made.roles["deliver"].process)
             took = await _fill(bus)
             await graveyard.buried(made, OTHERS + 1)
             size = ground.peak(made.roles["deliver"].process)
         async with made.running("deliver"):
-            behind, size = await _pulse(made), max(size, ground.peak(made.roles["deliver"].process))
+            behind, size = await _pulse(made, WATCHES), max(size, ground.peak(made.roles["deliver"].process))
     said = f"{BACKLOG:,} records put there in {took:.0f} s, {OTHERS + 1} dead destinations"
     return [
-        Figure("deliver with all of that dead", "MB", [size], MOST_MB, sense="at most", note=f"{said}; {empty:.0f} MB before"),
         Figure(
-            "longest that its event loop is held up", "ms", [behind.longest], MOST_MS, sense="at most", note=_words(behind, calm)
+            "deliver with all of that dead",
+            "MB",
+            [size],
+            MOST_MB,
+            sense="at most",
+            note=f"{said}; {empty:.0f} MB before",
+            why=WHY,
+        ),
+        Figure(
+            "longest that its event loop is held up",
+            "ms",
+            [each.longest for each in behind],
+            MOST_MS,
+            sense="at most",
+            note=_words(behind, calm),
         ),
     ]
 
@@ -57,11 +74,12 @@ async def _fill(bus: Bus) -> float:
     return time.monotonic() - began
 
 
-async def _pulse(made: Installation) -> Pulse:
+async def _pulse(made: Installation, watches: int) -> list[Pulse]:
     port = made.roles["deliver"].internal.rpartition(":")[2]
-    return Pulse(*await ground.result(sys.executable, HERE / "pulse.py", port, WATCH_S))
+    return [Pulse(*await ground.result(sys.executable, HERE / "pulse.py", port, WATCH_S)) for _ in range(watches)]
 
 
-def _words(behind: Pulse, calm: Pulse) -> str:
-    beside = f"p99.9 {behind.usual:.0f} ms; with nothing to do {calm.longest:.0f} and {calm.usual:.0f} ms"
-    return f"{beside}; who asked was woken up to {behind.waker:.0f} ms late, with nothing to do {calm.waker:.0f} ms"
+def _words(behind: list[Pulse], calm: list[Pulse]) -> str:
+    usual = f"{WATCHES} times {WATCH_S:.0f} s; p99.9 {max(each.usual for each in behind):.0f} ms"
+    beside = f"with nothing to do the longest is {calm[0].longest:.0f} and p99.9 {calm[0].usual:.0f} ms"
+    return f"{usual}, {beside}; who asks woke up to {max(each.waker for each in behind):.0f} ms late"
