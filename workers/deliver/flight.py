@@ -175,6 +175,10 @@ class Flight:
         elif closed.why == "paused":
             log.info("destination.paused", destination=name, by=closed.by, meaning=REMEDY.format(name))
 
+    def may_send(self) -> bool:
+        """Say whether a request may start now, or is under way, of any lane that is ours."""
+        return not self.shut and bool(self.health.flying or self.health.room(self.now()))
+
     def pump(self) -> None:
         """Start what may start now."""
         while picked := self._take():

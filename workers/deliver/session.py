@@ -36,6 +36,7 @@ IDLE_WAIT_S: Final = 0.5
 DRAIN_S: Final = 4.0  # the bus waits 5 s for a lane to end, its last commit included
 COMMIT_DEADLINE_S: Final = 15.0
 BATCH_LEAST: Final = 64
+AHEAD: Final = 64  # events that may go to rows from one probe to the next, in search of one that was never sent
 TIDY_EVERY_S: Final = 60.0
 PARK_AFTER: Final = timedelta(seconds=30)  # from an event's first attempt; then its key waits in rows, and the log goes on
 _CLOCK: Final = getattr(
@@ -63,6 +64,7 @@ class Session:
         self._insist = Insist(store.group, stop, store.delay)
         self._tidied_at = awake()
         self._parked_last = False
+        self._probe = self._passed = 0  # events that went to rows since that probe
         self._refused = False  # the store did not take the last step: what it does not know to be done must not be overtaken
         self._settled_n = 0  # as the lane's row has it
         self._revoked: Revoked | None = None
@@ -111,12 +113,12 @@ class Session:
 
     async def _turn(self) -> None:
         if limit := self._wanted():
-            batch = await self._lane.fetch(limit, PACE_S if self.window.open else IDLE_WAIT_S)
+            batch = await self._lane.fetch(limit, self._patience if self.window.open else IDLE_WAIT_S)
             now = self._flight.now()
             for held in batch:
                 self._admit(held, now)
         else:
-            await self._wait()
+            await self._wait(self._patience)
         await self._read()
         self._flight.pump()
         self._park()
@@ -126,6 +128,11 @@ class Session:
         if awake() - self._tidied_at >= TIDY_EVERY_S:
             await self._tidy()
 
+    @property
+    def _patience(self) -> float:
+        """How long to wait for something to do: there is little where the destination is at fault."""
+        return IDLE_WAIT_S if self._flight.shut or self._flight.health.failing else PACE_S
+
     def _wanted(self) -> int:
         """Return how many records to fetch: none while enough wait here and may be sent, or the destination is at fault."""
         health, now = self._flight.health, self._flight.now()
@@ -134,10 +141,16 @@ class Session:
         if self.parked.full or self.parked.foreign or not self.window.free:
             return 0
         if health.failing:
-            return int(not self._flight.has_untried())
+            return 0 if self._flight.has_untried() else min(self.window.free, AHEAD - self._passed_by())
         if self.window.open >= self._enough and not (health.room(now) and self.window.idle(now)):
             return 0
         return min(self.window.free, self._enough)
+
+    def _passed_by(self) -> int:
+        """Return how many events went to rows since the last probe: in a long outage the backlog stays where it is."""
+        if self._probe != self._flight.health.probes:
+            self._probe, self._passed = self._flight.health.probes, 0
+        return min(self._passed, AHEAD)
 
     def _admit(self, held: Held, now: datetime) -> None:
         destination = self._flight.destination
@@ -151,15 +164,26 @@ class Session:
             self.window.admit(item)
         elif self.window.hold(item):
             self.parked.join([item])
+            self._passed += 1
 
     def _park(self) -> None:
-        """Let keys wait in rows whose first event does not get through while the destination works."""
+        """Let keys wait in rows whose first event does not get through: while the destination works, or they hide others."""
         now = self._flight.now()
-        if self._flight.state(now) != "well":
-            return
-        for item in self.window.stuck(now - PARK_AFTER):
-            if not self.parked.crowded:
-                self.parked.join(self.window.take(item))
+        if self._flight.state(now) == "well":
+            for item in self.window.stuck(now - PARK_AFTER):
+                self._put_aside(item)
+        elif self._flight.health.failing and self._hides(now):
+            for item in self.window.foremost(AHEAD):
+                self._put_aside(item)
+
+    def _hides(self, now: datetime) -> bool:
+        """Say whether a probe is due and nothing is in hand, nor can be read, that was never sent: others may be behind."""
+        probing = not self._flight.shut and self._flight.health.room(now) > 0
+        return probing and self.window.free < AHEAD and not self._flight.has_untried()
+
+    def _put_aside(self, item: Item[Parcel]) -> None:
+        if not self.parked.crowded:
+            self.parked.join(self.window.take(item))
 
     async def _read(self) -> None:
         """Bring rows that are due into memory; where the store is away, another time."""
@@ -231,11 +255,11 @@ class Session:
         """Say whether there is one that may be sent now."""
         return self.window.has_untried(now)
 
-    async def _wait(self) -> None:
+    async def _wait(self, seconds: float = PACE_S) -> None:
         """Wait until something was settled, or a moment."""
         self._nudge.clear()
         try:
-            async with asyncio.timeout(PACE_S):
+            async with asyncio.timeout(seconds):
                 await self._nudge.wait()
         except TimeoutError:
             return
@@ -275,7 +299,7 @@ class Session:
         if self.window.changes != self._committed or self.parked.changed:
             return since >= PACE_S
         # On no old proof does anything start; and who looks whether all that was put aside is sent must see how far that is.
-        waits = self.aside or self.window.open or not self.parked.idle(self._flight.now())
+        waits = self.aside or (self._flight.may_send() and (self.window.open or not self.parked.idle(self._flight.now())))
         return since >= (PROVE_EVERY_S if waits else IDLE_COMMIT_S)
 
     async def _commit(self) -> None:

@@ -8,7 +8,7 @@ import heapq
 import struct
 from collections import deque
 from collections.abc import Callable, Hashable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final, Generic, TypeVar
 
 from workers.deliver.buried import Buried
@@ -62,6 +62,7 @@ class Window(Generic[T]):
         self._open: dict[int, Item[T]] = {}  # in order of offsets
         self._queues: dict[Hashable, deque[Item[T]]] = {}  # per key, the first is sent or due; keys of one event stand here too
         self._due: list[tuple[datetime, int]] = []  # heap of firsts that are not in flight
+        self._fresh: set[int] = set()  # of these, those that were never sent
         self._failed: dict[int, Item[T]] = {}  # tried before, open still
         self.buried = buried or Buried()
 
@@ -133,7 +134,12 @@ class Window(Generic[T]):
             queue.append(item)
             if len(queue) > 1:
                 return
+        self._offer(item)
+
+    def _offer(self, item: Item[T]) -> None:
         heapq.heappush(self._due, (item.due, item.offset))
+        if not item.tries:
+            self._fresh.add(item.offset)
 
     def ready(self, now: datetime, room: int) -> list[Item[T]]:
         """Take at most `room` events that may be sent now, those that wait longest first; each must be settled."""
@@ -141,6 +147,7 @@ class Window(Generic[T]):
         while len(taken) < room and self._due and self._due[0][0] <= now:
             taken.append(self._open[heapq.heappop(self._due)[1]])
             taken[-1].flying = True
+            self._fresh.discard(taken[-1].offset)
         return taken
 
     def fresh(self, now: datetime, fits: Callable[[T], bool]) -> Item[T] | None:
@@ -156,10 +163,10 @@ class Window(Generic[T]):
 
     def has_untried(self, now: datetime) -> bool:
         """Say whether there is one."""
-        return self._find_untried(now) is not None
+        return any(self._open[offset].due <= now for offset in self._fresh)
 
     def _find_untried(self, now: datetime) -> Item[T] | None:
-        fresh = (item for due, offset in self._due if due <= now and not (item := self._open[offset]).tries)
+        fresh = (item for offset in self._fresh if (item := self._open[offset]).due <= now)
         return min(fresh, key=lambda item: item.offset, default=None)
 
     def _taken_out(self, item: Item[T]) -> Item[T]:
@@ -174,7 +181,7 @@ class Window(Generic[T]):
         if isinstance(decision, Again):
             item.due, item.tries = decision.at, counted(item.tries, decision)
             self._failed[offset] = item
-            heapq.heappush(self._due, (item.due, offset))
+            self._offer(item)
             return
         judge(self.buried, item.key, decision)
         self.finish([item])
@@ -193,13 +200,17 @@ class Window(Generic[T]):
         queue = self._queues[key]
         queue.popleft()
         if queue:
-            heapq.heappush(self._due, (queue[0].due, queue[0].offset))
+            self._offer(queue[0])
         else:
             del self._queues[key]
 
     def stuck(self, before: datetime) -> list[Item[T]]:
         """Return the events at rest whose first attempt began before then: each holds up its key."""
         return [item for item in self._failed.values() if not item.flying and item.tries and item.tries.first < before]
+
+    def foremost(self, span: int) -> list[Item[T]]:
+        """Return the events at rest that failed before, and keep the window from going on by so many offsets."""
+        return [item for item in self.stuck(datetime.max.replace(tzinfo=UTC)) if item.offset < self.next() + span]
 
     def take(self, item: Item[T]) -> Sequence[Item[T]]:
         """Take an event at rest and all that follow it in its key out of the queues; their offsets stay open until `finish`."""
@@ -209,6 +220,7 @@ class Window(Generic[T]):
         return taken
 
     def _rest(self, item: Item[T]) -> None:
+        self._fresh.discard(item.offset)
         self._due = [entry for entry in self._due if entry[1] != item.offset]
         heapq.heapify(self._due)
 

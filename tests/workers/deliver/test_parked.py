@@ -234,3 +234,32 @@ async def test_what_waits_is_sent_when_it_is_due_though_its_lane_was_quiet_for_l
         await waits(store, 1)
         await until(lambda: sink.seen("bad") == 4, 15)
         await waits(store, 0)
+
+
+async def test_keys_that_fail_with_a_full_window_behind_them_do_not_make_a_living_destination_dead_for_ever(
+    bus: Bus, sink: Sink, store: Database
+) -> None:
+    """All of one lane: nobody else's events are in hand with which it could show that it lives."""
+    sink.answer = lambda identity, _number: 500 if identity.startswith("bad") else 200
+    keys = [f"bad{key}" for key in range(6)]
+    await bus.publish([event(f"{key}-first", device=key) for key in keys])
+    await bus.publish([event(f"{keys[number % 2]}-{number}", device=keys[number % 2]) for number in range(LIMIT + 40)])
+    await bus.publish([event(f"good{number}", device="good") for number in range(20)])
+    async with delivering(bus, destination(sink.url), policy=Standard(schedule=(60.0,) * 9)) as worker:
+        await until(lambda: "good19" in sink.ids)
+        await waits(store, LIMIT + 46)
+        assert worker.flight
+        assert worker.flight.state(worker.flight.now()) == "well"
+    assert sink.ids.count("good0") == 1
+
+
+async def test_while_the_destination_is_dead_its_backlog_stays_on_the_bus(bus: Bus, sink: Sink, store: Database) -> None:
+    sink.answer = lambda _identity, _number: 503
+    await bus.publish([event(f"e{number}", device=f"d{number}") for number in range(400)])
+    async with delivering(bus, destination(sink.url), policy=Standard(schedule=(60.0,) * 9)) as worker:
+        await until(lambda: len(sink.ids) > 8)
+        assert worker.flight
+        assert worker.flight.health.failing
+        assert await rows(store) == 0
+        sink.answer = lambda _identity, _number: 200
+        await until(lambda: len(sink.unique) == 400)
