@@ -10,7 +10,7 @@ from linker.rows import ASIDE, Grant, Risk, Stage
 from linker.schedule import NONCE_LIFE, linking, next_try
 from schemas.records import LinkState
 
-KEPT: Final = 30 * 86_400.0  # seconds: a grant nobody claims, and the end of every retry
+KEPT: Final = 30 * 86_400.0  # seconds: how long a grant waits for somebody, and any step is tried
 SHOWN: Final = 3_600.0  # a second tap on Sign In finds a completed grant this long
 MENDS: Final = "remove the app in the Ring app and connect it again"
 OURS_FIRST: Final = "whoever runs this service has to mend that first; then"
@@ -53,6 +53,14 @@ def to(grant: Grant, stage: Stage, due_at: float | None) -> Grant:
     if stage != "refresh":
         changes |= {"renewed": False, "resume": None}
     return replace(grant, **changes)
+
+
+def given_up_at(grant: Grant) -> float:
+    """Return when waiting or trying ends: 30 days after the code, the last opening or the sign-in at hand, whichever was last.
+
+    A link may have stood for years before its user signs in once more.
+    """
+    return max(grant.received_at, grant.open_at or 0.0, grant.nonce_until or 0.0) + KEPT
 
 
 def again(grant: Grant, outcome: Outcome, now: float) -> Move:

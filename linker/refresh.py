@@ -8,7 +8,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from linker.moves import KEPT, MENDS, SHOWN, Move, again, ended, hold, marked, to
+from linker.moves import MENDS, SHOWN, Move, again, ended, given_up_at, hold, marked, to
 from linker.outcomes import Done, NotSent, Outcome, Refused, Tokens, Unauthorised, Unclear
 from linker.rows import ASIDE, Grant, GrantStanding, Risk
 from linker.schedule import dice, pause
@@ -32,7 +32,7 @@ def due(grant: Grant) -> float | None:
 def rests_until(grant: Grant) -> float | None:
     """Return when a grant that rests or waits is to be looked at again; None: never."""
     shown = (grant.completed_at or 0.0) + SHOWN if grant.stage == "rest" and grant.pool is not None else None
-    over = grant.received_at + KEPT if grant.stage == "wait" else None
+    over = given_up_at(grant) if grant.stage == "wait" else None
     return min((at for at in (due(grant), shown, over, grant.look_at) if at is not None), default=None)
 
 
@@ -79,7 +79,7 @@ def end(grant: Grant, outcome: Outcome, now: float) -> Move:
             return Move(_put_off(grant, NotSent(words=outcome.words), now))
         case Refused() | Unauthorised():
             return _refused(grant, outcome, now)
-        case _ if now > (dies(grant) or grant.received_at + KEPT):
+        case _ if now > (dies(grant) or given_up_at(grant)):
             return lost(grant, "lost_expired", f"30 days of tries did not renew the tokens ({grant.reason})", now)
         case NotSent():
             return Move(_put_off(grant, outcome, now))

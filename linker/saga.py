@@ -11,7 +11,6 @@ from msgspec.structs import replace
 from linker import refresh, removal, schedule
 from linker.mishap import FORGOTTEN
 from linker.moves import (
-    KEPT,
     MENDS,
     OURS_FIRST,
     REMOVED,
@@ -22,6 +21,7 @@ from linker.moves import (
     Verdict,
     again,
     ended,
+    given_up_at,
     hold,
     marked,
     plain,
@@ -191,7 +191,7 @@ def rescued(grant: Grant, tokens: Tokens, now: float) -> Move | None:
 
 def _kept(grant: Grant, now: float) -> Move:
     """Renew the tokens of a grant at rest when that is due; one that nobody claimed ends, one long completed leaves the pool."""
-    if grant.stage == "wait" and now >= grant.received_at + KEPT:
+    if grant.stage == "wait" and now >= given_up_at(grant):
         return ended(grant, "expired", f"nobody signed in within 30 days: {MENDS}", now)
     if grant.stage == "rest" and now >= (grant.completed_at or 0.0) + SHOWN:
         grant = replace(grant, pool=None)
@@ -214,12 +214,12 @@ def _send_code(grant: Grant, now: float) -> Move:
 
 
 def _call_with_token(grant: Grant, now: float) -> Move:
-    if now > grant.received_at + KEPT:
-        words = f"30 days of tries did not succeed ({grant.reason}): {MENDS}"
+    why = f" ({grant.reason})" if grant.reason else ""
+    if now > given_up_at(grant):
+        words = f"30 days of tries did not succeed{why}: {MENDS}"
         served = grant.state == "completed"
         return unclaimed(grant, Verdict("expired", words), now) if served else ended(grant, "expired", words, now)
     if grant.stage == "post" and now > schedule.posted_until(grant):
-        why = f" ({grant.reason})" if grant.reason else ""
         words = f"the sign-in's 10 minutes were over before Ring could be told{why}: {TAP}"
         return unclaimed(grant, Verdict("expired", words), now)
     if refresh.stale(grant, now) and not grant.renewed:

@@ -9,13 +9,15 @@ from typing import Final, NamedTuple
 from msgspec.structs import replace
 
 from linker import claims, refresh, saga, schedule
+from linker.moves import KEPT, given_up_at
 from linker.outcomes import Done, NotSent, Outcome, Refused, Tokens, Unauthorised, Unclear
 from linker.rows import ENDED, Attempt, Grant
 from linker.saga import Move, Verdict
 
 PAGE: Final = Path(__file__).parents[2] / "linker" / "saga.md"
 AT: Final = 1_771_130_906.0
-LEAPS: Final = (0.0, 20.0, schedule.CODE_LAST + 1, schedule.NONCE_LIFE + 1, 14_500.0, refresh.EVERY, saga.KEPT + 1)
+LONG: Final = KEPT + schedule.NONCE_LIFE + 1
+LEAPS: Final = (0.0, 20.0, schedule.CODE_LAST + 1, schedule.NONCE_LIFE + 1, 14_500.0, refresh.EVERY, LONG)
 CALLS: Final = {
     "exchange": "POST code",
     "identify": "GET users/me",
@@ -85,7 +87,7 @@ class Walk:
                 continue
             known.add(key)
             self.grants.append(here.grant)
-            waiting += [At(here.grant, here.now + leap) for leap in LEAPS if here.now < AT + 2 * saga.KEPT]
+            waiting += [At(here.grant, here.now + leap) for leap in LEAPS if here.now < AT + 2 * LONG]
             waiting += self._from(here)
         return self
 
@@ -165,7 +167,7 @@ def _lapsed(grant: Grant, now: float) -> str:  # noqa: PLR0911 - a table: one li
         return "the code is older than 55 s"
     if grant.stage == "rest":
         return "an hour later only a tap by its own user finds it"
-    if now > grant.received_at + saga.KEPT:
+    if now >= given_up_at(grant):
         return "30 days are over"
     if grant.stage == "post" and grant.nonce_until and now > grant.nonce_until - 10:
         return "the nonce's 10 minutes are over"
@@ -182,7 +184,7 @@ def _key(here: At) -> tuple[object, ...]:
     over = (*over, grant.settles_at and now < grant.settles_at, grant.risk, now > (refresh.dies(grant) or now))
     doubt = (grant.withdrawn_at is None, grant.look_at is None, grant.look_at is not None and grant.look_at <= now, grant.looks)
     facts = (*facts, *doubt)
-    return *facts, *held, *over, due, now - grant.received_at > schedule.CODE_LAST, now > grant.received_at + saga.KEPT
+    return *facts, *held, *over, due, now - grant.received_at > schedule.CODE_LAST, now >= given_up_at(grant)
 
 
 def attempts(taught: set[tuple[str, str]]) -> set[tuple[str, str, str]]:

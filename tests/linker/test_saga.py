@@ -5,7 +5,7 @@ from msgspec.structs import replace
 
 from linker import saga
 from linker.outcomes import Done, NotSent, Refused, Tokens, Unauthorised, Unclear
-from linker.rows import Grant
+from linker.rows import Grant, Stage
 from schemas.records import LinkState
 
 AT = 1_771_130_906.0
@@ -158,10 +158,25 @@ def test_patch_is_retried_for_hours_and_then_completes() -> None:
 
 
 def test_patch_ends_after_thirty_days_with_a_reason() -> None:
-    move = saga.begin(replace(awaiting(), expires_at=None, reason="503"), AT + 30 * 86_400 + 1)
+    tried = replace(awaiting(), expires_at=None, reason="503")
+    assert saga.begin(tried, AT + 600 + 30 * 86_400).call == "patch"
+    move = saga.begin(tried, AT + 600 + 30 * 86_400 + 1)
     assert (move.grant.state, move.call) == ("expired", None)
     assert move.verdict is not None
     assert move.verdict.state == "expired"
+
+
+@pytest.mark.parametrize("stage", ["probe", "verify", "patch"])
+def test_the_thirty_days_of_a_sign_in_are_its_own_however_long_the_link_has_stood(stage: Stage) -> None:
+    signed_in = AT + 400 * 86_400
+    stands = replace(after(awaiting(), Done()), expires_at=signed_in + 60 * 86_400)
+    told = saga.claimed(stands, attempt="t2", partner_user="u1", nonce_until=signed_in + 600, now=signed_in).grant
+    assert saga.begin(told, signed_in).call == "post"
+    tried = replace(told, stage=stage, posts=1)
+    assert saga.begin(tried, signed_in + 30 * 86_400).call == "patch"
+    over = saga.begin(tried, signed_in + 600 + 30 * 86_400 + 1)
+    assert (over.grant.state, over.grant.stage, over.verdict and over.verdict.state) == ("completed", "rest", "expired")
+    assert "(None)" not in ((over.verdict and over.verdict.reason) or "")
 
 
 def test_a_transition_refused_after_a_patch_without_an_answer_means_completed() -> None:
@@ -227,9 +242,20 @@ def test_a_refused_refresh_loses_the_grant_and_an_unclear_one_is_tried_again() -
 
 
 def test_nobody_signs_in_for_thirty_days() -> None:
-    gone = saga.begin(unclaimed(), AT + 30 * 86_400).grant
+    assert unclaimed().due_at is not None
+    assert saga.begin(unclaimed(), AT + 30 * 86_400).grant.state == "unclaimed"
+    gone = saga.begin(unclaimed(), AT + 1 + 30 * 86_400).grant
     assert (gone.state, gone.access, gone.refresh, gone.due_at) == ("expired", None, None, None)
     assert "nobody signed in within 30 days" in (gone.reason or "")
+
+
+def test_who_is_told_late_to_tap_again_finds_the_grant_still_there() -> None:
+    late = AT + 30 * 86_400 - 300
+    signed_in = saga.claimed(unclaimed(), attempt="t1", partner_user="u1", nonce_until=late + 600, now=late).grant
+    opened = saga.unclaimed(signed_in, saga.Verdict("rejected", "Ring refused"), late + 301).grant
+    kept = replace(opened, tokens_at=late + 600)
+    assert saga.begin(kept, late + 600).grant.state == "unclaimed"
+    assert saga.begin(kept, late + 301 + 30 * 86_400).grant.state == "expired"
 
 
 def test_removal_applies_only_to_codes_that_came_before_it() -> None:
