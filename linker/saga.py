@@ -294,6 +294,9 @@ def _patched(grant: Grant, outcome: Outcome, now: float) -> Move:  # noqa: PLR09
             return again(replace(grant, patched=True), outcome, now)
         case Refused(stale=True) if now <= schedule.posted_until(grant):
             return _post_again(grant, outcome.words, now)  # the user connected anew since the POST
+        case Refused(stale=True):  # as above, and only the nonce of another tap can be posted
+            words = f"Ring does not wait for this sign-in any more ({outcome.words}), and its 10 minutes are over: {TAP}"
+            return unclaimed(grant, Verdict("expired", words), now)
         case Refused():
             words = f"Ring does not complete the link ({outcome.words}); {REMOVED}"
             return again(grant, replace(outcome, words=words), now)

@@ -2,6 +2,7 @@
 
 import pytest
 
+from deploy.demo.ring.faults import Fault
 from linker import claims, saga
 from linker.advance import Advance
 from linker.moves import SHOWN
@@ -167,6 +168,47 @@ async def test_a_link_that_ring_forgot_between_post_and_patch_is_posted_again(ri
     rig.ring.allow("a code that never comes", "acct-1")
     await rig.state(rig.linker(), code, "completed")
     assert (rig.ring.standing("acct-1"), rig.ring.count("post")) == ("completed", 2)
+
+
+async def hours_of_trouble(rig: Rig, attempt: str) -> None:
+    """Let Ring take the POST and no PATCH until the nonce is over, and the user connect anew meanwhile; that code is lost."""
+    rig.ring.down("patch", 660, Fault(status=503))
+    await rig.sign_in(attempt, nonce(rig.time(), "acct-1"), rig.time())
+    await ended(rig, attempt, "awaiting")
+    rig.now += 300
+    rig.ring.allow("a code that never comes", "acct-1")
+    rig.now += 420
+
+
+async def test_a_link_that_ring_forgot_until_the_nonces_end_is_completed_by_the_next_tap(rig: Rig) -> None:
+    code = await rig.code("acct-1")
+    await hours_of_trouble(rig, "t1")
+    await rig.sign_in("t2", nonce(rig.time(), "acct-1"), rig.time())
+    await ended(rig, "t2", "completed")
+    [grant] = await rig.grants(code)
+    assert (rig.ring.standing("acct-1"), grant.state, grant.attempt) == ("completed", "completed", "t2")
+    await ended(rig, "t1", "expired")
+    assert (await finding(rig, "t1")).startswith("Ring does not wait for this sign-in any more (400 Invalid Status Transition")
+
+
+async def test_who_does_not_tap_again_is_told_to_and_the_grant_waits(rig: Rig) -> None:
+    code = await rig.code("acct-1")
+    await hours_of_trouble(rig, "t1")
+    await ended(rig, "t1", "expired")
+    assert (await finding(rig, "t1")).endswith(saga.TAP)
+    [grant] = await rig.grants(code)
+    assert (grant.state, grant.stage, grant.access is not None) == ("unclaimed", "wait", True)
+
+
+async def test_a_link_that_stands_and_that_ring_forgot_until_the_nonces_end_is_told_again_by_the_next_tap(rig: Rig) -> None:
+    code = await linked(rig)
+    rig.ring.allow("a code that never comes", "acct-1")
+    await hours_of_trouble(rig, "t2")
+    await rig.sign_in("t3", nonce(rig.time(), "acct-1"), rig.time())
+    await ended(rig, "t3", "completed")
+    [grant] = await rig.grants(code)
+    assert (rig.ring.standing("acct-1"), grant.state, grant.attempt) == ("completed", "completed", "t3")
+    await ended(rig, "t2", "expired")
 
 
 async def test_a_nonce_that_ring_refuses_leaves_a_link_that_stands_as_it_is(rig: Rig) -> None:

@@ -186,6 +186,25 @@ def test_a_transition_refused_after_a_patch_without_an_answer_means_completed() 
     assert after(replace(awaiting(), begun=1), stale).state == "awaiting"
 
 
+@pytest.mark.parametrize("told_again", [False, True])
+def test_a_transition_refused_after_the_nonces_end_opens_the_grant_for_a_fresh_one(told_again: bool) -> None:  # noqa: FBT001
+    grant = replace(awaiting(), state="completed" if told_again else "awaiting")
+    stale = Refused(words="400 Invalid Status Transition", stale=True)
+    assert after(grant, stale, now=AT + 589).stage == "post"
+    move = saga.end(saga.begin(grant, AT + 591).grant, stale, AT + 591)
+    assert (move.verdict and move.verdict.state, move.grant.nonce_until) == ("expired", None)
+    assert (move.grant.state, move.grant.stage) == (("completed", "rest") if told_again else ("unclaimed", "wait"))
+    assert ((move.verdict and move.verdict.reason) or "").endswith(saga.TAP)
+    again = saga.claimed(move.grant, attempt="t2", partner_user="u1", nonce_until=AT + 1_300, now=AT + 700).grant
+    assert after(again, Done(), Done(), now=AT + 701).state == "completed"
+
+
+def test_another_refusal_after_the_nonces_end_is_no_proof_that_ring_does_not_wait_for_the_patch() -> None:
+    grant = after(awaiting(), Refused(words="404"), Refused(words="403"), now=AT + 700)
+    assert (grant.state, grant.stage, grant.tries) == ("awaiting", "patch", 2)
+    assert after(grant, Done(), now=AT + 5_000).state == "completed"
+
+
 def test_a_401_renews_the_tokens_once_and_goes_on_where_it_was() -> None:
     grant = after(awaiting(), Unauthorised(words="401"))
     assert saga.begin(grant, AT + 5).call == "refresh"
