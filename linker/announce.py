@@ -42,13 +42,14 @@ class Announce:
     async def _tell(self) -> timedelta:
         async with self.bus.exclusive("announce") as publisher:
             told = await self.store.behind(BATCH)
-            await publisher.publish([_record(account) for account in told])
+            await publisher.publish([record(account) for account in told])
             await self.store.announced(told)
         ANNOUNCED.inc(len(told))
         return AGAIN
 
 
-def _record(account: Account) -> Record:
+def record(account: Account) -> Record:
+    """Return what the world is told of an account."""
     changed = AccountChanged(
         account=account.account,
         version=account.version,

@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 
 from linker import claims, refresh
-from linker.moves import MENDS
+from linker.moves import MENDS, TAP_OR_MEND
 from linker.rows import ENDED, LOST, Account, AttemptSteps, GrantStanding, GrantSteps, Mark, Risk
 from linker.standing import Standing
 from schemas.findings.trying import TRIED_AGAIN
@@ -15,6 +15,7 @@ from schemas.records import App, LinkState
 
 ORDER: Final = ("received", "exchanged", "unclaimed", "signed in", "claimed", "awaiting", "completed")  # within one moment
 UNCLAIMED: Final = "nobody has signed in for it yet: the user taps Sign In in the Ring app; its events wait for that"
+RELINKED: Final = f"its link was lost, and nobody has signed in for the newer connection yet: {TAP_OR_MEND}"
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
@@ -128,7 +129,7 @@ class Explain:
             last_partner_user=known.last_user,
             changed_at=known.changed_at,
             steps=shown.marks if shown else (),
-            finding=_finding(shown) if shown else _mends(known),
+            finding=_explained(known, shown),
             risk=known.risk,
             tokens_end_at=refresh.dies(shown) if shown else None,
             subscription=Subscribed(**plan) if plan else None,
@@ -155,6 +156,14 @@ def _finding(grant: GrantSteps) -> str | None:
         return UNCLAIMED
     struggles = grant.reason and grant.tries and grant.state not in ENDED
     return f"{grant.reason}. {TRIED_AGAIN}" if struggles else grant.reason
+
+
+def _explained(account: Account, grant: GrantStanding | None) -> str | None:
+    """Return the finding of an account and the grant that decides how it stands; its link may be lost, and a newer grant open."""
+    if grant is None:
+        return _mends(account)
+    unclaimed = grant.state == "unclaimed" and not grant.reason
+    return RELINKED if unclaimed and account.risk in LOST else _finding(grant)
 
 
 def _together(own: Sequence[Mark], grants: Sequence[Mark]) -> tuple[Mark, ...]:
@@ -195,6 +204,6 @@ def _listed(account: Account, grant: GrantStanding | None) -> AccountListed:
         changed_at=account.changed_at,
         risk=account.risk,
         tokens_end_at=refresh.dies(grant) if grant else None,
-        finding=_finding(grant) if grant else _mends(account),
+        finding=_explained(account, grant),
         apps=account.app_ids,
     )

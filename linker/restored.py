@@ -170,12 +170,17 @@ def _is_news(stood: Stood, said: AccountChanged) -> bool:
         return False
     if said.linked:
         return not stood.linked or said.generation != stood.generation
-    return stood.linked or said.reconnect
+    return stood.linked or _must_reconnect(said)
+
+
+def _must_reconnect(said: AccountChanged) -> bool:
+    """Say whether a loss is all that was told last: with a newer grant on its way that may complete yet."""
+    return said.reconnect and said.state in ENDED
 
 
 def ends(grant: Grant, said: AccountChanged) -> bool:
     """Say whether what was told last ends a grant: one on its way goes on, unless another has served since."""
-    overtaken = said.linked or said.reconnect
+    overtaken = said.linked or _must_reconnect(said)
     return grant.state not in ENDED and grant.generation <= said.generation and (overtaken or grant.state == "completed")
 
 

@@ -47,13 +47,8 @@ class Unreadable:
     async def _clear(self, now: float) -> bool:
         """Take it back where the key is there again; say whether there is another page."""
         page = await self.store.listed(self._after, self.page, at_risk=True)
-        for account, grant in page:
-            if (
-                account.risk == "unreadable"
-                and grant
-                and grant.stage in {"rest", "wait"}
-                and not self.vault.shut(grant, "refresh")
-            ):
+        for _, grant in page:
+            if grant and grant.risk == "unreadable" and grant.stage in {"rest", "wait"} and not self.vault.shut(grant, "refresh"):
                 await self._write(grant, replace(grant, risk=None, reason=None), now)
         self._after = page[-1][0].account if len(page) == self.page else ""
         return bool(self._after)

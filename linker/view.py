@@ -5,7 +5,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from linker.rows import ENDED, Account, Grant
+from linker.rows import ENDED, LOST, Account, Grant, Risk
 from schemas.records import CLOCKS_APART, App
 
 _POSTED: Final = frozenset({"patch", "probe", "verify", "post"})
@@ -47,9 +47,23 @@ def seen(account: Account, grants: Sequence[Grant], now: float) -> Account:
     since = _since(account, shown, grants, now) if linked else account.since
     after = replace(account, state=shown.state, generation=shown.generation, linked=linked, partner_user=user, since=since)
     after = replace(after, apps=",".join(sorted(apps(grants))))
-    news = after != account  # a risk that is no loss is the operator's to know, not the world's
-    after = replace(after, risk=shown.risk)
+    risk = shown.risk if linked else _loss(account, shown, grants) or shown.risk
+    news = after != account or (risk in LOST) != (account.risk in LOST)  # another risk is the operator's to know, not the world's
+    after = replace(after, risk=risk)
     return replace(after, version=account.version + 1, changed_at=now) if news else after
+
+
+def _loss(account: Account, shown: Grant, grants: Sequence[Grant]) -> Risk | None:
+    """Return by what the link was lost that served last: until one serves again, whatever nobody signed in for comes and goes.
+
+    A removal is no loss: the user wanted it.
+    """
+    if shown.state == "removed":
+        return None
+    served = max((grant for grant in grants if grant.completed_at), key=lambda grant: grant.completed_at or 0.0, default=None)
+    if served and served.state == "lost":
+        return served.risk
+    return account.risk if account.risk == "lost_restored" else None  # of a link that is not in this store
 
 
 def _since(account: Account, shown: Grant, grants: Sequence[Grant], now: float) -> float:

@@ -61,7 +61,7 @@ class AccountChanged(msgspec.Struct, frozen=True, kw_only=True):
     at: datetime
     since: datetime | None = None  # where it is linked: events received earlier are not `partner_user`'s
     apps: tuple[App, ...] = ()  # by which its webhooks may come: those of its open grants; none: nobody can say
-    reconnect: bool = False  # its tokens are lost: the user must remove the app in the Ring app and connect it again
+    reconnect: bool = False  # its link's tokens are lost: its user must sign in for a new connection of the app in the Ring app
 
     @property
     def whose(self) -> str | None:

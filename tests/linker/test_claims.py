@@ -182,6 +182,32 @@ def test_an_account_stands_as_the_grant_that_ended_last_whatever_a_sign_in_came_
     assert (account.state, account.last_user) == ("expired", "u2")
 
 
+def test_a_loss_of_the_link_that_served_outlives_whatever_nobody_signed_in_for() -> None:
+    lost = replace(
+        grant("lost", AT, "u1"), completed_at=AT + 1, risk="lost_refused", marks=(("completed", AT + 1), ("lost", AT + 9))
+    )
+    serving = replace(lost, state="completed", risk=None, marks=lost.marks[:1])
+    newer = replace(grant("unclaimed", AT + 5), due_at=AT + 5)
+    linked = view.seen(view.seen(Account(account="acct"), [serving], AT + 1), [serving, newer], AT + 5)
+    assert (linked.linked, linked.risk) == (True, None)
+    told = view.seen(linked, [lost, newer], AT + 9)
+    assert (told.state, told.linked, told.risk, told.last_user) == ("unclaimed", False, "lost_refused", "u1")
+    over = view.seen(told, [lost, replace(newer, state="expired", marks=(("expired", AT + 90),))], AT + 90)
+    assert (over.state, over.risk, over.last_user) == ("expired", "lost_refused", "u1")
+    explained = view.seen(told, [replace(lost, state="removed", risk=None), newer], AT + 20)
+    assert (explained.state, explained.risk, explained.version) == ("unclaimed", None, told.version + 1)
+    assert view.seen(told, [replace(newer, state="removed", marks=(("removed", AT + 30),)), lost], AT + 30).risk is None
+    back = view.seen(told, [lost, replace(newer, state="completed", completed_at=AT + 40, partner_user="u1")], AT + 40)
+    assert (back.linked, back.risk) == (True, None)
+
+
+def test_a_loss_of_which_only_the_bus_knew_stays_until_a_link_serves() -> None:
+    known = Account(account="acct", state="lost", generation=7, risk="lost_restored", partner_user="u1")
+    told = view.seen(known, [newer := grant("unclaimed")], AT)
+    assert (told.state, told.risk, told.last_user) == ("unclaimed", "lost_restored", "u1")
+    assert view.seen(told, [replace(newer, state="completed", completed_at=AT + 1, partner_user="u1")], AT + 1).risk is None
+
+
 def test_since_when_events_are_a_users_is_known_by_all_who_ever_signed_in() -> None:
     def linked(before: Account, *grants: Grant, at: float) -> Account:
         return view.seen(before, grants, at)

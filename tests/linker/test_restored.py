@@ -7,11 +7,12 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
+from msgspec import structs
 
 from linker import history, saga
 from linker.announce import AGAIN, Announce
 from linker.moves import ended as ended_grant
-from linker.restored import Restored, came_back_since, lost_since, outdated, removed_since
+from linker.restored import Restored, came_back_since, ends, lost_since, outdated, removed_since
 from linker.rows import Account, Risk
 from linker.setback import LEAP, Mending, Stood
 from schemas.records import AccountChanged, LinkState
@@ -89,12 +90,24 @@ def test_who_was_linked_anew_since_is_not_served_by_the_older_link() -> None:
         "removed since": changed("removed since", 3),
         "lost": changed("lost", 5, "lost", generation=2, reconnect=True),
         "lost again": changed("lost again", 5, "lost", reconnect=True),
+        "lost before": changed("lost before", 5, "unclaimed", generation=2, reconnect=True),
         "forgotten": None,
         "unknown": changed("unknown", 5, generation=2),
     }
     known = {name: Stood(4, 1, linked=True) for name in ("anew", "the same", "on its way", "forgotten", "lost")}
-    known |= {name: Stood(4, 1, linked=False) for name in ("first", "removed since", "lost again")}
+    known |= {name: Stood(4, 1, linked=False) for name in ("first", "removed since", "lost again", "lost before")}
     assert [said.account for said in outdated(told, known)] == ["anew", "on its way", "first", "lost", "lost again"]
+
+
+def test_a_loss_that_was_told_with_a_newer_grant_on_its_way_ends_the_link_and_not_that_grant() -> None:
+    one = saga.received(code_hash="0" * 64, code=b"c", app="first", stranger=False, at=AT)
+    open_one, served = (
+        structs.replace(one, generation=2, state="unclaimed"),
+        structs.replace(one, generation=1, state="completed"),
+    )
+    said = changed("acct", 5, "unclaimed", generation=2, reconnect=True)
+    assert (ends(open_one, said), ends(served, said)) == (False, True)
+    assert ends(open_one, changed("acct", 6, "expired", generation=2, reconnect=True))
 
 
 @pytest.mark.parametrize(
