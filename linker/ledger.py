@@ -9,6 +9,7 @@ from msgspec import structs
 from linker import claims, saga, view
 from linker.moves import Move, Verdict
 from linker.rows import EARLY, Account, Attempt, Early, End, Grant, end_of
+from linker.schedule import linking
 from schemas.errors import Unavailable
 from schemas.records import App
 
@@ -96,7 +97,8 @@ class Ledger:
         after = self.swap(before, move.grant, keep_lease=keep_lease or in_flight)
         self._teach(before.attempt, move.verdict, now)
         if after.account:
-            if _shown(before) != _shown(after):
+            if _shown(before) != _shown(after) or move.verdict:
+                self._inherit(after.account, now)
                 self.see(after.account, now)
             if after.completed_at != before.completed_at:
                 self._overtake(after.account, after.app)
@@ -109,6 +111,15 @@ class Ledger:
             self.swap(old, move.grant)
             self._teach(old.attempt, move.verdict, now)
         self.accounts[account] = view.seen(self.accounts[account], self.of(account), now)
+
+    def _inherit(self, account: str, now: float) -> None:
+        """Let the newer tokens serve where a sign-in was told to Ring by a link's, as its own code was slow (decision 19)."""
+        mine = self.of(account)
+        link = view.serving(mine)
+        attempt = self.attempts.get(link.attempt or "") if link and not linking(link) else None
+        if link and attempt and (heir := view.heir(mine, link, claims.coded_by(attempt))):
+            self.swap(heir, saga.inherited(heir, link, now).grant)
+            self.swap(attempt, structs.replace(attempt, grant=heir.code_hash))
 
     def withdraw(self, account: str, removed_at: float, now: float, app: App | None) -> None:
         """Doubt every grant of an account by this app (None: by any) whose code came before its removal."""

@@ -140,6 +140,12 @@ def unclaimed(grant: Grant, verdict: Verdict, now: float) -> Move:
     return Move(replace(_resting(cleared, home, now), reason=verdict.reason), verdict)
 
 
+def inherited(grant: Grant, link: Grant, now: float) -> Move:
+    """Let a grant that waits serve in a link's place: Ring was told by that one's tokens of the sign-in that was meant for it."""
+    mine = replace(grant, state="completed", attempt=link.attempt, partner_user=link.partner_user, completed_at=now)
+    return Move(_resting(marked(mine, "completed", now), "rest", now))
+
+
 def removed(grant: Grant, words: str, now: float) -> Move:
     """End a grant that Ring's user took back, or that a newer link of its account replaced; both tokens are dropped."""
     if grant.state in ENDED:

@@ -22,6 +22,17 @@ def replaced(grants: Sequence[Grant]) -> list[Grant]:
     return [grant for grant in grants if now and _order(grant) < _order(now) and grant.state not in ENDED]
 
 
+def heir(grants: Sequence[Grant], link: Grant, meant_by: float) -> Grant | None:
+    """Return the newer grant that a link's sign-in was meant for, and that was only slow: Ring was told by the link's tokens.
+
+    `meant_by`: by when that sign-in's own code has come. What is in doubt takes nothing over, nor does a code that came after
+    the completion, which it undid at Ring.
+    """
+    told_at = min(meant_by, link.completed_at or 0.0)
+    mine = (one for one in grants if one.app == link.app and _order(link) < _order(one) and one.received_at <= told_at)
+    return _newest(one for one in mine if (one.state, one.stage, one.risk, one.withdrawn_at) == ("unclaimed", "wait", None, None))
+
+
 def overtaken(grants: Sequence[Grant], app: App) -> list[Grant]:
     """Return the grants that the PATCH of another, which just completed by this app, may have completed too.
 

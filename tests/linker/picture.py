@@ -40,6 +40,7 @@ WALKED: Final = {
     "end",
     "claimed",
     "unclaimed",
+    "inherited",
     "removed",
     "withdrawn",
     "unwelcome",
@@ -127,8 +128,17 @@ def _acts(here: At) -> Iterator[tuple[Grant, str, Move]]:
         until = now + schedule.NONCE_LIFE
         named = saga.claimed(grant, attempt="t", partner_user="u", nonce_until=until, now=now)
         yield grant, "a sign-in of its own user names it" if stands else "a sign-in names this account", named
+    if grant.state == "unclaimed" and grant.stage == "wait":
+        link = replace(grant, state="completed", attempt="t", partner_user="u")
+        yield grant, "a sign-in that was for it is completed by an older link's tokens", saga.inherited(grant, link, now)
     if grant.state in {"claimed", "awaiting"} or (grant.state == "completed" and not stands):
         yield grant, "two users confirmed one sign-in", saga.unclaimed(grant, Verdict("contested", "two"), now)
+    yield from _told(here)
+
+
+def _told(here: At) -> Iterator[tuple[Grant, str, Move]]:
+    """Let happen what Ring, an operator or a service does."""
+    grant, now = here
     if grant.account and grant.state not in ENDED:
         if grant.withdrawn_at is None:
             yield grant, "Ring tells that the user removed the app", saga.withdrawn(grant, now + 1, now)

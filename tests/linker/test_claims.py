@@ -1,5 +1,7 @@
 """A sign-in and its grant, as tables."""
 
+from typing import Any
+
 import pytest
 from msgspec.structs import replace
 
@@ -151,6 +153,27 @@ def test_the_newest_completed_grant_serves_and_replaces_the_older() -> None:
     done = grant("completed", AT + 100, "u2")
     assert view.serving([old, done]) == done
     assert view.replaced([old, done, grant("lost", AT - 5)]) == [old]
+
+
+@pytest.mark.parametrize(
+    ("change", "takes_over"),
+    [
+        ({}, True),
+        ({"state": "claimed"}, False),  # another sign-in's
+        ({"state": "lost", "stage": "rest"}, False),
+        ({"stage": "refreshing"}, False),
+        ({"risk": "unanswered"}, False),
+        ({"withdrawn_at": AT + 40}, False),
+        ({"app": "next"}, False),  # Ring's integration is one for each app
+        ({"generation": round((AT - 1) * 1e6)}, False),
+        ({"received_at": AT + 31}, False),  # of a connection that the sign-in was not for
+    ],
+)
+def test_whose_tokens_serve_that_were_only_slow(change: dict[str, Any], takes_over: bool) -> None:  # noqa: FBT001 - a table
+    link = replace(grant("completed", user="u1"), completed_at=AT + 60)
+    newer = replace(grant("unclaimed", AT + 20, stage="wait"), **change)
+    assert (view.heir([link, newer], link, AT + 30) == newer) is takes_over
+    assert view.heir([link, newer], replace(link, completed_at=AT + 10), AT + 30) is None  # it was pending at Ring since
 
 
 def test_an_account_is_linked_by_its_serving_generation_only() -> None:
