@@ -127,11 +127,12 @@ class Budget:
         self._at_once()
 
     def heard(self, limit: Limit) -> None:
-        """Keep to what Ring said of its limit beside an answer."""
-        self._rate = min(self._most, limit.most or self._most)
+        """Keep to what Ring said of its limit beside an answer, until another says otherwise; many say nothing of it."""
+        if limit.most is not None:
+            self._rate = min(self._most, limit.most)
         if limit.left == 0 and self._spent is None:
             wait = WINDOW if limit.reset is None else limit.reset
-            self._spent = Spent(limit.most or int(self._most), self._clock() + wait)
+            self._spent = Spent(limit.most or int(self._rate), self._clock() + wait)
             self._wanted.set()
 
     async def token(self, kind: Kind, number: int, patience: float) -> Token | None:

@@ -202,6 +202,19 @@ async def test_a_lower_limit_of_rings_own_is_kept_to(database: Database) -> None
     assert ring.busiest() <= 20
 
 
+async def test_an_answer_that_says_nothing_of_a_limit_ends_none_and_one_that_says_a_higher_one_does(database: Database) -> None:
+    ring = Ring()
+    async with Budget(PlaceStore(database), 100) as budget:
+        assert await ring.ask(budget)
+        budget.heard(Limit(20, 19))
+        budget.heard(Limit())  # of the other host, or of a gateway's own page
+        await ring.flood(budget, 2.5)
+        assert ring.busiest() <= 20
+        budget.heard(Limit(1_000, 999))
+        await ring.flood(budget, 1.5)
+    assert 20 < ring.busiest() <= 100
+
+
 class Lame:
     """A store that is away, or slow, when the test says so."""
 
