@@ -52,12 +52,12 @@ class Forgetting:
             return [*await connection.scalars(wanted)]
 
     async def sweep(self, account: str, now: float) -> None:
-        """Delete all that the linker keeps of an account; its row is held, so that no link of it is amid.
+        """Delete all that the linker keeps of an account; its row is held, or made, so that no step that names it is amid.
 
         Of a sign-in under way it stays how it ended, for whoever still looks at its page, and nothing of whose it was.
         """
         async with self.database.begin() as connection:
-            await hold(connection, Names(accounts={account}))
+            await hold(connection, Names(accounts={account}, fresh={account}))
             over = [(one, claims.swept(one, now)) for one in await _cleared(connection, account) if one.state not in OVER]
             for _, after in over:
                 await insert_once(connection, attempts, columns_of(after))

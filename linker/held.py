@@ -39,7 +39,11 @@ class Names(NamedTuple):
 
 
 async def hold(connection: AsyncConnection, names: Names) -> Ledger:
-    """Hold rows until the transaction ends; an account's is made where it is not there, so that whoever changes it is alone."""
+    """Hold rows until the transaction ends.
+
+    The row of an account that may be new is made where it is not there, so that whoever names one is alone; any other that is not
+    there was forgotten, and stays so.
+    """
     known = await _made_accounts(connection, names)
     found = await _rows(connection, Grant, _GRANTS, names.grants | names.accounts)
     signed_in = {grant.attempt for grant in found if grant.attempt and grant.state not in ENDED}
@@ -61,7 +65,7 @@ async def _made_accounts(connection: AsyncConnection, names: Names) -> dict[str,
         fresh = [asdict(Account(account=name)) | {"behind": False} for name in sorted(missing)]
         await insert_ignore(connection, accounts, fresh)
         held = await hold_accounts(connection, names.accounts)
-        missing = names.accounts - held.keys()
+        missing = names.fresh - held.keys()
         if not missing:
             return held
     raise AssertionError("an account's row was made, and is not there")

@@ -106,6 +106,8 @@ class Ledger:
 
     def see(self, account: str, now: float) -> None:
         """Let the account follow its grants; what a newer completed grant replaced is removed."""
+        if account not in self.accounts:
+            raise Moved  # it is being forgotten: its grants are swept next
         for old in view.replaced(self.of(account)):
             move = saga.removed(old, REPLACED, now)
             self.swap(old, move.grant)

@@ -9,22 +9,27 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError
 
+from deploy.demo.ring.faults import Fault
+from linker import saga
 from linker.announce import Announce
 from linker.forget import Forget
 from linker.forgetting import Forgetting
 from linker.held import Names, hold
+from linker.ledger import Moved
 from linker.mishap import FORGOTTEN
 from linker.tables import accounts, attempts, forgets, grants, subscriptions
 from schemas import topics
 from schemas.errors import Unavailable
 from schemas.records import SubscriptionTold
 from schemas.topics import ACCOUNT_CHANGED
-from tests.linker.rig import Rig, held
-from tests.linker.ring import nonce
+from tests.linker.rig import AT, Rig, held
+from tests.linker.ring import ENDPOINTS, nonce
+from tests.linker.test_group import one_waits_for_a_lock
 from tests.linker.test_killed import Fuse, Fused, is_kill
 from tests.linker.test_removal import linked, stopped, told
 from workers.bus import memory
 from workers.bus.contract import Bus, Held, Lane, Stop
+from workers.runtime.database import connect
 
 NOW = datetime(2026, 2, 15, tzinfo=UTC)
 
@@ -121,6 +126,54 @@ async def test_a_sign_in_amid_which_its_account_is_forgotten_ends_at_once_with_t
     assert (await rig.explain.progress("t1")) == told, "a record read twice begins nothing anew"
 
 
+@pytest.mark.parametrize("call", ["refresh", "patch"])
+async def test_a_call_to_ring_amid_which_its_account_is_forgotten_brings_no_row_of_it_back(rig: Rig, call: str) -> None:
+    code = await rig.code("acct-1")
+    await rig.state(rig.linker(), code, "unclaimed")
+    if call == "refresh":
+        rig.now += 90_000
+    else:
+        await rig.sign_in("t1", nonce(rig.time(), "acct-1"), rig.time())
+    rig.ring.inner.faults.next(ENDPOINTS[call], Fault(delay=1.0))
+    forgetting, linker = Forgetting(rig.database, rig.store.namespace), rig.linker()
+    async with linker, memory.connect("memory:", namespace="t", topics=[ACCOUNT_CHANGED]) as bus:
+        while not rig.ring.count(call):
+            await rig.turn_once(linker)
+        await forgetting.ask("acct-1", rig.now)
+        await Forget(forgetting, bus)(NOW)
+        while linker._running:
+            await asyncio.wait(linker._running, timeout=0.1)
+    assert "acct-1" not in await stored(rig)
+    assert await rig.grants(code) == []
+
+
+async def test_a_code_that_names_an_account_being_forgotten_breaks_no_step_of_its_other_links(rig: Rig) -> None:
+    linked_one = await linked(rig, "t1", "acct-1")
+    forgetting = Forgetting(rig.database, rig.store.namespace)
+    await forgetting.ask("acct-1", rig.now)
+    await rig.state(rig.linker(), await rig.code("acct-1", "canary-code-2"), "rejected")
+    with pytest.raises(Moved):  # the account's row went with the code, and the link is not swept yet
+        await rig.store.apply(linked_one, saga.removed(linked_one, "it ended", rig.now), rig.now)
+    await forgetting.sweep("acct-1", rig.now)
+    await forgetting.done(["acct-1"])
+    assert "acct-1" not in await stored(rig)
+
+
+@pytest.mark.postgres
+async def test_a_sweep_waits_for_a_step_that_names_the_account_for_the_first_time(postgres_url: str) -> None:
+    async with connect(postgres_url) as database:
+        await database.create_all()
+        forgetting, names = Forgetting(database, "t"), Names(accounts={"acct-1"}, fresh={"acct-1"})
+        async with database.begin() as connection:
+            await hold(connection, names)  # it looked for a forget before that was asked for
+            await forgetting.ask("acct-1", AT)
+            sweeping = asyncio.create_task(forgetting.sweep("acct-1", AT))
+            await one_waits_for_a_lock(database)
+        await sweeping
+        async with database.read() as connection:
+            assert (await connection.execute(select(accounts))).all() == []
+
+
 async def stored_words(rig: Rig) -> list[str]:
     return re.findall(r"[\w-]+", await stored(rig))
 
@@ -161,4 +214,4 @@ async def test_a_name_that_no_row_can_have_ends_the_look_for_its_row(rig: Rig) -
     async with asyncio.timeout(30):
         with pytest.raises((AssertionError, DBAPIError, Unavailable)):
             async with rig.database.begin() as connection:
-                await hold(connection, Names(accounts={"a\0b"}))
+                await hold(connection, Names(accounts={"a\0b"}, fresh={"a\0b"}))

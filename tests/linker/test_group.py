@@ -58,7 +58,7 @@ async def test_removals_and_steps_hold_accounts_in_one_order(postgres_url: str) 
     """Were they held as the records come, each would wait for the other's account, until PostgreSQL ends one of them."""
     async with connect(postgres_url) as database:
         await database.create_all()
-        both, told = Names(accounts=frozenset({"acct-1", "acct-2"})), Told("test")
+        both, told = Names(accounts={"acct-1", "acct-2"}, fresh={"acct-1", "acct-2"}), Told("test")
         async with database.begin() as connection:
             await hold(connection, both)
         at = datetime.fromtimestamp(AT, UTC)
@@ -69,7 +69,7 @@ async def test_removals_and_steps_hold_accounts_in_one_order(postgres_url: str) 
                 await told(came, Step(connection=connection, group="linker.told", index=0, n=1), at)
 
         async with database.begin() as connection:
-            await hold(connection, Names(accounts=frozenset({"acct-1"})))
+            await hold(connection, Names(accounts={"acct-1"}))
             removing = asyncio.create_task(removed())
             await one_waits_for_a_lock(database)
             await hold(connection, both)

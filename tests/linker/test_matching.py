@@ -1,19 +1,20 @@
 """A sign-in's look for its grant: whatever an account is called, wherever a page ends, whichever app it is of."""
 
 import pytest
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 from sqlalchemy import insert
 
 from linker import saga
 from linker.held import columns_of
 from linker.matching import FIRST_PAGE, PAGE
-from linker.rows import Attempt
+from linker.rows import Account, Attempt
 from linker.store import add_grants
-from linker.tables import grants
+from linker.tables import accounts, grants
 from schemas.records import App
 from schemas.ring import nonce as made
 from tests.linker.rig import APPS, Rig
 from tests.linker.ring import nonce
+from workers.runtime.rows import insert_ignore
 
 ODD = [
     '"',
@@ -40,6 +41,7 @@ async def unclaimed(rig: Rig, code_hash: str, account: str, *, app: App = "first
     known = replace(fresh, state="unclaimed", stage="wait", account=account, pool=pool, open_at=at, due_at=at + 1e6)
     async with rig.database.begin() as connection:
         await add_grants(connection, [known])
+        await insert_ignore(connection, accounts, [asdict(Account(account=account)) | {"behind": False}])
 
 
 async def matched(rig: Rig, *attempts: str) -> list[str | None]:
@@ -80,6 +82,8 @@ async def test_every_page_of_a_pool_is_looked_through(rig: Rig) -> None:
     pool = [replace(known, code_hash=f"{n:064}", account=f"account-{n}", pool=n) for n in range(FIRST_PAGE + PAGE + 1)]
     async with rig.database.begin() as connection:
         await connection.execute(insert(grants), [columns_of(grant) for grant in pool])
+        named = [asdict(Account(account=grant.account)) | {"behind": False} for grant in pool if grant.account]
+        await connection.execute(insert(accounts), named)
     last_of_pages = (PAGE + 1, 1, 0)
     for number in last_of_pages:
         await rig.sign_in(f"t{number}", nonce(rig.time(number / 10), f"account-{number}"), rig.time(number / 10))

@@ -159,6 +159,7 @@ async def test_the_newest_of_a_thousand_grants_is_found_and_the_oldest_too(rig: 
             known = replace(template, code_hash=f"{number:064x}", state="unclaimed", stage="wait", account=f"old-{number}")
             known = replace(known, received_at=at, generation=int(at * 1e6), pool=int(at * 1e6), open_at=at, due_at=at + 1e6)
             await add_grants(connection, [known])
+            await insert_ignore(connection, accounts, [asdict(Account(account=f"old-{number}")) | {"behind": False}])
     for attempt, account in (("t1", "old-999"), ("t2", "old-0")):
         await rig.sign_in(attempt, nonce(rig.time(), account), rig.time())
 
