@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final, Self
 
 import structlog
@@ -14,7 +15,8 @@ from linker.budget import Budget
 from linker.ledger import Moved
 from linker.matching import Matching
 from linker.ringapi import RingApi
-from linker.rows import ASIDE, Attempt, Grant
+from linker.rooms import LINES, PARALLEL, rooms
+from linker.rows import ASIDE, STRANGERS, Attempt
 from linker.schedule import CODE_LAST
 from linker.steps import MARGIN_OF_LEASE, Notices, Steps
 from linker.store import Due, Store
@@ -28,7 +30,6 @@ from workers.runtime.sealing import CodeOpener
 from workers.runtime.secrets import Secret
 
 log = structlog.get_logger()
-PARALLEL: Final = 64
 GATHER: Final = 0.02  # seconds in which what comes due, or what ends, waits for the rest: a round costs more than a row
 HELD: Final = 0.05  # seconds between two looks where what is due has no room, or is held
 EXPIRES: Final = 500  # strangers' codes that one transaction ends
@@ -60,10 +61,9 @@ class Advance:
         self._match = Matching(self.store, self.opener, self.keys, self.notices, self.clock)
         self._length = self.ring.timeout + MARGIN_OF_LEASE + SPARE
         self._length_aside = self.ring.longest + MARGIN_OF_LEASE + SPARE
-        self._due = Due(None, None, None, None)
+        self._due = Due({}, None)
         self._running: set[asyncio.Task[None]] = set()
-        self._aside: set[asyncio.Task[None]] = set()  # of those, the ones that only keep tokens alive
-        self._strange: set[asyncio.Task[None]] = set()  # and those of strangers' codes
+        self._rooms, self._matching = rooms(self.parallel), 0
 
     async def run(self, stop: Stop) -> None:
         """Advance links until `stop`; what is under way then is finished."""
@@ -93,72 +93,59 @@ class Advance:
     async def _start(self, now: float) -> int:
         """Start a task for each row taken; return how many."""
         self._due = await self.store.next_due()
-        room = self.parallel - len(self._running)
-        began = steady()
-        # Grants first: a code dies in a minute and a sign-in in ten, and a look for a grant that is not known yet is wasted.
-        grants = await self._take_links(now, room)
-        attempts = await self._take_attempts(now, room - len(grants))
-        strangers = await self._take_strangers(now, room - len(attempts) - len(grants))
-        kept = await self._take_aside(now, room - len(attempts) - len(grants) - len(strangers))
-        for attempt in attempts:
-            self._spawn(self._match(attempt), f"match {attempt.attempt}")
-        for many, length, among in (
-            (grants, self._length, None),
-            (strangers, self._length, self._strange),
-            (kept, self._length_aside, self._aside),
-        ):
-            for grant in many:
-                self._spawn(self._steps(grant, began + length), f"{grant.stage} {grant.code_hash[:12]}", among)
-        return len(attempts) + len(grants) + len(strangers) + len(kept)
+        many = sum([await self._start_line(line, now) for line in LINES])
+        for attempt in (attempts := await self._take_attempts(now)):
+            self._matching += 1
+            self._spawn(partial(self._match, attempt), f"match {attempt.attempt}", self._matched)
+        return many + len(attempts)
 
-    async def _take_links(self, now: float, room: int) -> list[Grant]:
-        if room <= 0 or not _due(self._due.links, now):
-            return []
-        return await self.store.take_grants(owner=self.owner, now=now, length=self._length, limit=room, queue=0)
+    async def _start_line(self, line: int, now: float) -> int:
+        """Start what is due in one line and has room there; strangers' codes that are too old are ended."""
+        if not _due(self._due.lines.get(line), now):
+            return 0
+        if line == STRANGERS and _due(self._due.lines[line], now - CODE_LAST):
+            await self._expire_strangers(now)
+        if (room := self._rooms.free(line)) <= 0:
+            return 0
+        began, length = steady(), self._length_aside if line == ASIDE else self._length
+        grants = await self.store.take_grants(owner=self.owner, now=now, length=length, limit=room, queue=line)
+        for grant in grants:
+            seat = self._rooms.enter(line)
+            step = partial(self._steps, grant, began + length, seat.moves)
+            self._spawn(step, f"{grant.stage} {grant.code_hash[:12]}", seat.leave)
+        return len(grants)
 
-    async def _take_attempts(self, now: float, room: int) -> list[Attempt]:
+    async def _expire_strangers(self, now: float) -> None:
+        if many := await self.store.expire_strangers(now, EXPIRES):
+            log.info("strangers.expired", codes=many)
+
+    async def _take_attempts(self, now: float) -> list[Attempt]:
+        """Take sign-ins that look for their grants: that asks nothing of Ring, and waits for no step that does."""
+        room = self.parallel - self._matching
         if room <= 0 or not _due(self._due.attempts, now):
             return []
         return await self.store.take_attempts(owner=self.owner, now=now, length=self._length, limit=room)
 
-    async def _take_aside(self, now: float, room: int) -> list[Grant]:
-        """Take what only keeps tokens alive, never more than half of the room: links find the other half free."""
-        limit = min(room, max(1, self.parallel // 2) - len(self._aside))
-        if limit <= 0 or not _due(self._due.aside, now):
-            return []
-        return await self.store.take_grants(owner=self.owner, now=now, length=self._length_aside, limit=limit, queue=ASIDE)
-
-    async def _take_strangers(self, now: float, room: int) -> list[Grant]:
-        """Take strangers' codes never more than a quarter of the room; those too old are ended."""
-        if not _due(self._due.strangers, now):
-            return []
-        if _due(self._due.strangers, now - CODE_LAST) and (many := await self.store.expire_strangers(now, EXPIRES)):
-            log.info("strangers.expired", codes=many)
-        limit = min(room, self.parallel // 4 - len(self._strange))  # a few a second get a place at Ring
-        if limit <= 0:
-            return []
-        return await self.store.take_grants(owner=self.owner, now=now, length=self._length, limit=limit, queue=1)
-
-    def _spawn(self, step: Awaitable[None], name: str, among: set[asyncio.Task[None]] | None = None) -> None:
+    def _spawn(self, step: Callable[[], Awaitable[None]], name: str, leave: Callable[[], None]) -> None:
         task = self._group.create_task(self._guard(step, name), name=name)
         self._running.add(task)
-        if among is not None:
-            among.add(task)
-        task.add_done_callback(self._finished)
+        task.add_done_callback(lambda task: self._finished(task, leave))
 
-    async def _guard(self, step: Awaitable[None], name: str) -> None:
+    async def _guard(self, step: Callable[[], Awaitable[None]], name: str) -> None:
         """Leave a row to its lease's end where another linker moved it or the store is away; all else is a bug."""
         try:
-            await step
+            await step()
         except Moved:
             log.info("link.superseded", step=name)
         except Unavailable as error:
             log.warning("link.delayed", step=name, why=str(error))
 
-    def _finished(self, task: asyncio.Task[None]) -> None:
+    def _matched(self) -> None:
+        self._matching -= 1
+
+    def _finished(self, task: asyncio.Task[None], leave: Callable[[], None]) -> None:
         self._running.discard(task)
-        self._aside.discard(task)
-        self._strange.discard(task)
+        leave()
         self.moved.set()
         asyncio.get_running_loop().call_later(GATHER, self.wake.set)
 

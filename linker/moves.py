@@ -6,7 +6,7 @@ import msgspec
 from msgspec.structs import replace
 
 from linker.outcomes import Done, Outcome, Tokens
-from linker.rows import ASIDE, Grant, Risk, Stage
+from linker.rows import ASIDE, LINKS, NAMES, PATCHES, WANTED, Grant, Risk, Stage
 from linker.schedule import NONCE_LIFE, linking, next_try
 from schemas.records import LinkState
 
@@ -23,6 +23,15 @@ REMOVED: Final = "if the app was removed in the Ring app, connect it there again
 
 Call = Literal["exchange", "identify", "post", "patch", "refresh", "devices"]
 _PLAIN: Final[dict[Stage, Stage]] = {"exchanging": "exchange", "posting": "post", "refreshing": "refresh"}
+_LINES: Final[dict[Stage, int]] = {
+    "identify": NAMES,
+    "probe": PATCHES,
+    "verify": PATCHES,
+    "patch": PATCHES,
+    "refresh": WANTED,
+    "wait": ASIDE,
+    "rest": ASIDE,
+}
 _ONCE: Final = frozenset({"refreshed"})  # marks of which only the last is kept: tokens are renewed for years
 
 
@@ -49,7 +58,7 @@ def plain(stage: Stage) -> Stage:
 def to(grant: Grant, stage: Stage, due_at: float | None) -> Grant:
     """Enter a stage with clean counts; a refresh keeps them, since it goes back."""
     changes: dict[str, Any] = {"stage": stage, "due_at": due_at, "tries": 0, "begun": 0, "reason": None}
-    changes["queue"] = ASIDE if stage in {"rest", "wait"} else 0
+    changes["queue"] = _LINES.get(stage, LINKS)
     if stage != "refresh":
         changes |= {"renewed": False, "resume": None}
     return replace(grant, **changes)

@@ -14,10 +14,19 @@ from typing import Final, Literal, get_args
 import msgspec
 from msgspec.structs import replace
 
-Kind = Literal["link", "broker", "refresh", "stranger", "reconcile"]
+Kind = Literal["code", "link", "broker", "patch", "refresh", "stranger", "reconcile"]
 ORDER: Final[tuple[Kind, ...]] = get_args(Kind)
-# Places that are left to what is more urgent, of all: it finds them free at once, whichever linker it is at.
-SPARED: Final[dict[Kind, float]] = {"link": 0.0, "broker": 0.02, "refresh": 0.05, "stranger": 0.05, "reconcile": 0.1}
+# Places that are left to what is more urgent, of all: it finds them free at once, whichever linker it is at. A request that hangs
+# keeps its place: so steps of links leave a tenth to codes, which die in a minute; PATCHes, tried for a month, leave a fifth.
+SPARED: Final[dict[Kind, float]] = {
+    "code": 0.0,
+    "link": 0.1,
+    "broker": 0.12,
+    "patch": 0.2,
+    "refresh": 0.2,
+    "stranger": 0.05,
+    "reconcile": 0.25,
+}
 EVENLY: Final = frozenset[Kind]({"refresh", "stranger", "reconcile"})  # kinds that never take what a second brings at once
 PACE: Final = 1.25  # times the rate: how fast those go at most, so that links find places at any moment of the second
 STRANGERS: Final = 10.0  # exchanges a second (security 6)

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from linker.moves import MENDS, SHOWN, Move, again, ended, given_up_at, hold, marked, to
 from linker.outcomes import Done, NotSent, Outcome, Refused, Tokens, Unauthorised, Unclear
-from linker.rows import ASIDE, Grant, GrantStanding, Risk
+from linker.rows import ASIDE, WANTED, Grant, GrantStanding, Risk
 from linker.schedule import dice, pause
 
 LIFE: Final = 30 * 86_400.0  # seconds; a refresh token that is not used dies then
@@ -49,15 +49,15 @@ def stale(grant: Grant, now: float) -> bool:
 def first(grant: Grant, words: str | None, now: float) -> Grant:
     """Renew, then come back to this stage; it goes on counting its tries."""
     after = replace(to(grant, "refresh", now), resume=grant.stage, reason=words, tries=grant.tries)
-    return replace(after, queue=ASIDE) if grant.stage in _KEEPING else after
+    return replace(after, queue=ASIDE) if grant.queue == ASIDE else after
 
 
 def wanted(grant: Grant, now: float) -> Move | None:
     """Renew a grant that rests at once, since somebody waits for it; None where that is under way, or put off by Ring."""
     if grant.stage == "rest":
-        return Move(replace(first(grant, grant.reason, now), queue=0))
-    if grant.stage == "refresh" and grant.queue and (grant.due_at or 0.0) <= now:
-        return Move(replace(grant, queue=0))
+        return Move(replace(first(grant, grant.reason, now), queue=WANTED))
+    if grant.stage == "refresh" and grant.queue == ASIDE and (grant.due_at or 0.0) <= now:
+        return Move(replace(grant, queue=WANTED))
     return None
 
 

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from linker import refresh
 from linker.moves import KEPT, Move, again, ended, plain, to
 from linker.outcomes import NotSent, Outcome, Unauthorised, Unclear
-from linker.rows import ASIDE, ENDED, Grant, Stage
+from linker.rows import ASIDE, ENDED, LINKS, Grant, Stage
 from linker.schedule import linking
 
 GONE: Final = "the app was removed in the Ring app: connect it there again to use it"
@@ -46,7 +46,7 @@ def begin(grant: Grant, now: float) -> Move | None:
         return None  # refused it ends, and renewed it is asked
     unheard = grant.stage in _PATCHES  # a PATCH may be under way whose answer nobody will take
     doubted = to(replace(grant, patched=grant.patched or unheard), "look", now)
-    return Move(replace(doubted, queue=0 if linking(grant) else ASIDE))
+    return Move(replace(doubted, queue=LINKS if linking(grant) else ASIDE))
 
 
 def end(grant: Grant, outcome: Outcome, now: float) -> Move:
@@ -74,7 +74,7 @@ def gone(grant: Grant, now: float) -> Move:
 def _ask(grant: Grant, now: float) -> Move:
     if _good(grant, now) and (grant.renewed or not refresh.stale(grant, now)):
         return Move(grant, call="devices")
-    return Move(replace(refresh.first(grant, grant.reason, now), queue=grant.queue))
+    return Move(refresh.first(grant, grant.reason, now))
 
 
 def _good(grant: Grant, now: float) -> bool:

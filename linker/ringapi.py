@@ -24,6 +24,7 @@ from workers.runtime.secrets import Secret
 TIMEOUT: Final = 8.0  # seconds for a whole call
 TOKENS: Final = 30.0  # seconds for one that brings tokens, where the row is held that long: they are in this one answer alone
 CONNECT: Final = 3.0  # of which for the connection
+CONNECTIONS: Final = 400  # more than there is room for steps: whoever waited for one would take that for a slow Ring
 BODY_LIMIT: Final = 64 * 1024
 STRAY: Final = 30.0  # seconds between two looks whether an app is configured: only a restart changes that
 BUSY: Final = 1.0  # seconds to wait after a 429 that does not say how long
@@ -179,7 +180,7 @@ async def connect(
 
 def _session(*, force_close: bool) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=200, force_close=force_close),
+        connector=aiohttp.TCPConnector(limit=CONNECTIONS, force_close=force_close),
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT),
         trust_env=False,
         cookie_jar=aiohttp.DummyCookieJar(),

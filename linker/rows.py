@@ -40,7 +40,14 @@ Risk = Literal[
 RISKS: Final[tuple[Risk, ...]] = get_args(Risk)
 LOST: Final = frozenset(risk for risk in RISKS if risk.startswith("lost_"))
 
-ASIDE: Final = 2  # the queue of what only keeps tokens alive: ten thousand of them hold up no link
+# The line in which a row waits, by what its step asks of Ring: each has room of its own (linker/rooms.py).
+LINKS: Final = 0  # POST, and whether an app was removed that somebody just signed in for
+STRANGERS: Final = 1  # codes on the plain path, behind everything proven
+ASIDE: Final = 2  # what only keeps tokens alive: ten thousand of them hold up no link
+CODES: Final = 3
+NAMES: Final = 4  # GET users/me
+PATCHES: Final = 5
+WANTED: Final = 6  # renewals that somebody waits for: a sign-in, or the broker
 ENDED: Final = frozenset({"expired", "lost", "rejected", "contested", "removed"})
 OVER: Final = ENDED | {"completed"}
 Mark = tuple[str, float]  # (what happened, when)
@@ -87,7 +94,7 @@ class Grant(GrantStanding, frozen=True, kw_only=True):
     resume: Stage | None = None  # where to go on after a refresh
     renewed: bool = False  # the tokens were renewed for the stage at hand: a second 401 is final
     due_at: float | None
-    queue: int = 0  # 1: a stranger's code, which waits behind everything proven; 2: ASIDE
+    queue: int = CODES  # its line
     begun: int = 0  # how often this stage was taken up without an end: above 1, a linker died in it
     posts: int = 0  # of this nonce
     patched: bool = False  # a PATCH for this nonce may have arrived whose answer nobody has

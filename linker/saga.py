@@ -28,7 +28,7 @@ from linker.moves import (
     to,
 )
 from linker.outcomes import Done, NotSent, Outcome, Refused, Tokens, Unauthorised, Unclear
-from linker.rows import ENDED, Grant, Stage
+from linker.rows import ASIDE, CODES, ENDED, STRANGERS, WANTED, Grant, Stage
 from linker.schedule import CODE_LAST, linking
 from schemas.records import App
 
@@ -50,7 +50,7 @@ def received(*, code_hash: str, code: bytes, app: App, stranger: bool, at: float
         received_at=at,
         generation=round(at * 1_000_000),
         due_at=at,
-        queue=int(stranger),
+        queue=STRANGERS if stranger else CODES,
         marks=(("received", at),),
     )
 
@@ -123,7 +123,7 @@ def claimed(grant: Grant, *, attempt: str, partner_user: str, nonce_until: float
     if grant.stage != "refreshing":
         return Move(to(fresh, "post", now), Verdict("claimed"))
     # The answer to a renewal is awaited: a second request would spend the same refresh token. A former sign-in's reason is over.
-    return Move(replace(fresh, resume="post", reason=grant.reason if grant.tries else None), Verdict("claimed"))
+    return Move(replace(fresh, resume="post", queue=WANTED, reason=grant.reason if grant.tries else None), Verdict("claimed"))
 
 
 def unclaimed(grant: Grant, verdict: Verdict, now: float) -> Move:
@@ -136,7 +136,7 @@ def unclaimed(grant: Grant, verdict: Verdict, now: float) -> Move:
         cleared = marked(cleared, verdict.state, now)
     home: Stage = "rest" if grant.state == "completed" else "wait"
     if grant.stage == "refreshing":  # as above
-        return Move(replace(cleared, resume=home, reason=verdict.reason), verdict)
+        return Move(replace(cleared, resume=home, queue=ASIDE, reason=verdict.reason), verdict)
     return Move(replace(_resting(cleared, home, now), reason=verdict.reason), verdict)
 
 
@@ -240,7 +240,7 @@ def _call_with_token(grant: Grant, now: float) -> Move:
 def _exchanged(grant: Grant, outcome: Outcome, now: float) -> Move:
     match outcome:
         case Done(tokens=Tokens() as tokens):
-            held = replace(hold(grant, tokens, now), state="exchanged", code=None, queue=0)
+            held = replace(hold(grant, tokens, now), state="exchanged", code=None)
             return Move(to(marked(held, "exchanged", now), "identify", now))
         case NotSent():
             return again(replace(grant, stage="exchange"), outcome, now)

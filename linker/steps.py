@@ -16,7 +16,7 @@ from linker.metrics import MARGIN, Result, stepped
 from linker.outcomes import Done, NotSent, Outcome, Refused, Unauthorised, Unclear
 from linker.places import Kind
 from linker.ringapi import RingApi
-from linker.rows import Grant
+from linker.rows import ASIDE, STRANGERS, Grant
 from linker.saga import Call, Move
 from linker.store import Store
 from linker.vault import Vault
@@ -35,7 +35,6 @@ LATER: Final = 0.2  # seconds until a postponed grant is due again
 MARGIN_OF_LEASE: Final = 2.0  # seconds of the lease that no call may use: what came of it is written then
 UNREADABLE: Final = 30.0  # seconds until what a missing key sealed is tried again: putting it back takes a restart
 MOST: Final = 4  # steps that a grant does in one go: others are due, too
-NEVER: Final = float("-inf")
 CLIENT: Final = (
     "Ring does not accept this app's client id or secret: each code that comes is lost, and no token is renewed; compare "
     "RINGHOOK_RING_CLIENT_ID and RINGHOOK_RING_CLIENT_SECRET with the portal's, mend them and restart"
@@ -48,6 +47,9 @@ _RESULTS: Final[dict[type[Outcome], Result]] = {
     NotSent: "unavailable",
     Unauthorised: "unauthorised",
 }
+
+
+Moves = Callable[[int], bool]  # goes over to the line of a grant's next step, where that may begin under the same lease
 
 
 class Notices(Protocol):
@@ -78,31 +80,32 @@ class Steps:
     clock: Callable[[], float]
     clients: Sampler = field(default_factory=lambda: Sampler(60.0))
 
-    async def __call__(self, grant: Grant, lease_ends: float) -> None:
+    async def __call__(self, grant: Grant, lease_ends: float, moves: Moves = lambda _: True) -> None:
         """Do what is due; `lease_ends` is of `steady()`. Unavailable: the row comes due again when its lease ends.
 
         What is due at once after it is done, too, under the same lease: to be taken again costs a row more than its call does.
+        But not where the lease has no room for it, nor the next step's line, which `moves` goes over to.
         """
-        room = lease_ends - PATIENCE - self.ring.timeout - MARGIN_OF_LEASE
+        last = lease_ends - PATIENCE - self.ring.timeout - MARGIN_OF_LEASE
         held: Grant | None = grant
         for left in reversed(range(MOST)):
             if held is not None:
-                held = await self._step(held, lease_ends, room if left else NEVER)
+                held = await self._step(held, lease_ends, (lambda line: steady() < last and moves(line)) if left else _stays)
 
-    async def _step(self, grant: Grant, lease_ends: float, room: float) -> Grant | None:
-        """Do one step; return the grant where the next one is due at once, and begins before `room` of `steady()` is over."""
+    async def _step(self, grant: Grant, lease_ends: float, moves: Moves) -> Grant | None:
+        """Do one step; return the grant where the next one is due at once, and may begin."""
         move = saga.begin(grant, self.clock())
         if move.call is None:
-            return await self._write(grant, move, room)
+            return await self._write(grant, move, moves)
         try:
-            result, held = await self._call(grant, move, move.call, lease_ends, room)
+            result, held = await self._call(grant, move, move.call, lease_ends, moves)
         except Moved:
             stepped(move.call, "superseded")
             raise
         stepped(move.call, result)
         return held
 
-    async def _call(self, grant: Grant, move: Move, call: Call, lease_ends: float, room: float) -> Stepped:
+    async def _call(self, grant: Grant, move: Move, call: Call, lease_ends: float, moves: Moves) -> Stepped:
         turn = await self.budget.turn(_kind(call, grant), PATIENCE)
         if turn is None:
             return await self._postpone(grant, grant)
@@ -118,7 +121,7 @@ class Steps:
                 self.budget.rest(outcome.wait)
         if call == "exchange" and isinstance(outcome, Done):
             self.notices.proven("code")
-        return await self._record(held, outcome, room)
+        return await self._record(held, outcome, moves)
 
     def _tell_client(self, grant: Grant, outcome: Refused | NotSent) -> None:
         """Log that nobody can be linked or stay linked until an operator acts; a line a minute and app says it."""
@@ -182,20 +185,20 @@ class Steps:
             raise Rejected("the sign-in behind this link is gone", reason="absent")
         return msgspec.json.decode(self.opener.open(attempt.secret), type=LinkSecret)
 
-    async def _record(self, held: Grant, outcome: Outcome, room: float) -> Stepped:
+    async def _record(self, held: Grant, outcome: Outcome, moves: Moves) -> Stepped:
         """Write the outcome, again and again while the store is away."""
         backoff, until = Backoff(first=0.05, longest=5.0), steady() + INSISTS
         while True:
             try:
-                return await self._end(held, outcome, room)
+                return await self._end(held, outcome, moves)
             except (Moved, Unavailable):
                 if steady() > until:
                     raise
             await asyncio.sleep(backoff.next())
 
-    async def _end(self, held: Grant, outcome: Outcome, room: float) -> Stepped:
+    async def _end(self, held: Grant, outcome: Outcome, moves: Moves) -> Stepped:
         try:
-            after = await self._write(held, saga.end(held, outcome, self.clock()), room)
+            after = await self._write(held, saga.end(held, outcome, self.clock()), moves)
         except Moved:
             return Stepped(await self._superseded(held, outcome))
         return Stepped(_RESULTS[type(outcome)], after)
@@ -204,19 +207,19 @@ class Steps:
         """Look what another linker, or our own unanswered commit, made of the row; tokens that came are kept if they can be."""
         fresh = await self.store.grant(held.code_hash)
         if fresh and (move := saga.late(held, fresh, outcome, self.clock())):
-            await self._write(fresh, move, NEVER)
+            await self._write(fresh, move, _stays)
             return _RESULTS[type(outcome)]
         log.info("link.superseded", grant=held.code_hash[:12], stage=held.stage)
         return "superseded"
 
     async def _postpone(self, held: Grant, before: Grant) -> Stepped:
-        await self._write(held, saga.postponed(before, LATER, self.clock()), NEVER)
+        await self._write(held, saga.postponed(before, LATER, self.clock()), _stays)
         return Stepped("waiting")
 
-    async def _write(self, before: Grant, move: Move, room: float) -> Grant | None:
+    async def _write(self, before: Grant, move: Move, moves: Moves) -> Grant | None:
         """Write a transition, and give the lease back unless the next step is due at once and has room."""
         now = self.clock()
-        goes_on = saga.due_at_once(move.grant, now) and steady() < room
+        goes_on = saga.due_at_once(move.grant, now) and moves(move.grant.queue)
         move = replace(move, grant=saga.taken_up(move.grant)) if goes_on else move
         try:
             held = await self.store.apply(before, move, now, keep_lease=goes_on)
@@ -238,14 +241,18 @@ def _tell(before: Grant, after: Grant) -> None:
         tell("link.put_off", **facts)
 
 
+def _stays(_line: int) -> bool:
+    return False
+
+
 def _kind(call: Call, grant: Grant) -> Kind:
-    if call == "exchange" and grant.queue:
-        return "stranger"
-    if call == "devices" or (call == "refresh" and grant.resume == "look"):
-        return "refresh" if grant.queue else "link"
-    if call == "refresh" and (grant.stage in {"rest", "wait"} or grant.resume in {"rest", "wait"}):
-        return "refresh" if grant.queue else "broker"
-    return "link"
+    if call == "exchange":
+        return "stranger" if grant.queue == STRANGERS else "code"
+    if call == "patch":
+        return "patch"
+    if grant.queue == ASIDE:
+        return "refresh"
+    return "broker" if call == "refresh" and grant.resume in {"rest", "wait"} else "link"
 
 
 def _measure(call: Call, grant: Grant, now: float) -> None:

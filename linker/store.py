@@ -1,6 +1,6 @@
 """The linker's SQL. Every transition is a compare-and-swap on the row's counter; locks are taken account → grant → attempt."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
 from operator import or_ as both
@@ -16,7 +16,8 @@ from linker.ledger import Ledger, made
 from linker.mishap import BEFORE, Mishap
 from linker.moves import Move
 from linker.pool import Page, Place
-from linker.rows import ASIDE, Account, Attempt, End, Grant, Risk, end_of
+from linker.rooms import LINES
+from linker.rows import STRANGERS, Account, Attempt, End, Grant, Risk, end_of
 from linker.schedule import CODE_LAST
 from linker.selects import columns, grants_of, list_accounts, look_up, value_of
 from linker.tables import accounts, attempts, ended_unnamed, grants
@@ -37,16 +38,14 @@ class Transition(NamedTuple):
 
 
 class Due(NamedTuple):
-    """When the first row of each kind is due, None where there is none."""
+    """When the first row of each line is due that nobody holds, and the first sign-in; lines without one are left out."""
 
-    links: float | None
-    strangers: float | None
-    aside: float | None
+    lines: Mapping[int, float]
     attempts: float | None
 
     def first(self) -> float | None:
         """Return the earliest of them."""
-        return min((due for due in self if due is not None), default=None)
+        return min((due for due in (*self.lines.values(), self.attempts) if due is not None), default=None)
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,7 @@ class Store:
         object.__setattr__(self, "_group", Group[Transition, Any](self._written))
 
     async def take_grants(self, *, owner: str, now: float, length: float, limit: int, queue: int) -> list[Grant]:
-        """Lease due grants of one queue, the longest due first, and count that they were taken up."""
+        """Lease due grants of one line, the longest due first, and count that they were taken up."""
         async with self.database.once() as connection:
             bound = {"now": now, "of_queue": queue}
             held = await lease.take(connection, _GRANTS_DUE, bound, owner=owner, length=length, limit=limit)
@@ -82,7 +81,8 @@ class Store:
     async def next_due(self) -> Due:
         """Return when the next row of each kind that nobody holds is due."""
         async with self.database.read() as connection:
-            return Due._make((await connection.execute(_NEXT_DUE)).one())
+            *lines, attempts = (await connection.execute(_NEXT_DUE)).one()
+        return Due({line: due for line, due in zip(LINES, lines, strict=True) if due is not None}, attempts)
 
     async def expire_strangers(self, now: float, limit: int) -> int:
         """End strangers' codes that became too old in their line, many in one transaction; return how many."""
@@ -248,8 +248,8 @@ def _first_due(table: Table, *where: ColumnElement[bool]) -> ScalarSelect[float]
 _of_queue = (grants.c.queue == bindparam("of_queue")) & (grants.c.due_at <= bindparam("now"))
 _GRANTS_DUE: Final = lease.taking(grants, _of_queue, order=grants.c.due_at, counts=grants.c.begun)
 _ATTEMPTS_DUE: Final = lease.taking(attempts, attempts.c.due_at <= bindparam("now"), order=attempts.c.due_at)
-_NEXT_DUE: Final = select(*(_first_due(grants, grants.c.queue == queue) for queue in (0, 1, ASIDE)), _first_due(attempts))
-_unsent = (grants.c.queue == 1) & (grants.c.stage == "exchange") & (grants.c.due_at < bindparam("before")) & _free(grants)
+_NEXT_DUE: Final = select(*(_first_due(grants, grants.c.queue == queue) for queue in LINES), _first_due(attempts))
+_unsent = (grants.c.queue == STRANGERS) & (grants.c.stage == "exchange") & (grants.c.due_at < bindparam("before")) & _free(grants)
 _oldest = columns(Grant, grants).where(_unsent).order_by(grants.c.due_at).limit(bindparam("most"))
 _TOO_OLD: Final = _oldest.with_for_update(skip_locked=True)
 _EXPIRING: Final = update(grants).where(grants.c.code_hash == bindparam("was"))

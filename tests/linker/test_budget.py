@@ -127,13 +127,13 @@ async def test_the_urgent_go_first(database: Database) -> None:
             assert await ring.ask(budget, kind, 20.0)
             order.append(kind)
 
-        kinds: tuple[Kind, ...] = ("reconcile", "refresh", "broker", "link")
+        kinds: tuple[Kind, ...] = ("reconcile", "refresh", "patch", "broker", "link", "code")
         async with asyncio.TaskGroup() as group:
             for kind in kinds * 3:
                 group.create_task(spend(kind))
             await asyncio.sleep(0)  # all of them wait
             places.away = False
-    assert order[:8] == ["link"] * 3 + ["broker"] * 3 + ["refresh"] * 2
+    assert order[:10] == ["code"] * 3 + ["link"] * 3 + ["broker"] * 3 + ["patch"]
     assert order.count("reconcile") == 3
     assert order[-1] == "reconcile"
 

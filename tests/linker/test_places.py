@@ -20,71 +20,82 @@ def got(answer: Answered) -> int:
 
 
 def test_there_are_as_many_places_as_requests_a_second() -> None:
-    book, first = asked(Book(), 0.0, link=70)
-    book, second = asked(book, 0.1, link=70)
+    book, first = asked(Book(), 0.0, code=70)
+    book, second = asked(book, 0.1, code=70)
     assert (got(first), got(second)) == (70, 30)
 
 
 def test_a_place_is_free_a_second_after_its_answer_and_handed_out_a_little_before() -> None:
-    book, answer = asked(Book(), 0.0, link=100)
+    book, answer = asked(Book(), 0.0, code=100)
     [tokens] = answer.given
     told = Told(tokens.ticket, stranger=False, out=0, answers=(0.5,) * 100)  # a whole number of ticks
-    book, none = answered(book, Asked(100, {"link": 1}, [told]), here=0.6, now=1000.6)
+    book, none = answered(book, Asked(100, {"code": 1}, [told]), here=0.6, now=1000.6)
     assert got(none) == 0
-    book, soon = asked(book, 1000.6 + 0.9 - AHEAD + 0.01, link=3)
+    book, soon = asked(book, 1000.6 + 0.9 - AHEAD + 0.01, code=3)
     assert [round(delay, 3) for delay in soon.given[0].delays] == [round(AHEAD - 0.008, 3)] * 3
-    assert got(asked(book, 1000.6 + SECOND, link=200)[1]) == 97
+    assert got(asked(book, 1000.6 + SECOND, code=200)[1]) == 97
 
 
 def test_what_was_not_used_is_free_at_once_when_it_is_told() -> None:
-    book, answer = asked(Book(), 0.0, link=100)
+    book, answer = asked(Book(), 0.0, code=100)
     told = Told(answer.given[0].ticket, stranger=False, out=10)
-    book, again = answered(book, Asked(100, {"link": 100}, [told]), here=0.1, now=0.1)
+    book, again = answered(book, Asked(100, {"code": 100}, [told]), here=0.1, now=0.1)
     assert got(again) == 90
 
 
 def test_the_places_of_one_who_died_are_free_without_a_word_and_not_before() -> None:
-    book, _ = asked(Book(), 0.0, link=100)
-    assert got(asked(book, LIFE + ARRIVES + SECOND - 0.01, link=1)[1]) == 0
-    assert got(asked(book, LIFE + ARRIVES + SECOND + 0.01, link=100)[1]) == 100
+    book, _ = asked(Book(), 0.0, code=100)
+    assert got(asked(book, LIFE + ARRIVES + SECOND - 0.01, code=1)[1]) == 0
+    assert got(asked(book, LIFE + ARRIVES + SECOND + 0.01, code=100)[1]) == 100
 
 
 def test_a_place_whose_answer_is_slow_is_kept_as_long_as_its_linker_tells_so() -> None:
-    book, answer = asked(Book(), 0.0, link=100)
+    book, answer = asked(Book(), 0.0, code=100)
     for tick in range(1, 80):
         told = Told(answer.given[0].ticket, stranger=False, out=100)
-        book, none = answered(book, Asked(100, {"link": 1}, [told]), here=tick / 10, now=tick / 10)
+        book, none = answered(book, Asked(100, {"code": 1}, [told]), here=tick / 10, now=tick / 10)
         assert got(none) == 0
 
 
 def test_a_clock_that_is_set_back_frees_nothing_and_stops_nobody() -> None:
-    book, _ = asked(Book(), 5_000.0, link=100)
-    book, none = asked(book, 1_000.0, link=1)
+    book, _ = asked(Book(), 5_000.0, code=100)
+    book, none = asked(book, 1_000.0, code=1)
     assert got(none) == 0
-    assert got(asked(book, 1_002.0, link=100)[1]) == 100
+    assert got(asked(book, 1_002.0, code=100)[1]) == 100
 
 
-@pytest.mark.parametrize(("kind", "most"), [("link", 100), ("broker", 98), ("refresh", 95), ("reconcile", 90), ("stranger", 10)])
+@pytest.mark.parametrize(
+    ("kind", "most"),
+    [
+        ("code", 100),
+        ("link", 90),
+        ("broker", 88),
+        ("patch", 80),
+        ("refresh", 80),
+        ("reconcile", 75),
+        ("stranger", 10),
+    ],
+)
 def test_each_kind_leaves_places_to_what_is_more_urgent(kind: Kind, most: int) -> None:
     book, given = Book(), 0
     for tick in range(21):
         book, answer = asked(book, tick * 0.05, **{kind: 1_000})
         given += got(answer)
     assert given == most
-    assert got(asked(book, 1.0, link=1_000)[1]) == 100 - most
+    assert got(asked(book, 1.0, code=1_000)[1]) == 100 - most
 
 
-def test_what_keeps_tokens_alive_goes_evenly_and_links_at_once() -> None:
+def test_what_keeps_tokens_alive_goes_evenly_and_codes_at_once() -> None:
     book, answer = asked(Book(), 0.0, refresh=1_000)
     assert answer.given[0].delays == pytest.approx([number / 125 for number in range(13)])
     assert got(asked(book, 0.0, refresh=1_000)[1]) == 0
-    assert got(asked(book, 0.0, link=1_000)[1]) == 100 - 13
+    assert got(asked(book, 0.0, code=1_000)[1]) == 100 - 13
 
 
 def test_the_urgent_come_first_within_one_asking_too() -> None:
-    book, _ = asked(Book(), 0.0, link=90)
-    book, answer = asked(book, 0.0, reconcile=5, refresh=5, broker=3, link=1)
-    assert got(answer) == 1 + 3 + 1  # the refresh leaves five, the walk ten
+    book, _ = asked(Book(), 0.0, code=70)
+    book, answer = asked(book, 0.0, reconcile=5, refresh=5, patch=4, broker=3, link=1, code=1)
+    assert got(answer) == 1 + 1 + 3 + 4 + 1  # PATCH and refresh leave twenty, the walk a quarter
 
 
 @pytest.mark.parametrize(("rate", "seconds", "most"), [(100, 10, 100), (20, 10, 40), (2, 10, 4), (0.5, 30, 3)])
@@ -100,24 +111,24 @@ def test_strangers_get_ten_a_second_and_never_over_a_fifth(rate: float, seconds:
 
 
 def test_everybody_rests_after_a_429() -> None:
-    book, answer = answered(Book(), Asked(100, {"link": 1}, rests=50.0), here=43.0, now=0.0)
+    book, answer = answered(Book(), Asked(100, {"code": 1}, rests=50.0), here=43.0, now=0.0)
     assert (got(answer), answer.rest) == (0, 7.0)
-    book, other = asked(book, 6.9, link=1)
+    book, other = asked(book, 6.9, code=1)
     assert (got(other), round(other.rest, 3)) == (0, 0.1)
-    assert got(asked(book, 7.1, link=1)[1]) == 1
+    assert got(asked(book, 7.1, code=1)[1]) == 1
 
 
 def test_nothing_left_at_ring_is_rest_where_others_used_it_and_none_where_we_did() -> None:
     spent = Spent(limit=100, until=1.0)
-    assert answered(Book(), Asked(100, {"link": 1}, spent=spent), here=0.0, now=0.0)[1].rest == 1.0
-    book, _ = asked(Book(), 0.0, link=95)
-    assert got(answered(book, Asked(100, {"link": 1}, spent=spent), here=0.0, now=0.0)[1]) == 1
+    assert answered(Book(), Asked(100, {"code": 1}, spent=spent), here=0.0, now=0.0)[1].rest == 1.0
+    book, _ = asked(Book(), 0.0, code=95)
+    assert got(answered(book, Asked(100, {"code": 1}, spent=spent), here=0.0, now=0.0)[1]) == 1
 
 
 def test_places_beyond_a_lower_rate_are_given_up_before_any_changes_hands() -> None:
-    book, answer = asked(Book(), 0.0, link=100)
+    book, answer = asked(Book(), 0.0, code=100)
     told = Told(answer.given[0].ticket, stranger=False, out=0, answers=(0.0,) * 100)
-    book, none = answered(book, Asked(40, {"link": 100}, [told]), here=0.95, now=0.95)
+    book, none = answered(book, Asked(40, {"code": 100}, [told]), here=0.95, now=0.95)
     assert got(none) == 40
     assert sum(one.places for one in book.taken) == 100
 
@@ -174,7 +185,7 @@ def test_never_more_than_the_rate_in_any_second_at_ring(seed: int, linkers: int,
                 arrived.append(now + on_the_way)
                 one.flying.append((name, now + on_the_way + dice.choice((0.0, 0.05, 3.0))))
             if dice.random() < 0.3 or now - one.told_at > TELLS - 0.03:
-                wants: dict[Kind, int] = {dice.choice(("link", "refresh")): dice.randrange(rate + 1)}
+                wants: dict[Kind, int] = {dice.choice(("code", "patch", "refresh")): dice.randrange(rate + 1)}
                 book, answer = answered(book, Asked(rate, wants, one.told()), here=now + one.ahead, now=now + skew)
                 one.told_at = now
                 if dice.random() < 0.05:

@@ -13,7 +13,7 @@ from linker import saga
 from linker.held import columns_of
 from linker.mishap import FORGOTTEN, Mishap
 from linker.rows import ASIDE, Account, Grant
-from linker.store import Store
+from linker.store import Due, Store
 from linker.tables import accounts, grants
 from tests.linker.rig import Rig
 from tests.linker.ring import nonce
@@ -102,7 +102,7 @@ async def test_a_page_of_all_accounts_and_the_next_renewals_cost_no_scan(filled:
         first = await store.next_due()
     assert page[0][0].account == "acct50"
     assert len(due) == 4
-    assert first == (None, None, 1_005.0, None)
+    assert first == Due({ASIDE: 1_005.0}, None)
     found = await plans(filled, heard)
     assert "ix_linker_grants_queue_due_at" in found
     assert not scans(found)

@@ -5,7 +5,7 @@ from msgspec.structs import replace
 
 from linker import refresh, saga
 from linker.outcomes import Done, NotSent, Outcome, Refused, Tokens, Unauthorised, Unclear
-from linker.rows import ASIDE, Grant
+from linker.rows import ASIDE, WANTED, Grant
 
 AT = 1_771_130_906.0
 DAY = 86_400.0
@@ -184,7 +184,7 @@ def test_an_outcome_is_not_taken_for_that_of_a_later_request() -> None:
 def test_a_renewal_on_demand_goes_ahead_of_the_queue_and_never_beside_another() -> None:
     asked = refresh.wanted(resting(), AT + 60)
     assert asked is not None
-    assert (asked.grant.stage, asked.grant.queue, asked.grant.due_at) == ("refresh", 0, AT + 60)
+    assert (asked.grant.stage, asked.grant.queue, asked.grant.due_at) == ("refresh", WANTED, AT + 60)
     waiting = replace(asked.grant, queue=ASIDE)
     ahead = refresh.wanted(waiting, AT + 61)
     assert ahead is not None

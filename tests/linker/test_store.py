@@ -9,7 +9,7 @@ from msgspec.structs import asdict, replace
 from linker import claims, saga
 from linker.held import Names, hold
 from linker.ledger import Moved
-from linker.rows import Account
+from linker.rows import CODES, Account
 from linker.store import Store, _collide, add_grants
 from linker.tables import accounts
 from schemas.errors import Unavailable
@@ -23,11 +23,11 @@ from workers.runtime.storefault import OutcomeUnknown, StoreUnavailable
 
 async def test_a_row_under_a_lease_is_not_taken_twice(rig: Rig) -> None:
     await rig.code("acct-1")
-    first = await rig.store.take_grants(owner="a", now=rig.now, length=30, limit=10, queue=0)
-    second = await rig.store.take_grants(owner="b", now=rig.now, length=30, limit=10, queue=0)
+    first = await rig.store.take_grants(owner="a", now=rig.now, length=30, limit=10, queue=CODES)
+    second = await rig.store.take_grants(owner="b", now=rig.now, length=30, limit=10, queue=CODES)
     assert (len(first), len(second)) == (1, 0)
     await rig.let_leases_end()
-    [again] = await rig.store.take_grants(owner="b", now=rig.now, length=30, limit=10, queue=0)
+    [again] = await rig.store.take_grants(owner="b", now=rig.now, length=30, limit=10, queue=CODES)
     assert again.begun == 2
 
 
