@@ -70,7 +70,7 @@ def overdue(attempt: Attempt, now: float) -> Attempt | None:
     elif attempt.grant:
         words = f"another sign-in of this Ring account was under way until the 10 minutes of this one were over: {TAP}"
     elif attempt.horizon is None:
-        words = f"our side was down until the sign-in's 10 minutes were over: {TAP_OR_MEND}"
+        words = f"our side did not get to it before the sign-in's 10 minutes were over: {TAP_OR_MEND}"
     elif attempt.reason:
         words = f"{_UNKNOWN}: {attempt.reason}; if it was not, {TAP}"
     else:
@@ -85,6 +85,11 @@ def unmatched(attempt: Attempt, looked_at: float, now: float, mishap: Mishap | N
     if attempt.grant is None:
         attempt = replace(attempt, reason=guess(mishap) if mishap else None)
     return replace(attempt, horizon=looked_at, due_at=due_at)
+
+
+def unread(attempt: Attempt, wait: float, now: float) -> Attempt:
+    """Let an attempt wait that nobody here can read; at its end that is told as our own failure."""
+    return replace(attempt, due_at=min(now + wait, attempt.until + 0.001))
 
 
 def matched(attempt: Attempt, grant: Grant, now: float) -> tuple[Attempt, Move | None]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 import msgspec
+import structlog
 
 from linker import claims
 from linker.ledger import Moved
@@ -14,14 +15,15 @@ from linker.metrics import MATCH_SECONDS, Result, stepped
 from linker.pool import Page
 from linker.rows import Attempt, Grant
 from linker.saga import Verdict
-from linker.steps import Notices
+from linker.steps import UNREADABLE, Notices
 from linker.store import Store
 from schemas.errors import Rejected
 from schemas.records import App, LinkSecret, LinkState
 from schemas.ring import nonce
-from workers.runtime.sealing import CodeOpener
+from workers.runtime.sealing import UNKNOWN_KEY, CodeOpener
 from workers.runtime.secrets import Secret
 
+log = structlog.get_logger()
 FIRST_PAGE: Final = 256  # the grant is nearly always among the newest
 PAGE: Final = 4_096
 LOOKS: Final = 3  # at a grant that moved in the moment it was matched
@@ -59,6 +61,9 @@ class Matching:
         try:
             secret = msgspec.json.decode(self.opener.open(attempt.secret or b""), type=LinkSecret)
         except Rejected as error:
+            if error.reason == UNKNOWN_KEY:
+                log.warning("sign_in.unread", attempt=attempt.attempt, why=str(error))
+                return await self._settle(attempt, claims.unread(attempt, UNREADABLE, looked_at))
             return await self._settle(attempt, claims.learned(attempt, Verdict("rejected", str(error)), looked_at))
         with MATCH_SECONDS.time():
             grant = await self._find(attempt, secret.nonce)

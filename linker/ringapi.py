@@ -17,6 +17,7 @@ from linker.metrics import RING_SECONDS
 from linker.outcomes import Done, NotSent, Outcome, Refused, Unauthorised, Unclear
 from schemas.errors import Misconfigured, Rejected
 from schemas.findings.reach import obstacle
+from schemas.findings.trying import OURS
 from schemas.records import App
 from schemas.ring import answers, api, limits
 from workers.runtime.secrets import Secret
@@ -218,7 +219,7 @@ def _outcome(  # noqa: PLR0911 - a table: one line, one meaning
 
 def _unknown(app: App) -> NotSent:
     return NotSent(
-        words=f"it came by the app with the id {app}, whose credentials are not configured: "
+        words=f"{OURS}it came by the app with the id {app}, whose credentials are not configured: "
         "set them again (with _NEXT beside another app's), or let the user connect the app that is configured",
         wait=STRAY,
         stray=True,

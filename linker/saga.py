@@ -30,13 +30,15 @@ from linker.moves import (
 from linker.outcomes import Done, NotSent, Outcome, Refused, Tokens, Unauthorised, Unclear
 from linker.rows import ASIDE, CODES, ENDED, STRANGERS, WANTED, Grant, Stage
 from linker.schedule import CODE_LAST, linking
+from schemas.findings.trying import OURS
 from schemas.records import App
 
 __all__ = ["TAP", "Call", "Move", "Verdict", "plain"]
 _UNSENT: Final = {
-    False: "linker was down",
+    False: "linker was down, or had too much to do",
     True: "too many codes came by the path without a secret, which sends few a second, or linker was down",
 }
+_NO_PLACE: Final = "Ring's limit left no place for it"
 _PATCHES: Final = frozenset({"probe", "verify", "patch"})
 
 
@@ -111,8 +113,9 @@ def taken_up(grant: Grant) -> Grant:
 
 
 def postponed(before: Grant, wait: float, now: float) -> Move:
-    """Put back a grant whose call was not even tried (no budget, lease too short): nothing is counted."""
-    return Move(replace(before, due_at=now + wait, begun=before.begun - 1))
+    """Put back a grant whose call was not even tried (no budget, lease too short): nothing is counted; a code may die of it."""
+    why = _NO_PLACE if before.stage == "exchange" and not before.tries else before.reason
+    return Move(replace(before, due_at=now + wait, begun=before.begun - 1, reason=why))
 
 
 def claimed(grant: Grant, *, attempt: str, partner_user: str, nonce_until: float, now: float) -> Move:
@@ -215,7 +218,7 @@ def _resting(grant: Grant, home: Stage, now: float) -> Grant:
 def _send_code(grant: Grant, now: float) -> Move:
     if now - grant.received_at <= CODE_LAST:
         return Move(replace(grant, stage="exchanging"), call="exchange")
-    why = f"Ring could not be reached in time ({grant.reason})" if grant.tries else _UNSENT[grant.queue == 1]
+    why = f"it could not be sent to Ring in time ({grant.reason})" if grant.reason else _UNSENT[grant.queue == 1]
     return ended(grant, "expired", f"{why}; the code was older than {CODE_LAST:.0f} s and was not sent: {MENDS}", now)
 
 
@@ -226,7 +229,8 @@ def _call_with_token(grant: Grant, now: float) -> Move:
         served = grant.state == "completed"
         return unclaimed(grant, Verdict("expired", words), now) if served else ended(grant, "expired", words, now)
     if grant.stage == "post" and now > schedule.posted_until(grant):
-        words = f"the sign-in's 10 minutes were over before Ring could be told{why}: {TAP}"
+        mends = f"{OURS_FIRST}, {TAP}" if (grant.reason or "").startswith(OURS) else TAP
+        words = f"the sign-in's 10 minutes were over before Ring could be told{why}: {mends}"
         return unclaimed(grant, Verdict("expired", words), now)
     if refresh.stale(grant, now) and not grant.renewed:
         return Move(refresh.first(grant, grant.reason, now))

@@ -21,6 +21,7 @@ from linker.saga import Call, Move
 from linker.store import Store
 from linker.vault import Vault
 from schemas.errors import Rejected, Unavailable
+from schemas.findings.trying import OURS
 from schemas.records import LinkSecret, Notice
 from schemas.ring import api
 from workers.runtime.backoff import Backoff
@@ -153,15 +154,14 @@ class Steps:
         return max(self.ring.timeout, min(self.ring.longest, lease_ends - steady() - MARGIN_OF_LEASE))
 
     async def _ask(self, call: Call, grant: Grant, patience: float) -> Outcome:
-        """Make the one request; what cannot be opened is refused by us, in Ring's place."""
+        """Make the one request; what is not there is refused by us, in Ring's place, and what cannot be opened is not sent."""
         try:
             answer = await self._request(call, grant, patience)
-        except KeyMissing as error:
-            return NotSent(words=str(error), wait=UNREADABLE, sealed=True)
-        except Rejected as error:
-            if call == "refresh" and error.reason != "absent":  # a token is never given up for what is wrong with our own copy
-                return NotSent(words=str(error), wait=UNREADABLE, sealed=True)
-            return Refused(words=str(error))
+        except (KeyMissing, Rejected) as error:
+            if isinstance(error, Rejected) and error.reason == "absent":
+                return Refused(words=str(error))
+            # Nothing is given up for what is wrong with our own copy, nor called Ring's refusal.
+            return NotSent(words=f"{OURS}{error}", wait=UNREADABLE, sealed=True)
         return Done(tokens=self.vault.seal(grant, answer, self.clock())) if isinstance(answer, api.Tokens) else answer
 
     async def _request(self, call: Call, grant: Grant, patience: float) -> api.Tokens | Outcome:

@@ -12,6 +12,7 @@ from linker.rows import Grant
 from linker.sealed import Sealed
 from linker.store import Store
 from linker.vault import Vault
+from schemas.findings.trying import OURS
 
 PAGE: Final = 200
 AT_ONCE: Final = timedelta(milliseconds=20)
@@ -40,7 +41,7 @@ class Unreadable:
         """Mark a page; say whether there may be more."""
         rows = await self.sealed.unmarked(key, self.page)
         for grant in rows:
-            words = f"its tokens are sealed with key {key!r}, which is not configured"
+            words = f"{OURS}its tokens are sealed with key {key!r}, which is not configured"
             await self._write(grant, replace(grant, risk="unreadable", reason=words), now)
         return len(rows) == self.page
 

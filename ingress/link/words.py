@@ -3,7 +3,7 @@
 import re
 from typing import Final
 
-from schemas.findings.trying import TRIED_AGAIN
+from schemas.findings.trying import OURS, TRIED_AGAIN
 
 AGAIN: Final = "Open the Ring app and tap Sign In there again."
 MALFORMED: Final = f"This sign-in address is not complete, or was changed on its way. {AGAIN}"
@@ -80,17 +80,20 @@ STATES: Final = {
 WAITING: Final = ("One moment", TRY_LATER, False)
 FAILED: Final = frozenset({"expired", "lost", "rejected", "contested", "removed"})
 TROUBLE: Final = "Ring cannot be reached just now, or does not take this up; we go on trying by ourselves"
+TROUBLE_OF_OURS: Final = "Something on our side does not work just now; we go on trying by ourselves"
 _RINGS: Final = re.compile(r"\d{3}\b|no connection to Ring")  # how the words of a Ring that answered, or did not, begin
-_IN_BRACKETS: Final = re.compile(rf" \((?:{_RINGS.pattern}).*\)", re.DOTALL)
+_IN_BRACKETS: Final = re.compile(rf" \((?:{_RINGS.pattern}|{re.escape(OURS)}).*\)", re.DOTALL)
 HOME: Final = (
     "This service connects Ring to our app. To start, open the Ring app, go to the Ring Appstore, and choose our app there."
 )
 
 
 def plain(finding: str | None) -> str | None:
-    """Return a finding as a user is told it: without what Ring answered, or where it is; both are for operators."""
+    """Return a finding as a user is told it: without Ring's answer, where it is, or what is to be mended here."""
     if finding is None:
         return None
+    if finding.startswith(OURS):
+        return TROUBLE_OF_OURS
     words = _IN_BRACKETS.sub("", finding)
     alone = words == finding and finding.endswith(TRIED_AGAIN)  # nothing but what went wrong between Ring and us
     return TROUBLE if alone or _RINGS.match(finding) else words

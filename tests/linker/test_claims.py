@@ -102,10 +102,10 @@ def test_what_was_guessed_while_no_grant_was_known_is_dropped_when_one_is_met() 
     assert claims.matched(own, grant("awaiting", user="u9"), AT + 9)[0].reason == own.reason
 
 
-def test_an_attempt_nobody_looked_at_in_time_says_that_we_were_down() -> None:
+def test_an_attempt_nobody_looked_at_in_time_says_that_it_was_us() -> None:
     over = claims.overdue(attempt(), AT + 700)
     assert over is not None
-    assert (over.reason or "").startswith("our side was down")
+    assert (over.reason or "").startswith("our side did not get to it")
 
 
 @pytest.mark.parametrize(

@@ -13,10 +13,15 @@ from linker.progress import seen
 from linker.ringapi import unreached
 from linker.rows import AttemptSteps, Grant, Stage
 from linker.saga import Move
+from schemas.findings.trying import OURS
 from schemas.records import LinkState
 
 NOW, DAY = 1_000_000.0, 86_400.0
-SAID = ("400 canary (of) it) · canary: tap", unreached("https://canary.example.com/canary", OSError("canary")))
+SAID = (
+    "400 canary (of) it) · canary: tap",
+    unreached("https://canary.example.com/canary", OSError("canary")),
+    f"{OURS}sealed with key 'canary', which is not configured (only canary): put it back",
+)
 LATER = (0.0, 1.0, 700.0, 5 * DAY, 31 * DAY)
 STATES: tuple[LinkState, ...] = ("received", "unclaimed", "claimed", "awaiting", "completed")
 

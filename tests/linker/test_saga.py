@@ -85,7 +85,7 @@ def test_a_code_that_was_never_on_the_wire_is_tried_again_until_it_is_too_old() 
     assert saga.begin(again, AT + 10).call == "exchange"
     late = saga.begin(again, AT + 56).grant
     assert late.reason is not None
-    assert late.reason.startswith("Ring could not be reached in time (no connection)")
+    assert late.reason.startswith("it could not be sent to Ring in time (no connection)")
 
 
 def test_retry_after_is_obeyed() -> None:

@@ -21,6 +21,7 @@ from schemas.errors import Misconfigured, Rejected, Unavailable
 KEY_SIZE: Final = 32
 _VERSION: Final = 1
 NOBODY: Final = "?"
+UNKNOWN_KEY: Final = "unknown_key"
 _ID: Final = re.compile(r"[A-Za-z0-9_-]{1,32}", re.ASCII)
 _NAMED: Final = re.compile(r"\s*([A-Za-z0-9_-]{1,32}):([A-Za-z0-9+/_-]{43}=?)\s*", re.ASCII)
 
@@ -117,7 +118,7 @@ class CodeOpener:
         """Return the plaintext, or raise Rejected (`unknown_key`, naming its id, or `tampered`): what is in it lives a minute."""
         name, rest = _split(sealed)
         if name not in self._boxes:
-            raise Rejected(f"sealed to key {name!r}, which is not among the private keys configured", reason="unknown_key")
+            raise Rejected(f"sealed to key {name!r}, which is not among the private keys configured", reason=UNKNOWN_KEY)
         try:
             return bytes(self._boxes[name].decrypt(rest))
         except (CryptoError, ValueError) as error:
