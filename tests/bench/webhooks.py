@@ -58,10 +58,10 @@ def recorded(raw: bytes) -> Record:
     return Record(topic=EVENT_RECORDED.name, key=account.encode(), value=value, headers=headers)
 
 
-async def publish(bus: Publisher, records: Iterator[Record]) -> int:
+async def publish(bus: Publisher, records: Iterator[Record], lot: int = CHUNK) -> int:
     """Put records on the bus in large batches; return how many. What was not confirmed goes again: some may be twice."""
     count = 0
-    while batch := [*islice(records, CHUNK)]:
+    while batch := [*islice(records, lot)]:
         await _insist(bus, batch)
         count += len(batch)
     return count

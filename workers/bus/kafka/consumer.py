@@ -17,6 +17,7 @@ from workers.bus.kafka import group, hanging, standstill
 from workers.bus.kafka.codes import Broken, Refused
 from workers.bus.kafka.eos import Place
 from workers.bus.kafka.group import Membership
+from workers.bus.kafka.lane import Ahead
 from workers.bus.kafka.patience import Patience
 from workers.bus.kafka.reach import told
 from workers.bus.kafka.session import Feed, Plan, Sessions
@@ -80,7 +81,7 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
         self._wire = Wire(address, patience=ANSWER)
         self._id = transactional_id
         self._transactor = Transactor(self._wire, transactional_id, touched) if plan.atomic else None
-        self._consumer = _consumer(address, plan.names.group(plan.group))
+        self._consumer = _consumer(address, plan.names.group(plan.group), plan.ahead)
         self._assigned: tuple[Membership, Feed, frozenset[int]] | None = None
         self._changed = asyncio.Event()
         self._sessions: Sessions | None = None
@@ -261,7 +262,7 @@ def _same_count(topic: str, found: int | None, declared: int) -> None:
         raise Misconfigured(f"topic {topic} has {found} partitions, {declared} are declared: growth is a new topic")
 
 
-def _consumer(address: Address, group_id: str) -> Any:  # noqa: ANN401 (aiokafka ships no types)
+def _consumer(address: Address, group_id: str, ahead: Ahead) -> Any:  # noqa: ANN401 (aiokafka ships no types)
     session_ms = int(address.session_timeout * 1000)
     return AIOKafkaConsumer(
         **address.options(),
@@ -277,7 +278,7 @@ def _consumer(address: Address, group_id: str) -> Any:  # noqa: ANN401 (aiokafka
         request_timeout_ms=session_ms + 5000,  # a join may take as long as the slowest member
         fetch_max_wait_ms=LONG_POLL_MS,
         fetch_max_bytes=FETCH_BYTES,
-        max_partition_fetch_bytes=FETCH_BYTES // 8,
+        max_partition_fetch_bytes=ahead.fetch,
         metadata_max_age_ms=60_000,
     )
 

@@ -15,11 +15,21 @@ from workers.bus.kafka.eos import Place
 from workers.bus.kafka.group import pack, unpack
 from workers.bus.metrics import RECORDS_EXPIRED
 
-FULL: Final = 256  # records in the buffer, at which its partitions are paused
 FULL_BYTES: Final = 512 * 1024
-LOW: Final = 64  # records, at which they go on
 
 Committed = Mapping[Place, tuple[int, str]]
+
+
+class Ahead(msgspec.Struct, frozen=True):
+    """How far a lane reads ahead of its work: a step takes a lot at once, a delivery one by one, maybe for days."""
+
+    full: int  # records in the buffer, at which its partitions are paused
+    low: int  # records, at which they go on
+    fetch: int  # bytes of a partition in one answer
+
+
+STEPS: Final = Ahead(256, 64, 128 * 1024)
+SINGLY: Final = Ahead(64, 32, 32 * 1024)  # a destination that is dead keeps as much of each lane in memory
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -60,8 +70,9 @@ class Session(Protocol):
 class KafkaLane:
     """One assigned index over the group's topics, for one session."""
 
-    def __init__(self, session: Session, index: int, topics: Mapping[str, str]) -> None:
+    def __init__(self, session: Session, index: int, topics: Mapping[str, str], ahead: Ahead = STEPS) -> None:
         self.index = index
+        self._ahead = ahead
         self.stop = asyncio.Event()
         self._session = session
         self._places = {topic: Place(physical, index) for topic, physical in sorted(topics.items())}
@@ -182,8 +193,8 @@ class KafkaLane:
         return records
 
     def _regulate(self) -> None:
-        full = len(self._buffer) >= FULL or self._bytes >= FULL_BYTES
-        low = len(self._buffer) <= LOW and self._bytes <= FULL_BYTES // 4
+        full = len(self._buffer) >= self._ahead.full or self._bytes >= FULL_BYTES
+        low = len(self._buffer) <= self._ahead.low and self._bytes <= FULL_BYTES // 4
         if full and not self._paused:
             self._paused = True
             self._session.flow(list(self._expected), on=False)

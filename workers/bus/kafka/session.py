@@ -13,7 +13,7 @@ from workers.bus.kafka import group
 from workers.bus.kafka.codes import UNSTABLE_OFFSETS, Broken, Refused
 from workers.bus.kafka.eos import Place
 from workers.bus.kafka.group import Membership
-from workers.bus.kafka.lane import Committed, Found, KafkaLane
+from workers.bus.kafka.lane import SINGLY, STEPS, Ahead, Committed, Found, KafkaLane
 from workers.bus.kafka.merge import Merger
 from workers.bus.kafka.names import Names
 from workers.bus.kafka.transaction import Transactor
@@ -37,6 +37,11 @@ class Plan(msgspec.Struct, frozen=True):
     stop: Stop
     atomic: bool
     start: Begin
+
+    @property
+    def ahead(self) -> Ahead:
+        """How far its lanes read ahead."""
+        return STEPS if self.atomic else SINGLY
 
     def physical(self) -> dict[str, str]:
         """Return the broker's name by topic."""
@@ -89,7 +94,7 @@ class Sessions:
     ) -> None:
         self.group = plan.group
         self.me = me
-        self.lanes = {index: KafkaLane(self, index, plan.physical()) for index in sorted(indexes)}
+        self.lanes = {index: KafkaLane(self, index, plan.physical(), plan.ahead) for index in sorted(indexes)}
         self.reason = ""
         self.doubtful = False  # a plain commit was sent whose answer is missing
         self.unstable = False  # a transaction with our positions has no end
