@@ -76,6 +76,7 @@ from workers.deliver.fleet import Fleet
 from workers.deliver.job import Deliver
 from workers.deliver.replays import Replays
 from workers.deliver.standing import Destinations
+from workers.deliver.wishes import Wishes
 from workers.dispatch.census import Census
 from workers.dispatch.job import Dispatch, Prune
 from workers.dispatch.parked import Bounds
@@ -274,16 +275,17 @@ def add_dispatch(house: House, bounds: Bounds, routes: Collection[Route]) -> Non
 def add_destinations_of(house: House, services: Collection[Service]) -> Fleet[Service]:
     """Deliver to HTTP services."""
     began = {service.name: house.began for service in services}  # others are born when they are first heard of
+    wishes = Wishes(house.database)
 
     def make(service: Service) -> Sequence[Worker]:
-        return delivery(house, service, began.get(service.name) or utc_now())
+        return delivery(house, service, wishes, began.get(service.name) or utc_now())
 
     fleet = Fleet(services, make, partial(backlog, house))
     house.workers.append(fleet)
     return fleet
 
 
-def delivery(house: House, service: Service, born: datetime) -> Sequence[Worker]:
+def delivery(house: House, service: Service, wishes: Wishes, born: datetime) -> Sequence[Worker]:
     """Return what delivers to one HTTP service, and measures how far behind it is."""
     wanted = begins(service.destination.since)
     birth = Birth(house.database, service.name, born) if wanted is None else always(wanted)
@@ -299,6 +301,7 @@ def delivery(house: House, service: Service, born: datetime) -> Sequence[Worker]
         tls=service.tls,
         start=birth,
         copy=house.me,
+        wishes=wishes,
     )
     return [deliver, Sweeping(LagSweep(house.bus, deliver.name, (EVENT_RECORDED.name,), deliver.behind))]
 

@@ -17,8 +17,8 @@ from workers.deliver import replay as rows
 from workers.deliver.copying import Copying
 from workers.deliver.flight import Flight
 from workers.deliver.replay import Replay, State, held_group
+from workers.deliver.wishes import Wishes
 from workers.runtime.clock import utc_now
-from workers.runtime.database import Database
 from workers.runtime.drive import Drive
 from workers.runtime.supervise import Fatal, wait_or_stop
 
@@ -50,9 +50,10 @@ class Aside:
     Nothing of a replay may end what is live: what crashes is told, left alone for a minute, and begun again.
     """
 
-    def __init__(self, bus: Bus, database: Database, flight: Flight, work: Work, tasks: asyncio.TaskGroup) -> None:
+    def __init__(self, bus: Bus, wishes: Wishes, flight: Flight, work: Work, tasks: asyncio.TaskGroup) -> None:
         """`work` delivers a lane of the destination's own topic."""
-        self._bus, self._database, self._flight, self._work, self._tasks = bus, database, flight, work, tasks
+        self._bus, self._wishes, self._flight, self._work, self._tasks = bus, wishes, flight, work, tasks
+        self._database = wishes.database
         self._name = flight.destination.name
         self._held, self._group = delivery_held(self._name).name, held_group(self._name)
         self._runs: dict[str, Run] = {}  # by consumer group
@@ -84,9 +85,9 @@ class Aside:
 
     async def _turn(self) -> None:
         async with asyncio.timeout(PATIENCE_S):
-            async with self._database.read() as connection:
-                live = await rows.of(connection, self._name)
-                self._flight.cancelled = await rows.cancelled(connection, self._name)
+            wished = await self._wishes()
+            live = wished.replays.get(self._name, ())
+            self._flight.cancelled = wished.cancelled.get(self._name, frozenset())
             sending = [one.id for one in live if one.state == "sending"]
             self._sending = {name: self._sending.get(name, monotonic()) for name in sending}
             self._keep(self._wanted(live))

@@ -28,6 +28,7 @@ from workers.deliver.send import Sender
 from workers.deliver.session import Session, awake
 from workers.deliver.sign import Signer
 from workers.deliver.store import Store
+from workers.deliver.wishes import Wishes
 from workers.runtime.database import Database
 from workers.runtime.secrets import Secret
 
@@ -50,12 +51,13 @@ class Deliver:
         policy: Policy | None = None,
         resolver: AbstractResolver | None = None,
         copy: str = "this copy",
+        wishes: Wishes | None = None,
     ) -> None:
-        """`copy` is what this process is called among those that deliver to the same destination."""
+        """`copy` is what this process is called among those that deliver to the same destination; `wishes` are all of it."""
         self.name: Final = delivery(destination.name)
         self.flight: Flight | None = None
         self.lag: Lag | None = None  # as it was measured last
-        self._copy = copy
+        self._copy, self._wishes = copy, wishes or Wishes(database)
         self._bus, self._store = bus, Store(database, self.name, namespace)
         self._destination, self._start = destination, start or always(FIRST)
         self._signer, self._stops = Signer(secrets, destination.sign), stops
@@ -73,14 +75,14 @@ class Deliver:
             sending = Sender(self._destination, headers=self._headers, tls=self._tls, resolver=self._resolver)
             async with sending as sender, asyncio.TaskGroup() as tasks:
                 self.flight = self._prepared(sender, facts, tasks)
-                reporter = Reporter(self._store.database, self.flight, self._copy, lambda: self.lag)
+                reporter = Reporter(self._wishes, self.flight, self._copy, lambda: self.lag)
                 ended = asyncio.Event()
                 tasks.create_task(sturdy(partial(facts.run, ended)), name=f"{self.name}.facts")
                 try:
                     with suppress(Revoked):  # stopped before it was known whether and where to begin
                         await reporter.begin(stop)
                         tasks.create_task(sturdy(partial(reporter.run, ended)), name=f"{self.name}.report")
-                        aside = Aside(self._bus, self._store.database, self.flight, self._put_aside(self.flight), tasks)
+                        aside = Aside(self._bus, self._wishes, self.flight, self._put_aside(self.flight), tasks)
                         tasks.create_task(sturdy(partial(aside.run, stop)), name=f"{self.name}.aside")
                         await self._consume(self.flight, stop)
                 finally:

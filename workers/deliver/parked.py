@@ -148,6 +148,11 @@ class Parked(Generic[T]):
         """Say whether the store does not know all."""
         return bool(self._news)
 
+    @property
+    def urgent(self) -> bool:
+        """Say whether the store lacks more than events that joined, which are safe on the bus meanwhile."""
+        return bool(self._done) or any(name in self._queues and self._queues[name].writes for name in self._news)
+
     def oldest(self) -> float | None:
         """Return since when the oldest waits, in epoch seconds, or a little earlier; None where none does."""
         return min((queue.since for queue in self._queues.values()), default=None)

@@ -6,6 +6,7 @@ on after a restart where it was, keeps order within each key, and takes little f
 
 from collections.abc import Sequence
 from datetime import datetime
+from itertools import groupby
 from typing import Any, Final, Literal
 
 import msgspec
@@ -110,16 +111,18 @@ async def begin(connection: AsyncConnection, replay: Replay) -> bool:
     return await insert_once(connection, replays, asdict(replay) | {"wanted": msgspec.json.encode(replay.wanted).decode()})
 
 
-async def of(connection: AsyncConnection, destination: str) -> list[Replay]:
-    """Return a destination's replays that are not over."""
-    mine = select(*_COLUMNS).where(replays.c.destination == destination, replays.c.state.in_(OPEN))
-    return [_read(row) for row in await connection.execute(mine.order_by(replays.c.asked_at))]
+async def live(connection: AsyncConnection) -> dict[str, list[Replay]]:
+    """Return by destination the replays that are not over."""
+    open_ = select(*_COLUMNS).where(replays.c.state.in_(OPEN)).order_by(replays.c.destination, replays.c.asked_at)
+    each = groupby(map(_read, await connection.execute(open_)), lambda one: one.destination)
+    return {destination: [*mine] for destination, mine in each}
 
 
-async def cancelled(connection: AsyncConnection, destination: str) -> frozenset[str]:
-    """Return the replays of which nothing more is sent."""
-    mine = select(replays.c.id).where(replays.c.destination == destination, replays.c.state == "cancelled")
-    return frozenset(await connection.scalars(mine))
+async def cancelled(connection: AsyncConnection) -> dict[str, frozenset[str]]:
+    """Return by destination the replays of which nothing more is sent."""
+    over = select(replays.c.destination, replays.c.id).where(replays.c.state == "cancelled").order_by(replays.c.destination)
+    each = groupby(await connection.execute(over), lambda row: str(row.destination))
+    return {destination: frozenset(row.id for row in mine) for destination, mine in each}
 
 
 async def every(connection: AsyncConnection, limit: int = 100) -> list[Replay]:

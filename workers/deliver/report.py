@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from msgspec.structs import replace
@@ -12,9 +13,10 @@ from workers.deliver import closed, copies
 from workers.deliver.copies import Copy
 from workers.deliver.flight import Flight
 from workers.deliver.patience import LONGEST_S, told
+from workers.deliver.wishes import Wishes
 from workers.runtime.backoff import Backoff
 from workers.runtime.clock import utc_now
-from workers.runtime.database import Database, StoreUnavailable
+from workers.runtime.database import StoreUnavailable
 from workers.runtime.supervise import wait_or_stop
 
 LOOK_S: Final = 1.0
@@ -26,13 +28,14 @@ ANSWERED: Final = "its answer 410"
 class Reporter:
     """Looks every second, tells every five and on each change; while the store is away, what was known last stands."""
 
-    def __init__(self, database: Database, flight: Flight, copy: str, lag: Callable[[], Lag | None]) -> None:
-        self._database, self._flight, self._copy, self._lag = database, flight, copy, lag
+    def __init__(self, wishes: Wishes, flight: Flight, copy: str, lag: Callable[[], Lag | None]) -> None:
+        self._wishes, self._flight, self._copy, self._lag = wishes, flight, copy, lag
+        self._database = wishes.database
         self._told_at, self._told = 0.0, ""
 
     async def begin(self, stop: Stop) -> None:
         """Learn whether the destination is closed, before anything is sent. Revoked: `stop` came first."""
-        await told(self._look, self._name, stop)
+        await told(partial(self._look, anew=True), self._name, stop)
 
     async def run(self, ended: Stop) -> None:
         """Look and tell until `ended`; then no copy of this name is there."""
@@ -51,21 +54,20 @@ class Reporter:
     def _name(self) -> str:
         return self._flight.destination.name
 
-    async def _look(self) -> None:
+    async def _look(self, *, anew: bool = False) -> None:
         try:
             async with asyncio.timeout(PATIENCE_S):
-                await self._wishes()
+                await self._obey(anew=anew)
                 await self._tell()
         except TimeoutError as error:
             raise StoreUnavailable("the store did not say in time which destinations are closed") from error
 
-    async def _wishes(self) -> None:
-        flight = self._flight
-        if flight.health.gone:
+    async def _obey(self, *, anew: bool) -> None:
+        flight, gone = self._flight, self._flight.health.gone
+        if gone:
             async with self._database.begin() as connection:
                 await closed.close(connection, self._name, "gone", ANSWERED, utc_now())
-        async with self._database.read() as connection:
-            found = (await closed.read(connection, [self._name])).get(self._name)
+        found = (await self._wishes(anew=anew or gone)).closed.get(self._name)
         if found:
             flight.health = replace(flight.health, gone=False)  # the row says it from now on, and for every copy
         if bool(found) != bool(flight.closed):

@@ -29,6 +29,7 @@ from workers.runtime.waiting import STEPPED
 log = structlog.get_logger()
 TOPIC: Final = EVENT_RECORDED.name
 PACE_S: Final = 0.1  # commits of what is finished come no faster
+STEP_S: Final = 0.5  # and steps for events that only join what waits no faster than this
 PROVE_EVERY_S: Final = 3.0  # while anything is open, a commit proves that the lane is still ours
 PROVEN_FOR_S: Final = 8.0  # no request starts on an older proof
 IDLE_COMMIT_S: Final = 6 * 3600.0  # offsets of a group that never commits expire
@@ -62,7 +63,7 @@ class Session:
         self._store = runtime.Session(store.database, store.group, lane.index, STEPPED, read=noted)
         self._shelf = Shelf(store, lane.index, flight.destination.key)
         self._insist = Insist(store.group, stop, store.delay)
-        self._tidied_at = awake()
+        self._tidied_at = self._stepped_at = awake()
         self._parked_last = False
         self._probe = self._passed = 0  # events that went to rows since that probe
         self._refused = False  # the store did not take the last step: what it does not know to be done must not be overtaken
@@ -296,14 +297,18 @@ class Session:
 
     def _commit_due(self) -> bool:
         since = awake() - self._committed_at
-        if self.window.changes != self._committed or self.parked.changed:
+        if self.window.changes != self._committed or self._step_due():
             return since >= PACE_S
         # On no old proof does anything start; and who looks whether all that was put aside is sent must see how far that is.
         waits = self.aside or (self._flight.may_send() and (self.window.open or not self.parked.idle(self._flight.now())))
         return since >= (PROVE_EVERY_S if waits else IDLE_COMMIT_S)
 
-    async def _commit(self) -> None:
-        n = await self._write()
+    def _step_due(self) -> bool:
+        """Say whether the store is to learn something: a step costs the same for one event that joins as for many."""
+        return self.parked.changed and (self.parked.urgent or awake() - self._stepped_at >= STEP_S)
+
+    async def _commit(self, *, last: bool = False) -> None:
+        n = await self._write(last=last)
         asked, changes = awake(), self.window.changes
         try:
             async with asyncio.timeout(COMMIT_DEADLINE_S):
@@ -313,11 +318,12 @@ class Session:
         self._proven = self._committed_at = asked
         self._committed, self._store.n = changes, n
 
-    async def _write(self) -> int:
+    async def _write(self, *, last: bool) -> int:
         """Write what changed of what waits, as step n + 1; return the n that the commit shall make true."""
-        change = self.parked.change() if self.parked.changed else None
+        change = self.parked.change() if self._step_due() or (last and self.parked.changed) else None
         if not change:
             return self._store.n
+        self._stepped_at = awake()
         try:
             async with self._store.step() as step:
                 lines = await self._shelf.write(step, change, self.parked.stored(change))
@@ -337,7 +343,7 @@ class Session:
     async def _commit_last(self) -> None:
         try:
             if self.window.changes != self._committed or self.parked.changed:
-                await self._commit()
+                await self._commit(last=True)
             await self._store.settle()
         except (Revoked, Unavailable):
             return  # the next owner sends again what it does not know to be finished

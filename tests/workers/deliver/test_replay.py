@@ -15,7 +15,7 @@ from schemas.topics import EVENT_RECORDED, declared, delivery_held
 from tests.workers.deliver.support import STORES, Sink, delivering, destination, event, header, until
 from workers.bus import memory
 from workers.bus.contract import Bus, Held, Record, Stop
-from workers.deliver import aside, session
+from workers.deliver import aside, session, wishes
 from workers.deliver import replay as rows
 from workers.deliver.policy import Standard
 from workers.deliver.replay import Replay, State, Wanted, again, matching
@@ -31,6 +31,7 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(aside, "SETTLED_S", 0.5)
     monkeypatch.setattr(aside, "SENT_S", 0.5)
     monkeypatch.setattr(aside, "LOOK_S", 0.1)
+    monkeypatch.setattr(wishes, "FRESH_S", 0.0)
 
 
 async def begin(wanted: Wanted | None = None, name: str = "r1", **changes: object) -> Replay:
