@@ -26,6 +26,7 @@ _PLAIN: Final = re.compile(r"[\x20-\x7e]{1,512}")
 KEYS_LIMIT: Final = 5_000  # lines of a lane; beyond them keys hold up their lane's window, and nothing is lost
 ROWS_LIMIT: Final = 1_000_000  # of a lane; beyond them its lane's log waits
 LOADED_BYTES: Final = 1024 * 1024  # of rows held in memory to be sent
+LOT: Final = 100  # events that join at once, which are kept in memory until they are written
 AHEAD: Final = 32  # rows read at once of a line that goes on
 
 
@@ -150,8 +151,9 @@ class Parked(Generic[T]):
 
     @property
     def urgent(self) -> bool:
-        """Say whether the store lacks more than events that joined, which are safe on the bus meanwhile."""
-        return bool(self._done) or any(name in self._queues and self._queues[name].writes for name in self._news)
+        """Say whether the store lacks more than a few events that joined, which are safe on the bus meanwhile."""
+        news = [self._queues[name] for name in self._news if name in self._queues]
+        return bool(self._done) or any(queue.writes for queue in news) or sum(len(queue.joining) for queue in news) >= LOT
 
     def oldest(self) -> float | None:
         """Return since when the oldest waits, in epoch seconds, or a little earlier; None where none does."""
