@@ -13,7 +13,7 @@ from tests.bench.rows.deliver import rate
 
 COUNT, WARM, DEAD = 15_000, 15_000, 19  # as many before: what the dead read ahead is in memory then
 WHY: Final = (
-    "Each dead destination has twelve lanes that look twice a second whether there is something to do, a consumer of its own, and "
+    "Each dead destination has twelve lanes that look twice a second whether there is something to do and a consumer, and "
     "tells each five seconds how it fares: nineteen take about a twelfth of a core at rest, and the broker a tenth, of the two "
     "that all share."
 )
