@@ -23,7 +23,14 @@ BARE: Final = "Its body ({bytes} bytes) is shown to a token with the scope `bodi
 OMITTED: Final = "Its body was too large to be kept with it: what is here says where it was, and its SHA-256."
 
 
-@click.group()
+EXAMPLES: Final = """\b
+Examples:
+  ringhook dead list --since 1d
+  ringhook dead show delivery.crm.dead:3:17
+  ringhook dead retry delivery.crm.dead:3:17"""
+
+
+@click.group(epilog=EXAMPLES)
 def dead() -> None:
     """Look at dead letters, try them again, or drop them.
 

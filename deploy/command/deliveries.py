@@ -41,7 +41,16 @@ VERDICTS: Final = {
 }
 
 
-@click.group(epilog=LEFT_OUT)
+EXAMPLES: Final = f"""{LEFT_OUT}
+
+\b
+Examples:
+  ringhook deliveries list --failed --since 1h
+  ringhook deliveries show "$EVENT_ID"
+  ringhook deliveries retry "$EVENT_ID" --destination crm"""
+
+
+@click.group(epilog=EXAMPLES)
 def deliveries() -> None:
     """Look at attempts to deliver, and send an event once more.
 

@@ -29,7 +29,14 @@ LATE: Final = "{missing} of {copies} copies have not heard of it yet; each does 
 CLOSED: Final = {"paused": "paused by {by}", "gone": "closed by {by}"}
 
 
-@click.group()
+EXAMPLES: Final = """\b
+Examples:
+  ringhook destinations check
+  ringhook destinations status crm
+  ringhook destinations pause crm"""
+
+
+@click.group(epilog=EXAMPLES)
 def destinations() -> None:
     """See how destinations fare; test whether they take events; pause and resume one."""
 

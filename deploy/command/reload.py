@@ -24,7 +24,13 @@ WORDS: Final = {"added": "added", "changed": "changed", "removed": "no longer se
 LATER: Final = {"routes": "[[route]]", "tokens": "[[token]]"}
 
 
-@click.command()
+EXAMPLES: Final = """\b
+Examples:
+  ringhook reload
+  ringhook reload --yes --json"""
+
+
+@click.command(epilog=EXAMPLES)
 @click.option("--yes", is_flag=True, help="Do not ask: a destination that is gone from the file goes, whatever waits for it.")
 @JSON
 @DIRECTORY

@@ -33,7 +33,14 @@ STATES: Final = {
 }
 
 
-@click.group(invoke_without_command=True)
+EXAMPLES: Final = """\b
+Examples:
+  ringhook replay --destination crm --from 6h --to 2h --dry-run
+  ringhook replay --destination crm --from first --filter '{"suffix":{"type":"_detected"}}'
+  ringhook replay list"""
+
+
+@click.group(invoke_without_command=True, epilog=EXAMPLES)
 @click.option("--destination", help="To which destination.")
 @click.option(
     "--from", "begin", help="Recorded from then on: 2h (two hours ago), a time with its offset, or first (all that is kept)."

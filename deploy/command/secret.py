@@ -16,7 +16,13 @@ SIZE: Final = 32  # bytes of a secret
 WHERE: Final = "the variable that secret_env of the [[destination]] names, in .env"
 
 
-@click.command()
+EXAMPLES: Final = """\b
+Examples:
+  ringhook secret
+  ringhook secret --sign v1a"""
+
+
+@click.command(epilog=EXAMPLES)
 @click.option("--sign", "scheme", type=click.Choice(SCHEMES), default=DEFAULT, show_default=True, help="As in [[destination]].")
 @JSON
 def secret(scheme: str, *, as_json: bool) -> None:

@@ -22,7 +22,14 @@ BARE: Final = "The token of RINGHOOK_TOKEN lacks the scope `bodies`, so `data` i
 Query = Mapping[str, str | int]
 
 
-@click.command()
+EXAMPLES: Final = """\b
+Examples:
+  ringhook tail
+  ringhook tail --from 1h --type motion_detected --limit 10
+  ringhook tail --filter '{"prefix":{"type":"com.ring.motion"}}' --json"""
+
+
+@click.command(epilog=EXAMPLES)
 @click.option("--filter", "expression", help=f"What to print, as in [[destination]]: {EXAMPLE}.")
 @click.option("--type", "kind", help="Only events of this type; `com.ring.` may be left out.")
 @click.option("--account", help="Only events of this account.")
