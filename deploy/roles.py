@@ -73,6 +73,7 @@ from schemas.topics import delivery as named
 from workers.bus.contract import Bus
 from workers.deliver.birth import Birth, always, begins
 from workers.deliver.fleet import Fleet
+from workers.deliver.forgotten import Forgotten
 from workers.deliver.job import Deliver
 from workers.deliver.replays import Replays
 from workers.deliver.standing import Destinations
@@ -281,7 +282,7 @@ def add_destinations_of(house: House, services: Collection[Service]) -> Fleet[Se
         return delivery(house, service, wishes, began.get(service.name) or utc_now())
 
     fleet = Fleet(services, make, partial(backlog, house))
-    house.workers.append(fleet)
+    house.workers += [fleet, Sweeping(Forgotten(house.database))]
     return fleet
 
 

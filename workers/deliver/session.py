@@ -206,14 +206,12 @@ class Session:
         return self.parked.rows
 
     async def _tidy(self) -> None:
-        """Note the last true step in the lane's row, keep nothing of who was forgotten; where the store is away, another time."""
+        """Note the last true step in the lane's row; where the store is away, another time."""
         self._tidied_at = awake()
         try:
             if self._store.n != self._settled_n:
                 await self._store.settle()
                 self._settled_n = self._store.n
-            if self.parked.rows:
-                await self._shelf.forget()
         except Unavailable as error:
             self._insist.refused(error)
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 import msgspec
-from sqlalchemy import BigInteger, Executable, RowMapping, and_, cast, delete, exists, select, update
+from sqlalchemy import BigInteger, Executable, RowMapping, and_, cast, delete, exists, select
 
 from workers.bus.contract import Held
 from workers.deliver.parcel import GONE, Parcel, packed
@@ -34,8 +34,6 @@ _KEPT: Final = (
     .select_from(lines.outerjoin(rows, _FIRST).outerjoin(tries, _MINE))
     .where(of_lane(lines), lines.c.release_n.is_(None))
 )
-_FORGOTTEN: Final = select(stops.stops.c.account_hash).where(stops.stops.c.why == "forgotten")
-_FORGET: Final = update(rows).where(of_lane(rows), rows.c.whose.in_(_FORGOTTEN)).values(record=b"", whose=None)
 _ORPHANS: Final = delete(tries).where(of_lane(tries), ~exists().where(_MINE, lines.c.release_n.is_(None)))
 
 
@@ -77,11 +75,6 @@ class Shelf:
             parcel = packed(_HELD.decode(row.record)) if row.record else GONE
             read[row.key].append(parcel.item(self._kind, now, line=row.key))
         return read
-
-    async def forget(self) -> None:
-        """Keep of rows whose account was forgotten nothing but their places."""
-        async with self._database.begin() as connection:
-            await connection.execute(_FORGET, self._mine)
 
     async def write(self, step: Step, change: Change[Parcel], stored: Sequence[Line]) -> list[Line]:
         """Write a change; return its lines, and TOTAL, as they are then."""

@@ -4,7 +4,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import cast
 
 import pytest
@@ -15,6 +15,7 @@ from tests.workers.deliver import support
 from tests.workers.deliver.support import Sink, dead_letters, delivering, destination, event, header, until
 from workers.bus.contract import Bus
 from workers.deliver import session
+from workers.deliver.forgotten import Forgotten
 from workers.deliver.policy import Standard
 from workers.deliver.session import TOPIC
 from workers.deliver.tables import tries
@@ -129,9 +130,8 @@ async def test_many_keys_wait_and_come_in_order(bus: Bus, sink: Sink, store: Dat
 
 
 async def test_of_an_account_that_was_forgotten_no_row_keeps_anything_and_none_is_sent(
-    bus: Bus, sink: Sink, store: Database, monkeypatch: pytest.MonkeyPatch
+    bus: Bus, sink: Sink, store: Database
 ) -> None:
-    monkeypatch.setattr(session, "TIDY_EVERY_S", 0.1)
     broken = True
     sink.answer = lambda identity, _number: 500 if broken and identity.startswith("bad") else 200
     slow = Standard(schedule=(0.2, 3.0) + (0.2,) * 500)
@@ -141,14 +141,27 @@ async def test_of_an_account_that_was_forgotten_no_row_keeps_anything_and_none_i
         await waits(store, 4)
         async with store.begin() as connection:
             await stops.stop(connection, stops.fingerprint("test", "gone"), "forgotten", 1.0)
-        async with asyncio.timeout(10):
-            while len(left := [record for record in await records(store) if record]) != 2:  # noqa: ASYNC110 -- the store tells nobody
-                await asyncio.sleep(0.02)
+        assert await Forgotten(store)(datetime.now(UTC)) == timedelta(minutes=1)
+        left = [record for record in await records(store) if record]
+        assert len(left) == 2
         broken, before = False, len(sink.ids)
         await until(lambda: "badstays1" in sink.ids)
         await waits(store, 0)
     assert not any(b"badgone" in record for record in left)
     assert {*sink.ids[before:]} == {"badstays0", "badstays1"}
+
+
+async def test_nothing_is_kept_of_who_was_forgotten_where_the_destination_is_configured_no_more(
+    bus: Bus, sink: Sink, store: Database
+) -> None:
+    sink.answer = lambda identity, _number: 500 if identity.startswith("bad") else 200
+    await bus.publish([event("bad", device="bad", account="gone"), event("good", device="good")])
+    async with delivering(bus, destination(sink.url), policy=LONG):
+        await waits(store, 1)
+    async with store.begin() as connection:
+        await stops.stop(connection, stops.fingerprint("test", "gone"), "forgotten", 1.0)
+    await Forgotten(store)(datetime.now(UTC))
+    assert await records(store) == [b""]
 
 
 async def records(store: Database) -> list[bytes]:
