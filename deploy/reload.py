@@ -34,6 +34,7 @@ class Outcome(Change, frozen=True):
 
     later: tuple[str, ...] = ()
     problem: str | None = None
+    wished_at: float = 0.0  # the latest wish that was met
 
 
 @dataclass
@@ -73,12 +74,14 @@ class Reload:
         async with self.database.read() as connection:
             wish = await reloads.latest(connection)
         fresh = wish if self._is_new(wish) else None
+        if not fresh:
+            self._wish = wish.id if wish else ""
+        if now.timestamp() - self._told_at >= TELL_S:
+            await self._tell(now)  # that this process is there, whatever keeps it from reading just now
         if fresh or self.asked.is_set():
             self._outcome = await self._met(fresh)
-            self._told_at = 0.0
+            self._wish = fresh.id if fresh else self._wish
             self.asked.clear()
-        self._wish = wish.id if wish else ""
-        if now.timestamp() - self._told_at >= TELL_S:
             await self._tell(now)
         return LOOK
 
@@ -92,7 +95,8 @@ class Reload:
             outcome = await self._taken(wish.drop if wish else ())
         except (Misconfigured, Rejected) as error:
             outcome = Outcome(problem=str(error))
-        facts = {name: value for name, value in msgspec.to_builtins(outcome).items() if value}
+        outcome = msgspec.structs.replace(outcome, wished_at=wish.at if wish else self._outcome.wished_at)
+        facts = {name: value for name, value in msgspec.to_builtins(outcome).items() if value and name != "wished_at"}
         say = log.error if outcome.problem or outcome.kept else log.info
         say("configuration.read_anew", by=wish.by if wish else "SIGHUP", **facts)
         return outcome

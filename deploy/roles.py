@@ -71,10 +71,12 @@ from schemas.errors import Unavailable
 from schemas.topics import EVENT_RECORDED, WEBHOOK_RECEIVED, Topic, gone_by, letters
 from schemas.topics import delivery as named
 from workers.bus.contract import Bus
+from workers.deliver import copies
 from workers.deliver.birth import Birth, always, begins
 from workers.deliver.fleet import Fleet
 from workers.deliver.forgotten import Forgotten
 from workers.deliver.job import Deliver
+from workers.deliver.replay import held_group, live
 from workers.deliver.replays import Replays
 from workers.deliver.standing import Destinations
 from workers.deliver.wishes import Wishes
@@ -308,11 +310,12 @@ def delivery(house: House, service: Service, wishes: Wishes, born: datetime) -> 
 
 
 async def backlog(house: House, destination: str) -> int:
-    """Return how many events a destination has not got, on the bus and in rows. Raises Unavailable."""
-    group = named(destination)
+    """Return how many events a destination has not got: on the bus, in rows, or asked for once more. Raises Unavailable."""
+    group, held = named(destination), held_group(destination)
     async with house.database.read() as connection:
-        rows = await waiting.count(connection, group)
-    return rows + (await house.bus.lag(group, (EVENT_RECORDED.name,))).records
+        rows = await waiting.count(connection, group) + await waiting.count(connection, held)
+        again = sum(one.total for one in (await live(connection)).get(destination, ()))
+    return rows + again + (await house.bus.lag(group, (EVENT_RECORDED.name,))).records
 
 
 async def add_admin(house: House, admin: Admin, callers: Gate, by: Known) -> None:
@@ -334,13 +337,18 @@ async def add_admin(house: House, admin: Admin, callers: Gate, by: Known) -> Non
     add_replays(api, replays, known, browser, searches)
     add_retry(api, Retry(browser, house.bus, handled, replays, by.dead))
     add_reload(api, Reloads(house.database))
-    house.workers.append(Sweeping(Retain(house.bus, browser, house.database, partial(readers, by))))
+    house.workers.append(Sweeping(Retain(house.bus, browser, house.database, partial(readers, house, by))))
     add_resend(api, browser, searches, known, publisher=house.bus, replays=replays)
 
 
-def readers(by: Known) -> Mapping[Topic, Collection[str]]:
-    """Return who must have read all of a topic before anything of it goes."""
-    return {WEBHOOK_RECEIVED: (Dispatch.name,), EVENT_RECORDED: [named(name) for name in sorted(by.destinations)]}
+async def readers(house: House, by: Known, now: datetime) -> Mapping[Topic, Collection[str]]:
+    """Return who must have read all of a topic before anything of it goes: destinations of the file, and those that run.
+
+    One that is gone from the file runs on while it has a backlog, and other hosts may have other files.
+    """
+    async with house.database.read() as connection:
+        running = await copies.seen(connection, now)
+    return {WEBHOOK_RECEIVED: (Dispatch.name,), EVENT_RECORDED: [named(name) for name in sorted(by.destinations | running)]}
 
 
 def add_store_probe(house: House) -> None:

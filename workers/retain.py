@@ -4,7 +4,7 @@ A group that is days behind is told of from half of the retention on. From then 
 well ahead, up to a month; it goes back once the group has caught up. On SQLite there is nothing to do: nothing goes unread.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from math import ceil
@@ -19,6 +19,7 @@ from schemas.errors import Rejected
 from schemas.topics import DAY, Topic
 from workers.bus.contract import Browser, Bus
 from workers.runtime.database import Database
+from workers.runtime.lane import lanes
 from workers.runtime.namespace import installation
 from workers.runtime.rows import upsert
 
@@ -36,7 +37,7 @@ USED: Final = Gauge(
 GROWS: Final = "what it has not read is kept longer, up to 30 days: look why it does not read, before they are over"
 REMEDY: Final = "raise retention.ms of this topic by hand, or grant AlterConfigs as `ringhook topics acls` prints it"
 
-Readers = Callable[[], Mapping[Topic, Collection[str]]]  # the groups that must read all of a topic
+Readers = Callable[[datetime], Awaitable[Mapping[Topic, Collection[str]]]]  # the groups that must read all of a topic
 
 
 class Raised(msgspec.Struct, frozen=True):
@@ -66,32 +67,43 @@ class Retain:
     readers: Readers
     name: str = "retain"
     _told: dict[str, datetime] = field(default_factory=dict)
+    _shown: set[str] = field(default_factory=set)
 
     async def __call__(self, now: datetime) -> timedelta:
         """Look at each topic. Raises Unavailable: what was not looked at is, a little later."""
-        for topic, groups in self.readers().items():
+        readers = await self.readers(now)
+        for topic, groups in readers.items():
             try:
                 if kept := await self.bus.retention(topic.name):
-                    await self._keep(topic, kept, await self._oldest(topic, groups, kept, now))
+                    ages = {group: await self._age(group, topic, now) for group in groups}
+                    self._tell_ages(topic, {group: age for group, age in ages.items() if age is not None}, kept, now)
+                    await self._keep(topic, kept, [*ages.values()])
             except Rejected as error:
                 self._tell(topic.name, "retention.refused", now, topic=topic.name, why=str(error), remedy=REMEDY)
+        self._forget({group for groups in readers.values() for group in groups})
         return OFTEN
 
-    async def _oldest(self, topic: Topic, groups: Collection[str], kept: timedelta, now: datetime) -> timedelta:
-        ages = {group: await self._age(group, topic, now) for group in groups}
+    def _tell_ages(self, topic: Topic, ages: Mapping[str, timedelta], kept: timedelta, now: datetime) -> None:
         for group, age in ages.items():
             USED.labels(group=group).set(age / kept)
+            self._shown.add(group)
             if age >= ALERT * kept:
                 facts = {"group": group, "topic": topic.name, "behind_h": age // HOUR, "kept_h": kept // HOUR}
                 self._tell(group, "backlog.ages", now, **facts, meaning=GROWS)
-        return max(ages.values(), default=timedelta())
 
-    async def _age(self, group: str, topic: Topic, now: datetime) -> timedelta:
-        """Return how old the oldest is that a group has not read, in whole hours; nothing of one that has never begun.
+    def _forget(self, groups: Collection[str]) -> None:
+        for gone in self._shown - {*groups}:
+            USED.remove(gone)
+        self._shown &= {*groups}
 
-        Asked by times, since admin may not read what it keeps.
+    async def _age(self, group: str, topic: Topic, now: datetime) -> timedelta | None:
+        """Return how old the oldest is that a group has not read, in whole hours; None: nobody knows where it is.
+
+        Asked by times, since admin may not read what it keeps. Kafka forgets where a group was that nobody is in for a week.
         """
         committed = await self.bus.committed(group, topic.name)
+        if not committed:
+            return None if await self._has_begun(group) else timedelta()
         low, high = 0, 1
         while low < HOURS and await self._unread(topic, committed, now - high * HOUR):
             low, high = high, min(2 * high, HOURS)
@@ -105,14 +117,21 @@ class Retain:
         since = await self.browser.since(topic.name, before)
         return any(position < since.get(index, 0) for index, position in committed.items())
 
-    async def _keep(self, topic: Topic, kept: timedelta, age: timedelta) -> None:
+    async def _has_begun(self, group: str) -> bool:
+        async with self.database.read() as connection:
+            return await connection.scalar(select(lanes.c.grp).where(lanes.c.grp == group).limit(1)) is not None
+
+    async def _keep(self, topic: Topic, kept: timedelta, ages: Sequence[timedelta | None]) -> None:
         raised = await self._raised(topic)
         ours = raised and _ms(kept) in {raised.before, raised.now}  # else an operator has said something since
         base = timedelta(milliseconds=raised.base) if raised and ours else kept
-        if (period := wanted(age, base)) == kept:
+        age = max((age for age in ages if age is not None), default=timedelta())
+        period = max(wanted(age, base), kept) if None in ages else wanted(age, base)
+        if period == kept:
             return
         await self._remember(topic, Raised(_ms(base), _ms(kept), _ms(period)))
         await self.bus.retain(topic.name, period)
+        await self._remember(topic, Raised(_ms(base), _ms(period), _ms(period)))
         say = log.warning if period > kept else log.info
         say("retention.changed", topic=topic.name, from_h=kept // HOUR, to_h=period // HOUR, oldest_unread_h=age // HOUR)
 

@@ -58,12 +58,18 @@ async def met(reloads: Reloads, wish: Wish) -> Sequence[Told]:
     until = asyncio.get_running_loop().time() + PATIENCE
     while True:
         told = await reloads.told(utc_now())
-        if all(one.wish == wish.id for one in told) or asyncio.get_running_loop().time() > until:
+        if all(_heard(one, wish) for one in told) or asyncio.get_running_loop().time() > until:
             return told
         await asyncio.sleep(LOOK)
 
 
 def shown(one: Told, wish: Wish) -> dict[str, Any]:
     """Return what is told of a process; of one that has not met the wish only that."""
-    heard = one.wish == wish.id
-    return {"copy": one.copy, "role": one.role, "heard": heard, **(one.said if heard else {})}
+    heard = _heard(one, wish)
+    said = {name: value for name, value in one.said.items() if name != "wished_at"}
+    return {"copy": one.copy, "role": one.role, "heard": heard, **(said if heard else {})}
+
+
+def _heard(one: Told, wish: Wish) -> bool:
+    """Say whether a process has met a wish, or one that came after it."""
+    return float(one.said.get("wished_at", 0.0)) >= wish.at

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -13,7 +13,7 @@ from structlog.typing import EventDict
 
 from deploy import migrations
 from schemas.errors import Rejected, Unavailable
-from schemas.topics import DAY, EVENT_RECORDED, declared
+from schemas.topics import DAY, EVENT_RECORDED, Topic, declared
 from workers.bus import kafka
 from workers.bus.contract import Bus, Lane, Record, Stop
 from workers.retain import LONGEST, Retain, wanted
@@ -75,11 +75,15 @@ class Rig:
             await self.bus.consume([EVENT_RECORDED.name], GROUP, work, stop, atomic=False)
 
 
+async def readers(_now: datetime) -> Mapping[Topic, Collection[str]]:
+    return {EVENT_RECORDED: [GROUP]}
+
+
 @asynccontextmanager
 async def rigged(bus: Bus, store_url: str) -> AsyncIterator[Rig]:
     await migrations.upgrade(store_url)
     async with connect(store_url) as database, bus.browse() as browser:
-        retain = Retain(bus, browser, database, lambda: {EVENT_RECORDED: [GROUP]})
+        retain = Retain(bus, browser, database, readers)
         yield Rig(bus, retain, datetime.now(UTC))
 
 

@@ -60,6 +60,12 @@ async def leave(connection: AsyncConnection, destination: str, copy: str) -> Non
     await connection.execute(delete(copies).where(copies.c.destination == destination, copies.c.copy == copy))
 
 
+async def seen(connection: AsyncConnection, now: datetime) -> frozenset[str]:
+    """Return the destinations to which somebody delivered within the last day."""
+    rows = select(copies.c.destination).where(copies.c.seen_at >= (now - KEPT).timestamp()).distinct()
+    return frozenset(await connection.scalars(rows))
+
+
 async def live(connection: AsyncConnection, now: datetime) -> list[Copy]:
     """Return what the copies tell that are there, by destination."""
     rows = select(*(copies.c[name] for name in Copy.__struct_fields__)).where(copies.c.seen_at >= (now - LIVE).timestamp())

@@ -37,6 +37,7 @@ FAREWELL: Final = event_type(REMOVED)  # the last event of an account whose user
 SHARE: Final = 4  # at most one part in so many of the concurrency goes to keys that wait (slow to fail, maybe) and to replays
 REMEDY: Final = "nothing is sent to it, and its backlog waits, until `ringhook destinations resume {}`"
 BATCH_BYTES: Final = 512 * 1024  # of events in one request, beyond its last
+PROVEN: Final = timedelta(seconds=5)  # after which a probe goes to whoever may start
 UNKNOWN_S: Final = 1.0  # until an event is taken up again of which nobody could say whether it may be sent
 
 
@@ -140,6 +141,7 @@ class Flight:
         self.destination = destination
         self.wants, self._dress = wants(destination), dressing(destination.body, destination.shape)
         self.health = Health(concurrency=destination.concurrency)
+        self.resting = False  # nothing new begins: the process, or this delivery, ends
         self.held = 0  # records put aside that are to be sent yet
         self.cancelled: frozenset[str] = frozenset()  # replays of which nothing more is sent
         self.closed: Closed | None = None  # as the rows have it
@@ -187,9 +189,11 @@ class Flight:
     def _take(self) -> Picked | None:
         """Return what may be sent now, the lanes taking turns, and count it as in flight."""
         now = self.now()
-        if self.closed or self.health.room(now) <= 0 or not self._paced(now):
+        if self.closed or self.resting or self.health.room(now) <= 0 or not self._paced(now):
             return None
         picked = self._first(now, lambda lane: lane.untried(now)) if self.health.failing else None
+        if picked is None and self._proves(now):
+            return None
         if picked is None:
             beside = self._beside < self._share
             picked = self._first(now, lambda lane: lane.take(now, parked=beside) if beside or not lane.aside else None)
@@ -200,6 +204,11 @@ class Flight:
         self._pace.take(now.timestamp())
         lane, item = picked
         return lane, [item, *self._others(lane, item, now)]
+
+    def _proves(self, now: datetime) -> bool:
+        """Say whether a probe waits a moment: what was never sent is in a lane that must prove first that it is ours."""
+        probe_at = self.health.probe_at if self.health.failing else None
+        return probe_at is not None and now < probe_at + PROVEN and self.has_untried()
 
     def _others(self, lane: Channel, item: Item[Parcel], now: datetime) -> Sequence[Item[Parcel]]:
         """Return what goes in the same request, for the first time: who failed goes alone, so that it is known who fails."""

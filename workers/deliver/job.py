@@ -32,6 +32,9 @@ from workers.deliver.wishes import Wishes
 from workers.runtime.database import Database
 from workers.runtime.secrets import Secret
 
+REST_S: Final = 1.0  # more than a request may take
+LOOK_S: Final = 0.02
+
 
 class Deliver:
     """A worker for one destination; its name is also its consumer group. `secrets`: one, or two while rotating."""
@@ -76,17 +79,19 @@ class Deliver:
             async with sending as sender, asyncio.TaskGroup() as tasks:
                 self.flight = self._prepared(sender, facts, tasks)
                 reporter = Reporter(self._wishes, self.flight, self._copy, lambda: self.lag)
-                ended = asyncio.Event()
+                ended, rested = asyncio.Event(), asyncio.Event()
+                resting = tasks.create_task(self._rest(self.flight, stop, rested), name=f"{self.name}.rest")
                 tasks.create_task(sturdy(partial(facts.run, ended)), name=f"{self.name}.facts")
                 try:
                     with suppress(Revoked):  # stopped before it was known whether and where to begin
                         await reporter.begin(stop)
                         tasks.create_task(sturdy(partial(reporter.run, ended)), name=f"{self.name}.report")
                         aside = Aside(self._bus, self._wishes, self.flight, self._put_aside(self.flight), tasks)
-                        tasks.create_task(sturdy(partial(aside.run, stop)), name=f"{self.name}.aside")
-                        await self._consume(self.flight, stop)
+                        tasks.create_task(sturdy(partial(aside.run, rested)), name=f"{self.name}.aside")
+                        await self._consume(self.flight, stop, rested)
                 finally:
                     ended.set()
+                    resting.cancel()
         except ExceptionGroup as failed:
             raise failed.exceptions[0] from None
         finally:
@@ -123,12 +128,22 @@ class Deliver:
 
         return work
 
-    async def _consume(self, flight: Flight, stop: Stop) -> None:
+    async def _rest(self, flight: Flight, stop: Stop, rested: asyncio.Event) -> None:
+        """Once `stop` is set begin nothing new, and let what is under way end: what is cut is sent again."""
+        await stop.wait()
+        flight.resting = True
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._destination.timeout_s + REST_S):
+                while flight.health.flying and not flight.health.failing:  # noqa: ASYNC110 - a figure of others: there is no event
+                    await asyncio.sleep(LOOK_S)
+        rested.set()
+
+    async def _consume(self, flight: Flight, stop: Stop, rested: Stop) -> None:
         async def work(lane: Lane, ends: Stop) -> None:
             await Session(lane, flight, ends, self._store).run()
 
         start = await self._start(stop)
-        await self._bus.consume([EVENT_RECORDED.name], self.name, work, stop, atomic=False, start=start)
+        await self._bus.consume([EVENT_RECORDED.name], self.name, work, rested, atomic=False, start=start)
 
 
 async def sturdy(run: Callable[[], Awaitable[None]]) -> None:

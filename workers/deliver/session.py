@@ -139,10 +139,12 @@ class Session:
         health, now = self._flight.health, self._flight.now()
         if self._flight.shut:
             return 0
-        if self.parked.full or self.parked.foreign or not self.window.free:
+        if self.parked.foreign or not self.window.free:
             return 0
         if health.failing:
             return 0 if self._flight.has_untried() else min(self.window.free, AHEAD - self._passed_by())
+        if self.parked.full:
+            return 0
         if self.window.open >= self._enough and not (health.room(now) and self.window.idle(now)):
             return 0
         return min(self.window.free, self._enough)
@@ -172,19 +174,16 @@ class Session:
         now = self._flight.now()
         if self._flight.state(now) == "well":
             for item in self.window.stuck(now - PARK_AFTER):
-                self._put_aside(item)
+                if not self.parked.crowded:
+                    self.parked.join(self.window.take(item))
         elif self._flight.health.failing and self._hides(now):
-            for item in self.window.foremost(AHEAD):
-                self._put_aside(item)
+            for item in self.window.foremost(AHEAD):  # whatever bound is reached: else nobody could ever show life
+                self.parked.join(self.window.take(item))
 
     def _hides(self, now: datetime) -> bool:
         """Say whether a probe is due and nothing is in hand, nor can be read, that was never sent: others may be behind."""
         probing = not self._flight.shut and self._flight.health.room(now) > 0
         return probing and self.window.free < AHEAD and not self._flight.has_untried()
-
-    def _put_aside(self, item: Item[Parcel]) -> None:
-        if not self.parked.crowded:
-            self.parked.join(self.window.take(item))
 
     async def _read(self) -> None:
         """Bring rows that are due into memory; where the store is away, another time."""

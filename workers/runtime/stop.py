@@ -6,6 +6,7 @@ ends between two records, never in mid-write.
 
 import asyncio
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -27,7 +28,8 @@ class Ending:
 def on_signals(*, drain_s: float = 0.0) -> Iterator[Ending]:
     """Give what SIGTERM and SIGINT set: `leaving` at once; `stop` too, or `drain_s` seconds after a SIGTERM.
 
-    A second signal of a kind ends the process at once; SIGINT cuts the drain short, since a person waits. SIGHUP sets `reload`.
+    A second signal of a kind ends the process at once; SIGINT cuts the drain short, since a person waits. SIGHUP sets `reload`,
+    or stops what a terminal began.
     """
     loop = asyncio.get_running_loop()
     ending = Ending()
@@ -43,7 +45,10 @@ def on_signals(*, drain_s: float = 0.0) -> Iterator[Ending]:
 
     for number in WANTED:
         loop.add_signal_handler(number, first, number)
-    loop.add_signal_handler(signal.SIGHUP, ending.reload.set)
+    if sys.stdin is not None and sys.stdin.isatty():  # its terminal was closed
+        loop.add_signal_handler(signal.SIGHUP, first, signal.SIGHUP)
+    else:
+        loop.add_signal_handler(signal.SIGHUP, ending.reload.set)
     try:
         yield ending
     finally:

@@ -44,7 +44,7 @@ class Delivery:
             await self.log.breaks.wait()
             raise Fatal("the disk")
         await stop.wait()
-        await asyncio.sleep(0.01)  # what is under way ends
+        await asyncio.sleep(0.2 if self.name == "slow1" else 0.01)  # what is under way ends
         self.log.running.remove(self.name)
         self.log.lines.append(f"-{self.name}")
 
@@ -110,12 +110,13 @@ async def test_an_error_after_which_nobody_may_go_on_ends_all_of_them_in_peace_a
 
 async def test_nothing_begins_once_the_process_ends() -> None:
     log, stop = Log(), asyncio.Event()
-    fleet = Fleet([A], log.make, log.measure)
+    slow = Service("slow")
+    fleet = Fleet([A, slow], log.make, log.measure)
     task = asyncio.create_task(fleet.run(stop))
     await asyncio.sleep(0.01)
-    becoming = asyncio.create_task(fleet.become([Service("a", 2), B], ()))
+    becoming = asyncio.create_task(fleet.become([Service("a", 2), B, slow], ()))
     await asyncio.sleep(0)
     stop.set()
     async with asyncio.timeout(5):
         await asyncio.gather(task, becoming)
-    assert log.lines == ["+a1", "-a1"]
+    assert log.lines == ["+a1", "+slow1", "-a1", "-slow1"]

@@ -276,3 +276,19 @@ async def test_while_the_destination_is_dead_its_backlog_stays_on_the_bus(bus: B
         assert await rows(store) == 0
         sink.answer = lambda _identity, _number: 200
         await until(lambda: len(sink.unique) == 400)
+
+
+async def test_a_long_outage_of_a_destination_with_few_devices_leaves_its_backlog_on_the_bus(
+    bus: Bus, sink: Sink, store: Database
+) -> None:
+    sink.answer = lambda _identity, _number: 500
+    await bus.publish([event(f"e{number}", device=f"d{number % 6}") for number in range(4 * LIMIT)])
+    async with delivering(bus, destination(sink.url), policy=Standard(schedule=(0.3,) * 9)) as worker:
+        await until(lambda: worker.flight and worker.flight.health.probes >= 6, 90)
+        assert worker.flight
+        assert await rows(store) <= LIMIT + session.AHEAD * worker.flight.health.probes
+        sink.answer = lambda _identity, _number: 200
+        await until(lambda: len(sink.unique) == 4 * LIMIT, 100)
+    for device in range(6):
+        mine = [name for name in dict.fromkeys(sink.ids) if int(name[1:]) % 6 == device]
+        assert mine == [f"e{number}" for number in range(device, 4 * LIMIT, 6)]

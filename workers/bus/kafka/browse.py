@@ -86,7 +86,7 @@ class KafkaBrowser:
             async with asyncio.timeout(ALL):
                 wire = await self._open()
                 try:
-                    await _demand(wire, self._names.physical(topic))
+                    await self._demand(wire, self._names.physical(topic))
                     yield wire
                 except Broken:
                     await self._drop(wire)
@@ -95,6 +95,15 @@ class KafkaBrowser:
             raise BusUnavailable(f"Kafka did not answer within {ALL:g} s") from error
         except Refused as error:
             raise BusUnavailable(f"{error}. {GRANT}" if error.code in DENIED else str(error)) from error
+
+    async def _demand(self, wire: Wire, topic: str) -> None:
+        """Return if the topic is there for us, and tell its absence from a right that lacks."""
+        if wire.count(topic) is None:
+            await wire.know(self._names.all_physical())  # it may have been declared since
+        if topic in wire.client.cluster.unauthorized_topics:
+            raise Refused(f"Describe of {topic}", TOPIC_DENIED)
+        if wire.count(topic) is None:
+            raise Broken(f"{topic} is not there: `ringhook topics apply` creates it")
 
     async def _open(self) -> Wire:
         async with self._opening:
@@ -112,16 +121,6 @@ class KafkaBrowser:
         if self._wire is wire:
             self._wire = None
             await wire.close()
-
-
-async def _demand(wire: Wire, topic: str) -> None:
-    """Return if the topic is there for us, and tell its absence from a right that lacks."""
-    if wire.count(topic) is None:
-        await wire.refresh()
-    if topic in wire.client.cluster.unauthorized_topics:
-        raise Refused(f"Describe of {topic}", TOPIC_DENIED)
-    if wire.count(topic) is None:
-        raise Broken(f"{topic} is not there: `ringhook topics apply` creates it")
 
 
 async def _committed(wire: Wire, place: Place, offset: int, size: int) -> Iterable[object]:

@@ -122,17 +122,29 @@ class Sessions:
 
     def end(self, reason: str, detail: str = "") -> None:
         """End all sessions; the first reason stands."""
-        if not self.reason:
-            self.reason = reason
-            SESSIONS_ENDED.labels(reason).inc(len(self.lanes))
-            log.info("sessions.ended", group=self.group, reason=reason, detail=detail, lanes=len(self.lanes))
+        self._told(reason, detail)
         for lane in self.lanes.values():
             lane.revoke()
         self._ended.set()
 
+    def _told(self, reason: str, detail: str = "") -> None:
+        if not self.reason:
+            self.reason = reason
+            SESSIONS_ENDED.labels(reason).inc(len(self.lanes))
+            log.info("sessions.ended", group=self.group, reason=reason, detail=detail, lanes=len(self.lanes))
+
     async def ended(self, reason: str) -> None:
-        """End all sessions and return once no `work` of them runs any more."""
-        self.end(reason)
+        """End all sessions and return once no `work` of them runs any more.
+
+        One without outputs may commit until then what it has done: we are a member of this generation still.
+        """
+        if self._merger is None:
+            self._told(reason)
+            for lane in self.lanes.values():
+                lane.finish()
+            self._ended.set()
+        else:
+            self.end(reason)
         await self._over.wait()
 
     async def find(self, places: Collection[Place]) -> Found:

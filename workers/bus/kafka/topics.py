@@ -21,6 +21,7 @@ from workers.bus.kafka.wire import PAUSE, Wire
 
 ANSWER: Final = 15.0  # seconds for the controller
 SERVED: Final = 60.0  # seconds for the leaders of new partitions: a busy broker makes a few hundred files a second
+EVER_MS: Final = int(3650 * DAY / timedelta(milliseconds=1))  # who keeps records for ten years keeps them
 TOPIC: Final = 2  # Kafka's number for that kind of resource
 LOWEST: Final = (26, 5)  # EndTxn, in the version that came with brokers 4.0
 REPLICAS: Final = 3
@@ -83,7 +84,7 @@ async def retention(address: Address, name: str) -> timedelta | None:
     """Return for how long a topic's records are kept, None for ever. Rejected where our user may not look; Unavailable."""
     async with _asked(address) as wire:
         text = (await _configs(wire, [name]))[name].get("retention.ms", "-1")
-    return None if text == "-1" else timedelta(milliseconds=int(text))
+    return None if text == "-1" or int(text) > EVER_MS else timedelta(milliseconds=int(text))
 
 
 async def retain(address: Address, name: str, period: timedelta) -> None:
