@@ -36,7 +36,7 @@ class Unauthorised(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NotSent(msgspec.Struct, frozen=True, kw_only=True):
-    """The request certainly was not acted on: no connection, or 429. `wait`: seconds Ring asked for."""
+    """The request was not acted on: no connection, 429 or 503; or it only reads. `wait`: seconds Ring asked for."""
 
     words: str
     wait: float = 0.0
@@ -47,7 +47,7 @@ class NotSent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Unclear(msgspec.Struct, frozen=True, kw_only=True):
-    """Nobody knows whether Ring acted: timeout, connection cut, 5xx."""
+    """Nobody knows whether Ring acted: timeout, connection cut, 500, 502, 504."""
 
     words: str
     wait: float = 0.0

@@ -25,12 +25,13 @@ Meaning = Literal[
     "absent",  # 404: the user removed the app, or no integration is pending
     "limited",  # 429: not done; again after `after`
     "unavailable",  # not done; again later
-    "ambiguous",  # may have been done: never send a code again, ask with PATCH after a POST, repeat what is idempotent
+    "ambiguous",  # may have been done: never send a code again, ask with PATCH after a POST, remember a PATCH
 ]
 RETRY_LIMIT: Final = timedelta(hours=1)  # a Retry-After beyond it is taken as this
 # Statuses by which a server says that it did not take the request up.
 _NOT_DONE: Final = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.SERVICE_UNAVAILABLE)
-_ONCE: Final = ("exchange", "refresh", "claim")  # not idempotent: a lost answer is not the same as no call
+# What a second call may be answered to otherwise than the first: a lost answer is not the same as no call.
+_ONCE: Final = ("exchange", "refresh", "claim", "complete")
 _REFUSED: Final = "invalid_grant"  # RFC 6749, 5.2: this refresh token is good for nothing
 _OURS: Final = ("invalid_client", "unauthorized_client")  # RFC 6749, 5.2: our credentials are refused, not the token
 

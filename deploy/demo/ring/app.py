@@ -66,8 +66,16 @@ def answered(books: Books, endpoint: Endpoint, asked: Asked, fault: Fault, now: 
 
 
 def _decided(books: Books, endpoint: Endpoint, asked: Asked, fault: Fault, now: float) -> Answer:
-    if (spoiled := fault.refusal()) is not None:
-        return replace(_refused(books, asked, spoiled), headers=fault.headers, raw=fault.raw)
+    spoiled = fault.refusal()
+    if spoiled is None:
+        return _own(books, endpoint, asked, now)
+    if fault.handled:
+        _own(books, endpoint, asked, now)
+    return replace(_refused(books, asked, spoiled), headers=fault.headers, raw=fault.raw)
+
+
+def _own(books: Books, endpoint: Endpoint, asked: Asked, now: float) -> Answer:
+    """Handle the call, and return Ring's own answer to it."""
     try:
         return endpoint(books, asked, now)
     except Refusal as refusal:

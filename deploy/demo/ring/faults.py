@@ -18,7 +18,8 @@ class Fault:
     """One spoiled answer: after `delay` seconds; with `drop` the call is handled and the connection then cut.
 
     A `status` is answered without handling the call, with the `title` of a documented error; `headers` (`Retry-After`) go with
-    it, and `raw` (a gateway's page) in the place of the error. With `unheard` nothing is handled, and the connection is cut.
+    it, and `raw` (a gateway's page) in the place of the error; with `handled` the call is handled first, and its own answer lost
+    behind the gateway. With `unheard` nothing is handled, and the connection is cut.
     """
 
     status: int | None = None
@@ -28,6 +29,7 @@ class Fault:
     title: str = "Fault"
     raw: bytes | None = None
     unheard: bool = False
+    handled: bool = False
 
     def refusal(self) -> Refusal | None:
         """Return what is answered in the place of the call's own answer."""

@@ -1,0 +1,37 @@
+"""What stands between us and Ring answers in its place: after Ring has acted, or before Ring has heard of it."""
+
+import pytest
+
+from deploy.demo.ring.faults import Fault
+from tests.linker.rig import Rig
+from tests.linker.ring import ENDPOINTS, nonce
+from tests.linker.test_connected_anew import ended
+
+
+def lost_behind_the_gateway(rig: Rig, call: str, status: int) -> None:
+    """Let Ring carry the next such call out, and a gateway answer that it failed."""
+    rig.ring.inner.faults.next(ENDPOINTS[call], Fault(status, handled=True, raw=b"<html>Bad gateway</html>"))
+
+
+@pytest.mark.parametrize("status", [500, 504])
+@pytest.mark.parametrize("outage", [0.0, 660.0])
+async def test_a_patch_that_ring_carried_out_behind_a_failing_gateway_completes_the_link(
+    rig: Rig, status: int, outage: float
+) -> None:
+    rig.ring.world.patch_again = False
+    code = await rig.code("acct-1")
+    await rig.sign_in("t1", nonce(rig.time(), "acct-1"), rig.time())
+    rig.ring.down("patch", outage, Fault(503))  # also beyond the nonce's end, when nothing can be posted any more
+    lost_behind_the_gateway(rig, "patch", status)
+    await ended(rig, "t1", "completed")
+    [grant] = await rig.grants(code)
+    assert (grant.state, rig.ring.standing("acct-1"), rig.ring.count("post")) == ("completed", "completed", 1)
+
+
+@pytest.mark.parametrize("status", [500, 504])
+async def test_a_post_that_ring_took_behind_a_failing_gateway_is_not_posted_twice(rig: Rig, status: int) -> None:
+    await rig.code("acct-1")
+    lost_behind_the_gateway(rig, "post", status)
+    await rig.sign_in("t1", nonce(rig.time(), "acct-1"), rig.time())
+    await ended(rig, "t1", "completed")
+    assert (rig.ring.standing("acct-1"), rig.ring.count("post")) == ("completed", 1)
