@@ -282,8 +282,10 @@ def _posted(grant: Grant, outcome: Outcome, now: float) -> Move:  # noqa: PLR091
         case Refused(stale=True) if grant.posts > 1 or outcome.past:
             # Where it is past, another link of this account was quicker: its PATCH may have completed Ring's one integration.
             return Move(replace(to(grant, "verify", now), reason=outcome.words, patched=grant.patched or outcome.past))
-        case Refused() if grant.state == "completed":
+        case Refused(stale=True) if grant.state == "completed":
             return unclaimed(grant, Verdict("completed"), now)  # Ring takes no more of a link that stands
+        case Refused() if grant.state == "completed":  # a gate's, which does not say that Ring awaits nothing
+            return again(replace(grant, stage="post", posts=grant.posts - 1), outcome, now)
         case Refused():
             return unclaimed(grant, Verdict("rejected", f"Ring refused the link ({outcome.words}): {TAP}"), now)
 

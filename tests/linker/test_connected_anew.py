@@ -8,7 +8,7 @@ from linker.advance import Advance
 from linker.moves import SHOWN
 from linker.schedule import CODE_LIFE
 from tests.linker.rig import Rig
-from tests.linker.ring import nonce
+from tests.linker.ring import ENDPOINTS, nonce
 
 
 async def ended(rig: Rig, attempt: str, state: str, linker: Advance | None = None) -> None:
@@ -213,7 +213,7 @@ async def test_a_link_that_stands_and_that_ring_forgot_until_the_nonces_end_is_t
 
 async def test_a_nonce_that_ring_refuses_leaves_a_link_that_stands_as_it_is(rig: Rig) -> None:
     code = await linked(rig)
-    rig.ring.spoil("post", 400)
+    rig.ring.inner.faults.next(ENDPOINTS["post"], Fault(400, title="Invalid Nonce"))
     await rig.sign_in("t2", nonce(rig.time(), "acct-1"), rig.time())
     await ended(rig, "t2", "completed")
     [grant] = await rig.grants(code)

@@ -3,9 +3,10 @@
 import pytest
 
 from deploy.demo.ring.faults import Fault
+from linker.saga import TAP
 from tests.linker.rig import Rig
 from tests.linker.ring import ENDPOINTS, nonce
-from tests.linker.test_connected_anew import ended
+from tests.linker.test_connected_anew import ended, finding, linked
 
 
 def lost_behind_the_gateway(rig: Rig, call: str, status: int) -> None:
@@ -35,3 +36,30 @@ async def test_a_post_that_ring_took_behind_a_failing_gateway_is_not_posted_twic
     await rig.sign_in("t1", nonce(rig.time(), "acct-1"), rig.time())
     await ended(rig, "t1", "completed")
     assert (rig.ring.standing("acct-1"), rig.ring.count("post")) == ("completed", 1)
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 405, 413])
+async def test_a_post_for_a_link_that_stands_is_tried_again_where_a_gate_refused_it(rig: Rig, status: int) -> None:
+    await linked(rig)
+    rig.ring.allow("a code that never comes", "acct-1")
+    rig.ring.spoil("post", status, status)
+    await rig.sign_in("t2", nonce(rig.time(), "acct-1"), rig.time())
+    await ended(rig, "t2", "completed")
+    assert (rig.ring.standing("acct-1"), rig.ring.count("post")) == ("completed", 4)
+
+
+async def test_a_gate_that_stays_is_told_in_words_and_the_link_serves_on(rig: Rig) -> None:
+    code = await linked(rig)
+    rig.ring.allow("a code that never comes", "acct-1")
+    rig.ring.down("post", 600.0, Fault(403, title="Access denied"))
+    await rig.sign_in("t2", nonce(rig.time(), "acct-1"), rig.time())
+    await ended(rig, "t2", "expired")
+    told = await finding(rig, "t2")
+    assert "10 minutes were over before Ring could be told (403 Access denied" in told
+    assert told.endswith(TAP)
+    [grant] = await rig.grants(code)
+    assert (grant.state, grant.stage, rig.ring.standing("acct-1")) == ("completed", "rest", "pending")
+    rig.now += 10
+    await rig.sign_in("t3", nonce(rig.time(), "acct-1"), rig.time())
+    await ended(rig, "t3", "completed")
+    assert rig.ring.standing("acct-1") == "completed"
