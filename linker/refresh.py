@@ -17,6 +17,7 @@ LIFE: Final = 30 * 86_400.0  # seconds; a refresh token that is not used dies th
 EVERY: Final = 86_400.0  # seconds; tokens of a grant that rests are renewed after three quarters of it to the whole
 OVERDUE: Final = 2 * EVERY  # seconds; tokens that old are at risk
 DOUBTED: Final = 4 * EVERY  # seconds; a refusal that may come from a gate on the way counts only for tokens that old
+UNTAKEN: Final = 3_600.0  # seconds; new tokens that Ring's API refuses for so long are lost: before, a gate may have answered
 BEFORE: Final = 60.0  # seconds before it expires an access token counts as expired
 SETTLES: Final = 30.0  # seconds; a request that was not answered is over then: a second one cannot be overtaken by it
 _KEEPING: Final = frozenset({"rest", "wait", None})  # what a renewal for its own sake goes back to

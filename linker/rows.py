@@ -92,7 +92,7 @@ class Grant(GrantStanding, frozen=True, kw_only=True):
     received_at: float
     stage: Stage = "exchange"
     resume: Stage | None = None  # where to go on after a refresh
-    renewed: bool = False  # the tokens were renewed for the stage at hand: a second 401 is final
+    renewed: bool = False  # the tokens were renewed for the stage at hand: a second 401 does not renew them again
     due_at: float | None
     queue: int = CODES  # its line
     begun: int = 0  # how often this stage was taken up without an end: above 1, a linker died in it

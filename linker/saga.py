@@ -329,10 +329,13 @@ def _post_again(grant: Grant, words: str | None, now: float) -> Move:
 
 
 def _renew(grant: Grant, outcome: Unauthorised, now: float) -> Move:
-    """Renew the tokens once after a 401; a second 401 with new tokens ends the grant."""
-    if grant.renewed:
-        return refresh.lost(grant, "lost_unaccepted", f"Ring does not accept tokens it just renewed ({outcome.words})", now)
-    return Move(refresh.first(grant, outcome.words, now))
+    """Renew the tokens once after a 401; new ones that are refused, too, are tried again for an hour before the grant ends."""
+    if not grant.renewed:
+        return Move(refresh.first(grant, outcome.words, now))
+    lives = grant.expires_at is None or now < grant.expires_at
+    if lives and now >= (grant.tokens_at or 0.0) + refresh.UNTAKEN:
+        return refresh.lost(grant, "lost_unaccepted", f"Ring does not accept tokens that it renewed ({outcome.words})", now)
+    return Move(replace(again(grant, outcome, now).grant, renewed=lives))  # those that ended meanwhile are renewed once more
 
 
 def _completed(grant: Grant, now: float) -> Move:

@@ -17,7 +17,7 @@ from linker.saga import Move, Verdict
 PAGE: Final = Path(__file__).parents[2] / "linker" / "saga.md"
 AT: Final = 1_771_130_906.0
 LONG: Final = KEPT + schedule.NONCE_LIFE + 1
-LEAPS: Final = (0.0, 20.0, schedule.CODE_LAST + 1, schedule.NONCE_LIFE + 1, 14_500.0, refresh.EVERY, LONG)
+LEAPS: Final = (0.0, 20.0, schedule.CODE_LAST + 1, schedule.NONCE_LIFE + 1, refresh.UNTAKEN + 1, 14_500.0, refresh.EVERY, LONG)
 CALLS: Final = {
     "exchange": "POST code",
     "identify": "GET users/me",
@@ -192,6 +192,7 @@ def _key(here: At) -> tuple[object, ...]:
     over = (grant.nonce_until and now > grant.nonce_until - 10, grant.expires_at and now > grant.expires_at - 60)
     due = grant.due_at is not None and grant.due_at <= now
     over = (*over, grant.settles_at and now < grant.settles_at, grant.risk, now > (refresh.dies(grant) or now))
+    over = (*over, grant.renewed and now >= (grant.tokens_at or now) + refresh.UNTAKEN)
     doubt = (grant.withdrawn_at is None, grant.look_at is None, grant.look_at is not None and grant.look_at <= now, grant.looks)
     facts = (*facts, *doubt)
     return *facts, *held, *over, due, now - grant.received_at > schedule.CODE_LAST, now >= given_up_at(grant)

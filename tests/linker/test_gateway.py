@@ -3,6 +3,7 @@
 import pytest
 
 from deploy.demo.ring.faults import Fault
+from linker.refresh import UNTAKEN
 from linker.saga import TAP
 from tests.linker.rig import Rig
 from tests.linker.ring import ENDPOINTS, nonce
@@ -63,3 +64,30 @@ async def test_a_gate_that_stays_is_told_in_words_and_the_link_serves_on(rig: Ri
     await rig.sign_in("t3", nonce(rig.time(), "acct-1"), rig.time())
     await ended(rig, "t3", "completed")
     assert rig.ring.standing("acct-1") == "completed"
+
+
+async def test_a_new_code_is_not_lost_by_a_gate_that_refuses_its_tokens_for_a_while(rig: Rig) -> None:
+    code = await rig.code("acct-1")
+    rig.ring.spoil("identify", *[403] * 6)
+    grant = await rig.state(rig.linker(), code, "unclaimed")
+    assert (grant.account, rig.ring.count("refresh")) == ("acct-1", 1)
+
+
+@pytest.mark.parametrize("seconds", [30.0, 600.0])
+async def test_a_link_that_serves_is_not_lost_where_its_second_tap_meets_a_gate(rig: Rig, seconds: float) -> None:
+    code = await linked(rig)
+    rig.ring.down("post", seconds, Fault(401))
+    await rig.sign_in("t2", nonce(rig.time(), "acct-1"), rig.time())
+    await ended(rig, "t2", "completed" if seconds < 600 else "expired")
+    [grant] = await rig.grants(code)
+    assert (grant.state, grant.stage, rig.ring.count("refresh")) == ("completed", "rest", 1)
+    assert seconds < 600 or (await finding(rig, "t2")).endswith(TAP)
+
+
+async def test_tokens_that_ring_renews_and_does_not_take_for_an_hour_are_lost(rig: Rig) -> None:
+    code = await rig.code("acct-1")
+    rig.ring.down("identify", 7_200.0, Fault(403))
+    began = rig.now
+    lost = await rig.state(rig.linker(), code, "lost")
+    assert (lost.risk, rig.ring.count("refresh")) == ("lost_unaccepted", 1)
+    assert rig.now >= began + UNTAKEN

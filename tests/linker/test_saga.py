@@ -3,7 +3,7 @@
 import pytest
 from msgspec.structs import replace
 
-from linker import saga
+from linker import refresh, saga
 from linker.outcomes import Done, NotSent, Refused, Tokens, Unauthorised, Unclear
 from linker.rows import Grant, Stage
 from schemas.records import LinkState
@@ -211,8 +211,28 @@ def test_a_401_renews_the_tokens_once_and_goes_on_where_it_was() -> None:
     renewed = after(grant, Done(tokens=replace(TOKENS, access=b"a2", writes=2)))
     assert (renewed.stage, renewed.access, renewed.writes) == ("patch", b"a2", 2)
     assert after(renewed, Done()).state == "completed"
-    lost = after(renewed, Unauthorised(words="401"))
-    assert (lost.state, lost.access, lost.refresh) == ("lost", None, None)
+
+
+def renewed_and_refused() -> Grant:
+    tokens = replace(TOKENS, access=b"a2", writes=2)
+    return after(awaiting(), Unauthorised(words="401"), Done(tokens=tokens), Unauthorised(words="401"))
+
+
+def test_new_tokens_that_ring_refuses_are_tried_again_and_not_renewed_and_end_the_grant_after_an_hour() -> None:
+    grant = renewed_and_refused()
+    assert (grant.state, grant.stage, grant.tries, saga.begin(grant, AT + 60).call) == ("awaiting", "patch", 1, "patch")
+    assert after(grant, Done(), now=AT + 60).state == "completed"
+    still = after(grant, Unauthorised(words="401"), now=AT + refresh.UNTAKEN - 60)
+    assert (still.state, still.tries) == ("awaiting", 2)
+    lost = after(still, Unauthorised(words="401"), now=AT + refresh.UNTAKEN + 60)
+    assert (lost.state, lost.risk, lost.access, lost.refresh) == ("lost", "lost_unaccepted", None, None)
+
+
+def test_new_tokens_that_ended_while_ring_refused_them_are_renewed_once_more() -> None:
+    grant = replace(renewed_and_refused(), expires_at=AT + 300)
+    refused = after(grant, Unauthorised(words="401"), now=AT + 2 * refresh.UNTAKEN)
+    assert (refused.state, refused.stage) == ("awaiting", "patch")
+    assert saga.begin(refused, AT + 2 * refresh.UNTAKEN + 600).grant.stage == "refresh"
 
 
 def test_a_401_long_after_a_renewal_renews_again() -> None:
