@@ -157,8 +157,8 @@ class Ledger:
 
 
 def _shown(grant: Grant) -> tuple[object, ...]:
-    """Return by what of a grant its account is seen."""
-    return grant.state, grant.account, grant.risk, grant.partner_user
+    """Return by what of a grant its account is seen, and whether the grant may take the account's link over."""
+    return grant.state, grant.account, grant.risk, grant.partner_user, view.waits(grant)
 
 
 def changed(before: Mapping[str, Kept], after: Mapping[str, Kept]) -> Sequence[Kept]:

@@ -30,7 +30,12 @@ def heir(grants: Sequence[Grant], link: Grant, meant_by: float) -> Grant | None:
     """
     told_at = min(meant_by, link.completed_at or 0.0)
     mine = (one for one in grants if one.app == link.app and _order(link) < _order(one) and one.received_at <= told_at)
-    return _newest(one for one in mine if (one.state, one.stage, one.risk, one.withdrawn_at) == ("unclaimed", "wait", None, None))
+    return _newest(one for one in mine if waits(one))
+
+
+def waits(grant: Grant) -> bool:
+    """Say whether a grant waits for somebody to sign in, and nothing about it is in doubt."""
+    return (grant.state, grant.stage, grant.risk, grant.withdrawn_at) == ("unclaimed", "wait", None, None)
 
 
 def overtaken(grants: Sequence[Grant], app: App) -> list[Grant]:

@@ -84,3 +84,20 @@ async def test_a_code_for_which_nobody_has_signed_in_waits_beside_the_link(rig: 
     new = await rig.code("acct-1", "canary-code-new", app=app)
     assert (await named(rig, new)).state == "unclaimed"
     assert await states(rig, old) == ["completed"]
+
+
+async def test_one_whose_renewal_was_put_off_while_the_older_was_completed_serves_once_it_is_renewed(rig: Rig) -> None:
+    old = await linked(rig)
+    rig.ring.down("exchange", 20.0, Fault(503, headers=(("Retry-After", "2"),)))
+    rig.ring.down("patch", 24.5 * 3_600, Fault(503))
+    new = await rig.code("acct-1", "canary-code-new")
+    rig.now += 5
+    await rig.sign_in("t2", nonce(rig.time(), "acct-1"), rig.time())
+    await ended(rig, "t2", "awaiting")
+    assert (await named(rig, new)).state == "unclaimed"
+    rig.ring.down("refresh", 25.0 * 3_600, Fault(503))
+    await ended(rig, "t2", "completed")
+    [older, newer] = await rig.grants(old, new)
+    assert (older.state, newer.state, newer.stage) == ("completed", "unclaimed", "refresh")
+    [grant] = await rig.states(rig.linker(), "completed", new)
+    assert (grant.attempt, await states(rig, old), rig.ring.standing("acct-1")) == ("t2", ["removed"], "completed")
