@@ -78,12 +78,17 @@ def overdue(attempt: Attempt, now: float) -> Attempt | None:
     return learned(attempt, Verdict("expired", words), now)
 
 
-def unmatched(attempt: Attempt, looked_at: float, now: float, mishap: Mishap | None = None) -> Attempt:
-    """Let the attempt wait for its grant until the window ends; what may have kept the grant from coming is its reason."""
+def unmatched(attempt: Attempt, looked_at: float, now: float, mishap: Mishap | None = None, met: Grant | None = None) -> Attempt:
+    """Let the attempt wait for its grant until the window ends; what may have kept the grant from coming is its reason.
+
+    `met`: the grant that its nonce named before. Where another sign-in's end was that grant's, too, it is this one's reason.
+    """
     wait = QUICK + max(0.0, now - attempt.requested_at) / 20  # 1 s at first, half a minute at the end
     due_at = min(now + wait, attempt.until + 0.001)
     if attempt.grant is None:
         attempt = replace(attempt, reason=guess(mishap) if mishap else None)
+    elif met and met.state in ENDED and met.reason:
+        attempt = replace(attempt, reason=met.reason + GOES_ON)
     return replace(attempt, horizon=looked_at, due_at=due_at)
 
 

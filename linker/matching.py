@@ -68,8 +68,7 @@ class Matching:
         with MATCH_SECONDS.time():
             grant = await self._find(attempt, secret.nonce)
         if grant is None:
-            mishap = await self.store.mishap(attempt.requested_at)
-            return await self._settle(attempt, claims.unmatched(attempt, looked_at, self.clock(), mishap))
+            return await self._wait(attempt, looked_at)
         self.notices.proven("redirect")
         for _ in range(LOOKS):
             with suppress(Moved):
@@ -83,6 +82,12 @@ class Matching:
             return await self._settle(attempt, after)
         await self.store.claim(attempt, after, grant, move, self.clock())
         return "done"
+
+    async def _wait(self, attempt: Attempt, looked_at: float) -> Result:
+        """Let an attempt wait on, with what may have kept its grant from coming, or ended the one that it waited for."""
+        met = await self.store.grant(attempt.grant) if attempt.grant else None
+        mishap = await self.store.mishap(attempt.requested_at) if met is None else None
+        return await self._settle(attempt, claims.unmatched(attempt, looked_at, self.clock(), mishap, met))
 
     async def _settle(self, before: Attempt, after: Attempt) -> Result:
         await self.store.settle(before, after)
