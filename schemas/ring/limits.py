@@ -28,7 +28,7 @@ def read(headers: Mapping[str, str], now: datetime) -> Limit:
         reset = max(0.0, reset - now.timestamp())
     limit, left = _number(headers.get("X-RateLimit-Limit")), _number(headers.get("X-RateLimit-Remaining"))
     return Limit(
-        int(limit) if limit else None,  # none at all would be a limit nobody could live by: it is not one
+        int(limit or 0) or None,  # less than one whole request would be a limit nobody could live by: it is not one
         None if left is None else int(left),
         None if reset is None else min(reset, LONGEST),
     )

@@ -19,6 +19,8 @@ NOW = datetime(2026, 2, 13, 13, 40, tzinfo=UTC)
         ("100", "0", str(int(NOW.timestamp()) - 4), Limit(100, 0, 0.0)),
         ("100", "0", "86400", Limit(100, 0, LONGEST)),
         ("0", "0", None, Limit(None, 0)),
+        ("0.5", "0.5", None, Limit(None, 0)),
+        ("20.9", "3", None, Limit(20, 3)),
         (None, None, None, Limit()),
         ("many", "-1", "soon", Limit()),
         ("", "1e9", "²", Limit()),
