@@ -90,12 +90,12 @@ class Broker:
             return Loan(access_token=access, expires_at=grant.expires_at or now)
         loan = pending(grant, now, refused=refused, over=ask.over)
         if loan is None and (move := refresh.wanted(grant, now)):
-            await self._demand(grant, move.grant, now)
+            await self._demand(grant, move, now)
         return loan
 
-    async def _demand(self, before: Grant, after: Grant, now: float) -> None:
+    async def _demand(self, grant: Grant, move: Move, now: float) -> None:
         try:
-            await self.store.apply(before, Move(after), now)
+            await self.store.ask_for(grant, move, now)
         except Moved:
             return  # the sweep was quicker: look again
         self.wake.set()

@@ -104,6 +104,12 @@ class Ledger:
                 self._overtake(after.account, after.app)
         return after if keep_lease and self.grants[after.code_hash] is after else None
 
+    def ask_for(self, before: Grant, move: Move, now: float) -> None:
+        """Write a transition as `apply` does, but none of a row that was taken up since it was read; raises Moved."""
+        if self.grants.get(before.code_hash) != before:
+            raise Moved
+        self.apply(before, move, now)
+
     def see(self, account: str, now: float) -> None:
         """Let the account follow its grants; what a newer completed grant replaced is removed."""
         if account not in self.accounts:

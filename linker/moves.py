@@ -60,7 +60,7 @@ def to(grant: Grant, stage: Stage, due_at: float | None) -> Grant:
     changes: dict[str, Any] = {"stage": stage, "due_at": due_at, "tries": 0, "begun": 0, "reason": None}
     changes["queue"] = _LINES.get(stage, LINKS)
     if stage != "refresh":
-        changes |= {"renewed": False, "resume": None}
+        changes |= {"renewed": False, "resume": None, "resume_at": None}
     return replace(grant, **changes)
 
 

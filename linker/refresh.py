@@ -8,7 +8,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from linker.moves import MENDS, SHOWN, Move, again, ended, given_up_at, hold, marked, to
+from linker.moves import MENDS, SHOWN, Move, again, ended, given_up_at, hold, marked, plain, to
 from linker.outcomes import Done, NotSent, Outcome, Refused, Tokens, Unauthorised, Unclear
 from linker.rows import ASIDE, WANTED, Grant, GrantStanding, Risk
 from linker.schedule import dice, pause
@@ -49,17 +49,23 @@ def stale(grant: Grant, now: float) -> bool:
 
 def first(grant: Grant, words: str | None, now: float) -> Grant:
     """Renew, then come back to this stage; it goes on counting its tries."""
-    after = replace(to(grant, "refresh", now), resume=grant.stage, reason=words, tries=grant.tries)
+    after = replace(to(grant, "refresh", now), resume=grant.stage, resume_at=None, reason=words, tries=grant.tries)
     return replace(after, queue=ASIDE) if grant.queue == ASIDE else after
 
 
 def wanted(grant: Grant, now: float) -> Move | None:
-    """Renew a grant that rests at once, since somebody waits for it; None where that is under way, or put off by Ring."""
+    """Renew a grant at once, since somebody waits for it; None where that is under way, or put off by Ring.
+
+    A step that waits for its next try keeps its time, which Ring may have asked for. Where it was taken up its request may be on
+    the way: it is left alone.
+    """
     if grant.stage == "rest":
         return Move(replace(first(grant, grant.reason, now), queue=WANTED))
     if grant.stage == "refresh" and grant.queue == ASIDE and (grant.due_at or 0.0) <= now:
         return Move(replace(grant, queue=WANTED))
-    return None
+    if plain(grant.stage) == "refresh" or grant.begun:
+        return None
+    return Move(replace(first(grant, grant.reason, now), queue=WANTED, resume_at=grant.due_at))
 
 
 def begin(grant: Grant, now: float) -> Move:
@@ -99,7 +105,10 @@ def _renewed(grant: Grant, tokens: Tokens, now: float) -> Grant:
     if stage in _KEEPING:
         kept = replace(to(held, stage, now), reason=None if grant.tries else grant.reason)
         return replace(kept, due_at=rests_until(kept))
-    return replace(to(held, stage, now), renewed=True, tries=grant.tries, reason=grant.reason)
+    step = replace(to(held, stage, now), tries=grant.tries, reason=grant.reason)
+    if grant.resume_at is None:
+        return replace(step, renewed=True)
+    return replace(step, due_at=max(now, grant.resume_at))  # its own try is to come, and may renew once more
 
 
 def _refused(grant: Grant, outcome: Refused | Unauthorised, now: float) -> Move:

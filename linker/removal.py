@@ -42,7 +42,7 @@ def begin(grant: Grant, now: float) -> Move | None:
         return _ask(grant, now)
     if grant.look_at is None or now < grant.look_at or plain(grant.stage) != grant.stage:
         return None
-    if grant.stage == "refresh" and not _good(grant, now):
+    if grant.stage == "refresh" and (grant.resume == "look" or not _good(grant, now)):
         return None  # refused it ends, and renewed it is asked
     unheard = grant.stage in _PATCHES  # a PATCH may be under way whose answer nobody will take
     doubted = to(replace(grant, patched=grant.patched or unheard), "look", now)

@@ -92,6 +92,7 @@ class Grant(GrantStanding, frozen=True, kw_only=True):
     received_at: float
     stage: Stage = "exchange"
     resume: Stage | None = None  # where to go on after a refresh
+    resume_at: float | None = None  # when that step is due, where the refresh is not for its sake; else at once
     renewed: bool = False  # the tokens were renewed for the stage at hand: a second 401 does not renew them again
     due_at: float | None
     queue: int = CODES  # its line

@@ -126,7 +126,8 @@ def claimed(grant: Grant, *, attempt: str, partner_user: str, nonce_until: float
     if grant.stage != "refreshing":
         return Move(to(fresh, "post", now), Verdict("claimed"))
     # The answer to a renewal is awaited: a second request would spend the same refresh token. A former sign-in's reason is over.
-    return Move(replace(fresh, resume="post", queue=WANTED, reason=grant.reason if grant.tries else None), Verdict("claimed"))
+    reason = grant.reason if grant.tries else None
+    return Move(replace(fresh, resume="post", resume_at=None, queue=WANTED, reason=reason), Verdict("claimed"))
 
 
 def unclaimed(grant: Grant, verdict: Verdict, now: float) -> Move:
@@ -139,7 +140,7 @@ def unclaimed(grant: Grant, verdict: Verdict, now: float) -> Move:
         cleared = marked(cleared, verdict.state, now)
     home: Stage = "rest" if grant.state == "completed" else "wait"
     if grant.stage == "refreshing":  # as above
-        return Move(replace(cleared, resume=home, queue=ASIDE, reason=verdict.reason), verdict)
+        return Move(replace(cleared, resume=home, resume_at=None, queue=ASIDE, reason=verdict.reason), verdict)
     return Move(replace(_resting(cleared, home, now), reason=verdict.reason), verdict)
 
 

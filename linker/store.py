@@ -108,6 +108,10 @@ class Store:
         names = _names(before, move.grant)
         return await self._write(names, lambda ledger: ledger.arrive(before, move, now, keep_lease=keep_lease))
 
+    async def ask_for(self, before: Grant, move: Move, now: float) -> None:
+        """Write a transition of a row that is not ours, unless a linker has taken it up since it was read. Raises Moved."""
+        await self._write(_names(before, move.grant), lambda ledger: ledger.ask_for(before, move, now))
+
     async def claim(self, before: Attempt, after: Attempt, grant: Grant, move: Move, now: float) -> None:
         """Give a grant to an attempt: both change or neither. Raises Moved."""
 

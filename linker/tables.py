@@ -17,6 +17,7 @@ grants: Final = Table(
     Column("state", Text, nullable=False),
     Column("stage", Text, nullable=False),
     Column("resume", Text),
+    Column("resume_at", Double),
     Column("renewed", Boolean, nullable=False),
     Column("due_at", Double),
     Column("queue", Integer, nullable=False),

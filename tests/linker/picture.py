@@ -188,6 +188,7 @@ def _key(here: At) -> tuple[object, ...]:
     """Return what decides over a grant's future, and nothing that only counts on."""
     grant, now = here
     facts = (grant.state, grant.stage, grant.resume, grant.renewed, grant.begun > 1, min(grant.posts, 2), grant.patched)
+    facts = (*facts, grant.resume_at is None)
     held = (grant.attempt, grant.account, grant.pool is None, grant.access, grant.tries > 0)
     over = (grant.nonce_until and now > grant.nonce_until - 10, grant.expires_at and now > grant.expires_at - 60)
     due = grant.due_at is not None and grant.due_at <= now

@@ -9,9 +9,13 @@ from hashlib import sha256
 import pytest
 from msgspec.structs import replace
 
+from deploy.demo.ring.faults import Fault
+from linker import refresh
 from linker.advance import Advance
 from linker.broker import Broker, Loan
+from linker.ledger import Moved
 from linker.moves import Move
+from linker.rows import Grant
 from tests.linker.rig import Rig
 from tests.linker.ring import nonce
 
@@ -150,3 +154,48 @@ async def test_a_token_that_cannot_be_opened_is_not_lent(rig: Rig) -> None:
     assert loan is not None
     assert loan.access_token is None
     assert "cannot be opened" in loan.words
+
+
+async def told_again(rig: Rig) -> Grant:
+    """Let a link that stands be told to Ring again; the PATCH is put off for longer than its token lives, which ends now."""
+    code = await linked(rig, ago=14_350)
+    rig.now -= 300
+    rig.ring.allow("a code that never comes", "acct-1")
+    rig.ring.down("patch", 300, Fault(503, headers=(("Retry-After", "3000"),)))
+    await rig.sign_in("t2", nonce(rig.time(), "acct-1"), rig.time())
+    linker = rig.linker()
+
+    async def put_off() -> bool:
+        [grant] = await rig.grants(code)
+        return (grant.stage, grant.begun) == ("patch", 0) and (grant.due_at or 0.0) > rig.now
+
+    async with linker:
+        await rig.turn(linker, put_off)
+    rig.now = time.time()
+    [grant] = await rig.grants(code)
+    return grant
+
+
+async def test_a_link_whose_patch_is_put_off_lends_its_token_renewed_and_the_patch_keeps_its_time(rig: Rig) -> None:
+    before = await told_again(rig)
+    assert (before.expires_at or 0.0) - rig.now < refresh.BEFORE < (before.due_at or 0.0) - rig.now
+    patches = rig.ring.count("patch")
+    async with brokers(rig, 2) as both:
+        loans = await asyncio.gather(*(both[number % 2].lend("acct-1", None) for number in range(10)))
+    assert {lent(loan) for loan in loans} <= living(rig)
+    assert (rig.ring.count("refresh"), rig.ring.count("patch")) == (1, patches)
+    [after] = await rig.grants(before.code_hash)
+    assert (after.stage, after.due_at, after.attempt) == ("patch", before.due_at, "t2")
+    [done] = await rig.settle(rig.linker(), before.code_hash)
+    assert (done.state, rig.ring.standing("acct-1")) == ("completed", "completed")
+
+
+async def test_a_renewal_is_not_asked_for_where_a_linker_took_the_step_up_meanwhile(rig: Rig) -> None:
+    before = await told_again(rig)
+    rig.now = (before.due_at or 0.0) + 1
+    [taken] = await rig.store.take_grants(owner="another", now=rig.now, length=30.0, limit=1, queue=before.queue)
+    wish = refresh.wanted(before, rig.now)
+    assert wish is not None
+    with pytest.raises(Moved):
+        await rig.store.ask_for(before, wish, rig.now)
+    assert (await rig.grants(before.code_hash)) == [taken], "its PATCH may be on the way"

@@ -5,7 +5,8 @@ from msgspec.structs import replace
 
 from linker import refresh, saga
 from linker.outcomes import Done, NotSent, Outcome, Refused, Tokens, Unauthorised, Unclear
-from linker.rows import ASIDE, WANTED, Grant
+from linker.rows import ASIDE, WANTED, Grant, Stage
+from linker.saga import Verdict
 
 AT = 1_771_130_906.0
 DAY = 86_400.0
@@ -199,3 +200,43 @@ def test_only_the_last_renewal_is_kept_among_the_steps() -> None:
         now += DAY
         grant = saga.end(saga.begin(grant, now).grant, Done(tokens=tokens(write, now)), now).grant
     assert grant.marks == (("received", AT), ("refreshed", now))
+
+
+@pytest.mark.parametrize("stage", ["post", "probe", "verify", "patch", "look"])
+def test_a_step_that_waits_for_its_try_is_renewed_for_whoever_asks_and_keeps_its_time(stage: Stage) -> None:
+    waits = resting(stage=stage, due_at=AT + 3_600, tries=3, reason="503", nonce_until=AT + 500)
+    asked = refresh.wanted(waits, AT + 60)
+    assert asked is not None
+    assert (asked.grant.queue, asked.grant.due_at) == (WANTED, AT + 60)
+    renewing = saga.begin(asked.grant, AT + 61)
+    assert renewing.call == "refresh"
+    fresh = saga.end(renewing.grant, Done(tokens=tokens(now=AT + 62)), AT + 62).grant
+    assert (fresh.stage, fresh.due_at, fresh.tries, fresh.reason) == (stage, AT + 3_600, 3, "503")
+    assert (fresh.access, fresh.renewed, fresh.resume_at) == (b"a2", False, None)
+
+
+def test_a_step_whose_time_passed_behind_its_renewal_is_done_at_once() -> None:
+    asked = refresh.wanted(resting(stage="patch", due_at=AT + 70), AT + 60)
+    assert asked is not None
+    put_off = saga.end(saga.begin(asked.grant, AT + 61).grant, NotSent(words="503", wait=100.0), AT + 61).grant
+    renewing = saga.begin(put_off, AT + 200).grant
+    assert saga.end(renewing, Done(tokens=tokens(now=AT + 200)), AT + 200).grant.due_at == AT + 200
+
+
+def test_a_step_that_was_taken_up_is_left_to_it() -> None:
+    assert refresh.wanted(resting(stage="patch", due_at=AT, begun=1), AT + 60) is None
+    assert refresh.wanted(resting(stage="posting", due_at=AT, begun=1), AT + 60) is None
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_a_sign_in_that_comes_or_ends_amid_a_wanted_renewal_decides_what_follows_it(*, named: bool) -> None:
+    asked = refresh.wanted(resting(stage="patch", due_at=AT + 3_600, nonce_until=AT + 500), AT + 60)
+    assert asked is not None
+    renewing = saga.begin(asked.grant, AT + 61).grant
+    if named:
+        taken = saga.claimed(renewing, attempt="t2", partner_user="u1", nonce_until=AT + 700, now=AT + 61).grant
+    else:
+        taken = saga.unclaimed(renewing, Verdict("contested", "two"), AT + 61).grant
+    fresh = saga.end(taken, Done(tokens=tokens(now=AT + 62)), AT + 62).grant
+    assert (fresh.stage, fresh.resume_at) == ("post" if named else "rest", None)
+    assert not named or fresh.due_at == AT + 62

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import select
 
-from linker import removal, saga
+from linker import refresh, removal, saga
 from linker.early import Passing
 from linker.forgetting import Forgetting
 from linker.moves import ended as ended_grant
@@ -60,6 +60,13 @@ def test_an_expired_token_proves_nothing_and_is_renewed_before_it_is_asked_with(
     assert saga.begin(fresh, now).call == "devices"
     gone = saga.end(renewing.grant, Refused(words="400 invalid_grant"), now).grant
     assert (gone.state, gone.risk) == ("removed", None)
+
+
+def test_a_token_in_its_last_minute_is_renewed_before_it_is_asked_with_too() -> None:
+    now = AT + 14_400 - refresh.BEFORE / 2
+    looking = saga.begin(saga.withdrawn(resting(), AT + 50, now).grant, now).grant
+    renewing = saga.begin(saga.begin(looking, now).grant, now)
+    assert (renewing.call, renewing.grant.resume) == ("refresh", "look")
 
 
 @pytest.mark.parametrize("outcome", [NotSent(words="503"), Unclear(words="timeout")])
