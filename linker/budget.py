@@ -14,7 +14,7 @@ from heapq import heappop, heappush
 from typing import Final, NamedTuple, Protocol, Self
 
 from linker.metrics import WAITED
-from linker.places import AHEAD, LIFE, ORDER, TELLS, Asked, Kind, Spent, Told
+from linker.places import AHEAD, LIFE, ORDER, TELLS, USES, Asked, Kind, Spent, Told
 from linker.placestore import Reply
 from schemas.errors import Unavailable
 from schemas.ring.limits import Limit
@@ -93,7 +93,7 @@ class Budget:
     def __init__(self, places: Places, rate: float, *, clock: Callable[[], float] = steady) -> None:
         self._places, self._most, self._rate, self._clock = places, rate, rate, clock
         self._lines: dict[bool, list[Waiting]] = {False: [], True: []}  # by whether they are for strangers' codes
-        self._hands: dict[bool, deque[Token]] = {False: deque(), True: deque()}
+        self._hands: dict[Kind, deque[Token]] = {kind: deque() for kind in ORDER}  # by the kind they were got for
         self._tickets: dict[int, _Ticket] = {}
         self._used: deque[tuple[float, Kind]] = deque()
         self._served, self._rests = 0, 0.0
@@ -172,25 +172,35 @@ class Budget:
 
     def _serve(self) -> None:
         """Give the tokens in hand to those who wait, and see to it that more are asked for where they do not suffice."""
-        now, lacking, next_at = self._clock(), False, list[float]()
-        for stranger, line in self._lines.items():
-            hand = self._hands[stranger]
-            self._bury(hand, now)
-            while line and (line[0].token.done() or (hand and hand[0].good - EARLY <= now)):
+        now, next_at = self._clock(), list[float]()
+        self._bury(now)
+        for line in self._lines.values():
+            while line and (line[0].token.done() or self._ready(line[0].kind, now)):
                 first = heappop(line)
                 if not first.token.done():
-                    first.token.set_result(hand.popleft())
+                    first.token.set_result(self._ready(first.kind, now).popleft())
                     self._used.append((now, first.kind))
-            lacking = lacking or sum(not one.token.done() for one in line) > len(hand)
-            next_at += [hand[0].good - EARLY - now] if line and hand else []
-        if lacking:
+            next_at += [hand[0].good - EARLY - now for hand in self._usable(line[0].kind)] if line else []
+        if self._less(self._waiting()).total():
             self._wanted.set()
         self._again(min(next_at, default=None))
 
-    def _bury(self, hand: deque[Token], now: float) -> None:
+    def _usable(self, kind: Kind) -> list[deque[Token]]:
+        """Return the tokens in hand that a kind may use, its own first; those behind it in line may use no others."""
+        return [self._hands[one] for one in USES[kind] if self._hands[one]]
+
+    def _ready(self, kind: Kind, now: float) -> deque[Token]:
+        """Return those of them of which one is good; an empty deque where none is."""
+        return next((hand for hand in self._usable(kind) if hand[0].good - EARLY <= now), deque())
+
+    def _bury(self, now: float) -> None:
         """Give back what died in our hand, or may not be used since Ring wants rest."""
-        while hand and (hand[0].dies < now or self._rests > now):
-            self.give_back(hand.popleft())
+        for hand in self._hands.values():
+            while hand and (hand[0].dies < now or self._rests > now):
+                self.give_back(hand.popleft())
+
+    def _waiting(self) -> Counter[Kind]:
+        return Counter(one.kind for line in self._lines.values() for one in line if not one.token.done())
 
     def _again(self, seconds: float | None) -> None:
         if self._timer:
@@ -228,9 +238,10 @@ class Budget:
             self._rests = max(self._rests, reply.since + reply.answered.rest)
         for given in reply.answered.given:
             self._tickets[given.ticket] = _Ticket(given.stranger, len(given.delays))
-            fresh = [Token(given.ticket, reply.until + wait, reply.since + wait + LIFE) for wait in given.delays]
-            hand = self._hands[given.stranger]
-            self._hands[given.stranger] = deque(sorted((*hand, *fresh), key=lambda token: token.good))
+            for wait, kind in zip(given.delays, given.kinds, strict=True):
+                self._hands[kind].append(Token(given.ticket, reply.until + wait, reply.since + wait + LIFE))
+        for kind, hand in self._hands.items():
+            self._hands[kind] = deque(sorted(hand, key=lambda token: token.good))
         self._serve()
         if reply.answered.rest:
             return min(reply.answered.rest, TELLS / 2 if self._tickets else WINDOW)
@@ -242,22 +253,21 @@ class Budget:
         now = self._clock()
         while self._used and self._used[0][0] < now - AHEAD:
             self._used.popleft()
-        wants = Counter(kind for _, kind in self._used)
-        wants.update(one.kind for line in self._lines.values() for one in line if not one.token.done())
-        for hand in self._hands.values():
-            self._bury(hand, now)
-        self._less(wants)
+        self._bury(now)
+        wants = self._less(self._waiting() + Counter(kind for _, kind in self._used))
         told = [Told(name, one.stranger, one.out, tuple(one.answers)) for name, one in self._tickets.items()]
         return Asked(self._rate, dict(wants), told, self._rests, self._spent)
 
-    def _less(self, wants: Counter[Kind]) -> None:
-        """Take off what is in hand already, where it is most urgent."""
-        for stranger, hand in self._hands.items():
-            here = len(hand)
-            for kind in ORDER:
-                if (kind == "stranger") == stranger:
-                    off = min(here, wants[kind])
-                    wants[kind], here = wants[kind] - off, here - off
+    def _less(self, wants: Counter[Kind]) -> Counter[Kind]:
+        """Return what is wanted beyond what is in hand, which the most urgent get."""
+        here, lacking = {kind: len(hand) for kind, hand in self._hands.items()}, Counter[Kind]()
+        for kind in ORDER:
+            left = wants[kind]
+            for one in USES[kind]:
+                off = min(here[one], left)
+                here[one], left = here[one] - off, left - off
+            lacking[kind] = left
+        return lacking
 
     def _forget(self, told: Told) -> None:
         """Drop what the others know now."""

@@ -27,6 +27,11 @@ SPARED: Final[dict[Kind, float]] = {
     "stranger": 0.05,
     "reconcile": 0.25,
 }
+# Whose tokens each kind may use, its own first: what was got for the more urgent is not for the less urgent, who would keep the
+# place as long as Ring lets them hang.
+USES: Final[dict[Kind, tuple[Kind, ...]]] = {
+    kind: tuple(one for one in ORDER[ORDER.index(kind) :] if (one == "stranger") == (kind == "stranger")) for kind in ORDER
+}
 EVENLY: Final = frozenset[Kind]({"refresh", "stranger", "reconcile"})  # kinds that never take what a second brings at once
 PACE: Final = 1.25  # times the rate: how fast those go at most, so that links find places at any moment of the second
 STRANGERS: Final = 10.0  # exchanges a second (security 6)
@@ -87,11 +92,12 @@ class Asked(msgspec.Struct, frozen=True):
 
 
 class Given(msgspec.Struct, frozen=True):
-    """Tokens of one ticket: in how many seconds each is good, the first one first."""
+    """Tokens of one ticket: in how many seconds each is good, the first one first, and the kind that each was got for."""
 
     ticket: int
     stranger: bool
     delays: tuple[float, ...]
+    kinds: tuple[Kind, ...]
 
 
 class Answered(msgspec.Struct, frozen=True):
@@ -108,8 +114,9 @@ def answered(book: Book, asked: Asked, *, here: float, now: float) -> tuple[Book
         return book, Answered((), book.rest)
     given = list[Given]()
     for stranger in (False, True):
-        book, delays = _take(book, asked, stranger=stranger)
-        given += [Given(book.tickets, stranger, delays)] if delays else []
+        book, tokens = _take(book, asked, stranger=stranger)
+        delays, kinds = (tuple(delay for delay, _ in tokens), tuple(kind for _, kind in tokens))
+        given += [Given(book.tickets, stranger, delays, kinds)] if tokens else []
     return book, Answered(tuple(given), 0.0)
 
 
@@ -158,19 +165,20 @@ def _rested(book: Book, asked: Asked, here: float) -> Book:
     return replace(book, rest=rest, taken=tuple(one for one in book.taken if one.left > 0))
 
 
-def _take(book: Book, asked: Asked, *, stranger: bool) -> tuple[Book, tuple[float, ...]]:
-    """Give places to the most urgent wants first, the soonest ones."""
-    free, delays, pace = _free(book, room(asked.rate)[0]), list[float](), book.pace
+def _take(book: Book, asked: Asked, *, stranger: bool) -> tuple[Book, list[tuple[float, Kind]]]:
+    """Give places to the most urgent wants first, the soonest ones; return in how many seconds each is good, and for whom."""
+    free, tokens, pace = _free(book, room(asked.rate)[0]), list[tuple[float, Kind]](), book.pace
     most = _strangers_free(book, asked.rate) if stranger else len(free)
     for kind in (kind for kind in ORDER if (kind == "stranger") == stranger):
-        may = min(asked.wants.get(kind, 0), len(free) - len(delays) - int(asked.rate * SPARED[kind]), most - len(delays))
+        may = min(asked.wants.get(kind, 0), len(free) - len(tokens) - int(asked.rate * SPARED[kind]), most - len(tokens))
         for _ in range(max(0, may)):
             if kind in EVENLY and pace > AHEAD:
                 break
-            delays.append(max(free[len(delays)], pace if kind in EVENLY else 0.0))
+            tokens.append((max(free[len(tokens)], pace if kind in EVENLY else 0.0), kind))
             pace += 1 / (PACE * asked.rate) if kind in EVENLY else 0.0
     book = replace(book, pace=pace)
-    return _taken(book, free[: len(delays)], delays, asked.rate, stranger=stranger) if delays else (book, ())
+    tokens.sort(key=lambda token: token[0])
+    return (_taken(book, free[: len(tokens)], tokens[-1][0], asked.rate, stranger=stranger) if tokens else book), tokens
 
 
 def _free(book: Book, places: int) -> list[float]:
@@ -185,16 +193,14 @@ def _strangers_free(book: Book, rate: float) -> int:
     return max(0, room(strangers(rate))[0] - sum(one.strangers for one in book.taken))
 
 
-def _taken(
-    book: Book, places: list[float], delays: list[float], rate: float, *, stranger: bool
-) -> tuple[Book, tuple[float, ...]]:
-    """Note who has the places now; those that are not free yet change hands."""
-    ticket, many, passed = book.tickets + 1, len(delays), Counter(left for left in places if left)
+def _taken(book: Book, places: list[float], last: float, rate: float, *, stranger: bool) -> Book:
+    """Note who has the places now, the last of which is good in so many seconds; those that are not free yet change hands."""
+    ticket, many, passed = book.tickets + 1, len(places), Counter(left for left in places if left)
     rest = list[Taken]()
     for one in book.taken:
         gone = 0 if one.ticket else min(one.places, passed[one.left])
         passed[one.left] -= gone
         kept = replace(one, places=one.places - gone)
         rest += [kept] if kept.places or kept.strangers else []
-    held = Taken(ticket, many, many * stranger, max(delays) + LIFE + ARRIVES + room(rate)[1])
-    return replace(book, tickets=ticket, taken=(*rest, held)), tuple(sorted(delays))
+    held = Taken(ticket, many, many * stranger, last + LIFE + ARRIVES + room(rate)[1])
+    return replace(book, tickets=ticket, taken=(*rest, held))

@@ -138,6 +138,38 @@ async def test_the_urgent_go_first(database: Database) -> None:
     assert order[-1] == "reconcile"
 
 
+async def test_what_hangs_takes_no_place_that_is_kept_for_codes_however_many_of_those_come(database: Database) -> None:
+    places, hanging, most, waits = PlaceStore(database), 0, 0, list[float]()
+    ring = Ring()
+    async with Budget(places, 50) as budget:
+
+        async def hang() -> None:
+            nonlocal hanging, most
+            while (turn := await budget.turn("patch", 20.0)) is not None:
+                with turn:
+                    if await turn.comes(20.0):
+                        hanging += 1
+                        most = max(most, hanging)
+                        await asyncio.sleep(20.0)
+
+        async def come() -> None:
+            began = steady()
+            assert await ring.ask(budget, "code")
+            waits.append(steady() - began)
+
+        hung = [asyncio.create_task(hang()) for _ in range(64)]
+        await asyncio.sleep(1.5)
+        async with asyncio.TaskGroup() as group:
+            for _ in range(32):
+                group.create_task(come())
+                await asyncio.sleep(0.1)
+        for one in hung:
+            one.cancel()
+        await asyncio.gather(*hung, return_exceptions=True)
+    assert most <= 40, "a PATCH leaves a fifth, also of what was asked for codes"
+    assert sorted(waits)[len(waits) // 2] < 0.3
+
+
 async def test_strangers_get_ten_a_second_of_all_linkers_together(database: Database) -> None:
     ring, places = Ring(), PlaceStore(database)
     async with Budget(places, 100) as one, Budget(places, 100) as other:

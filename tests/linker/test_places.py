@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from linker.places import AHEAD, ARRIVES, LIFE, SECOND, TELLS, Answered, Asked, Book, Kind, Spent, Told, answered, room
+from linker.places import AHEAD, ARRIVES, LIFE, SECOND, TELLS, USES, Answered, Asked, Book, Kind, Spent, Told, answered, room
 
 
 def asked(book: Book, now: float, rate: float = 100, **wants: int) -> tuple[Book, Answered]:
@@ -96,6 +96,17 @@ def test_the_urgent_come_first_within_one_asking_too() -> None:
     book, _ = asked(Book(), 0.0, code=70)
     book, answer = asked(book, 0.0, reconcile=5, refresh=5, patch=4, broker=3, link=1, code=1)
     assert got(answer) == 1 + 1 + 3 + 4 + 1  # PATCH and refresh leave twenty, the walk a quarter
+
+
+def test_each_token_is_named_by_the_kind_that_it_was_got_for() -> None:
+    _, answer = asked(Book(), 0.0, patch=2, code=1, stranger=1, refresh=2)
+    assert [given.kinds for given in answer.given] == [("code", "patch", "patch", "refresh", "refresh"), ("stranger",)]
+
+
+def test_a_token_serves_its_own_kind_and_the_more_urgent() -> None:
+    assert USES["code"] == ("code", "link", "broker", "patch", "refresh", "reconcile")
+    assert USES["patch"] == ("patch", "refresh", "reconcile")
+    assert USES["stranger"] == ("stranger",)
 
 
 @pytest.mark.parametrize(("rate", "seconds", "most"), [(100, 10, 100), (20, 10, 40), (2, 10, 4), (0.5, 30, 3)])
