@@ -91,13 +91,14 @@ class Budget:
     """Shares out this linker's requests. It works between `async with`; `rate` is how many a second all linkers may make."""
 
     def __init__(self, places: Places, rate: float, *, clock: Callable[[], float] = steady) -> None:
-        self._places, self._most, self._rate, self._clock = places, rate, rate, clock
+        self._places, self._rate, self._clock = places, rate, clock
         self._lines: dict[bool, list[Waiting]] = {False: [], True: []}  # by whether they are for strangers' codes
         self._hands: dict[Kind, deque[Token]] = {kind: deque() for kind in ORDER}  # by the kind they were got for
         self._tickets: dict[int, _Ticket] = {}
         self._used: deque[tuple[float, Kind]] = deque()
         self._served, self._rests = 0, 0.0
         self._spent: Spent | None = None
+        self._heard: int | None = None  # of Ring's limit, and not told yet
         self._wanted, self._hurry = asyncio.Event(), asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._over = False
@@ -127,12 +128,11 @@ class Budget:
         self._at_once()
 
     def heard(self, limit: Limit) -> None:
-        """Keep to what Ring said of its limit beside an answer, until another says otherwise; many say nothing of it."""
-        if limit.most is not None:
-            self._rate = min(self._most, limit.most)
+        """Tell all linkers what Ring said of its limit beside an answer, until another says otherwise; many say nothing of it."""
+        self._heard = self._heard if limit.most is None else limit.most
         if limit.left == 0 and self._spent is None:
             wait = WINDOW if limit.reset is None else limit.reset
-            self._spent = Spent(limit.most or int(self._rate), self._clock() + wait)
+            self._spent = Spent(limit.most or 0, self._clock() + wait)
             self._wanted.set()
 
     async def token(self, kind: Kind, number: int, patience: float) -> Token | None:
@@ -234,6 +234,7 @@ class Budget:
         for told in asked.told:
             self._forget(told)
         self._spent = None if self._spent is spent else self._spent
+        self._heard = None if self._heard == asked.heard else self._heard
         if reply.answered.rest:
             self._rests = max(self._rests, reply.since + reply.answered.rest)
         for given in reply.answered.given:
@@ -256,7 +257,7 @@ class Budget:
         self._bury(now)
         wants = self._less(self._waiting() + Counter(kind for _, kind in self._used))
         told = [Told(name, one.stranger, one.out, tuple(one.answers)) for name, one in self._tickets.items()]
-        return Asked(self._rate, dict(wants), told, self._rests, self._spent)
+        return Asked(self._rate, dict(wants), told, self._rests, self._spent, self._heard)
 
     def _less(self, wants: Counter[Kind]) -> Counter[Kind]:
         """Return what is wanted beyond what is in hand, which the most urgent get."""

@@ -43,6 +43,7 @@ LIFE: Final = 0.2  # seconds a token lives; a request that has not begun by then
 ARRIVES: Final = 0.1  # seconds after which a request of a linker that died is at Ring, or nowhere
 TELLS: Final = 0.2  # seconds within which a linker tells again of what is out
 AHEAD: Final = 0.1  # seconds before it is free a place is handed out
+SAID: Final = 86_400.0  # seconds for which Ring's word on its limit stands where it says none again
 OURS: Final = 0.8  # where our own places are so much of Ring's limit, it is we who used it up
 
 
@@ -56,13 +57,15 @@ class Taken(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Book(msgspec.Struct, frozen=True):
-    """What all linkers share: who has a place, and how long nobody may send anything; `at` is the store's time of it."""
+    """What all linkers share: who has a place, how long nobody may send, and what Ring takes; `at` is the store's time of it."""
 
     at: float = 0.0
     tickets: int = 0
     rest: float = 0.0
     pace: float = 0.0  # seconds until the next token of those that go evenly
     taken: tuple[Taken, ...] = ()
+    limit: int = 0  # how many requests a second Ring takes, by what any linker heard last; 0: none heard a word
+    stands: float = 0.0  # seconds for which that counts
 
 
 class Told(msgspec.Struct, frozen=True):
@@ -75,7 +78,7 @@ class Told(msgspec.Struct, frozen=True):
 
 
 class Spent(msgspec.Struct, frozen=True):
-    """Ring said that of so many requests none remains, until then on the linker's own clock."""
+    """Ring said that none remains of so many requests (0: of as many as may come), until then on the linker's own clock."""
 
     limit: int
     until: float
@@ -89,6 +92,7 @@ class Asked(msgspec.Struct, frozen=True):
     told: Sequence[Told] = ()
     rests: float = 0.0  # until then, on the linker's own clock: Ring answered 429
     spent: Spent | None = None
+    heard: int | None = None  # what Ring said of its limit since the linker asked last
 
 
 class Given(msgspec.Struct, frozen=True):
@@ -109,7 +113,9 @@ class Answered(msgspec.Struct, frozen=True):
 
 def answered(book: Book, asked: Asked, *, here: float, now: float) -> tuple[Book, Answered]:
     """Return the book after one linker's words, and the answer; `here` is its own clock, not after `now` of the store's."""
-    book = _rested(_told(_passed(book, now), asked, here), asked, here)
+    book = _heard(_passed(book, now), asked)
+    asked = replace(asked, rate=min(asked.rate, book.limit or asked.rate))
+    book = _rested(_told(book, asked, here), asked, here)
     if book.rest > 0:
         return book, Answered((), book.rest)
     given = list[Given]()
@@ -135,7 +141,14 @@ def _passed(book: Book, now: float) -> Book:
     """Let the time pass that did; a clock that was set back lets none pass."""
     past = max(0.0, now - book.at)
     taken = tuple(replace(one, left=one.left - past) for one in book.taken if one.left > past)
+    stands = max(0.0, book.stands - past)
+    book = replace(book, limit=book.limit if stands else 0, stands=stands)
     return replace(book, at=now, rest=max(0.0, book.rest - past), pace=max(0.0, book.pace - past), taken=taken)
+
+
+def _heard(book: Book, asked: Asked) -> Book:
+    """Keep Ring's last word on its limit, for those too who did not hear it: one that has just begun."""
+    return book if asked.heard is None else replace(book, limit=asked.heard, stands=SAID)
 
 
 def _told(book: Book, asked: Asked, here: float) -> Book:
@@ -160,7 +173,7 @@ def _of(told: Told, left: float, rate: float, here: float) -> Iterable[Taken]:
 def _rested(book: Book, asked: Asked, here: float) -> Book:
     """Let everybody rest where Ring says so: after a 429, or where others use up what it gives to this client id."""
     rest = max(book.rest, asked.rests - here)
-    if asked.spent and sum(one.places for one in book.taken) < asked.spent.limit * OURS:
+    if asked.spent and sum(one.places for one in book.taken) < (asked.spent.limit or int(asked.rate)) * OURS:
         rest = max(rest, asked.spent.until - here)
     return replace(book, rest=rest, taken=tuple(one for one in book.taken if one.left > 0))
 

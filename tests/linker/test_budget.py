@@ -234,6 +234,18 @@ async def test_a_lower_limit_of_rings_own_is_kept_to(database: Database) -> None
     assert ring.busiest() <= 20
 
 
+async def test_a_lower_limit_that_one_linker_heard_is_kept_to_by_those_that_begin_after_it(database: Database) -> None:
+    ring, places = Ring(), PlaceStore(database)
+    async with Budget(places, 100) as one:
+        assert await ring.ask(one)
+        one.heard(Limit(20, 19))
+        assert await ring.ask(one)
+    await asyncio.sleep(1.1)
+    async with Budget(places, 100) as next_one, Budget(places, 100) as other:
+        await asyncio.gather(ring.flood(next_one, 2.5), ring.flood(other, 2.5))
+    assert 10 < ring.busiest() <= 20
+
+
 async def test_an_answer_that_says_nothing_of_a_limit_ends_none_and_one_that_says_a_higher_one_does(database: Database) -> None:
     ring = Ring()
     async with Budget(PlaceStore(database), 100) as budget:

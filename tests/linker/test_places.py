@@ -4,11 +4,28 @@ import random
 from collections import deque
 from dataclasses import dataclass, field
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from linker.places import AHEAD, ARRIVES, LIFE, SECOND, TELLS, USES, Answered, Asked, Book, Kind, Spent, Told, answered, room
+from linker.places import (
+    AHEAD,
+    ARRIVES,
+    LIFE,
+    SAID,
+    SECOND,
+    TELLS,
+    USES,
+    Answered,
+    Asked,
+    Book,
+    Kind,
+    Spent,
+    Told,
+    answered,
+    room,
+)
 
 
 def asked(book: Book, now: float, rate: float = 100, **wants: int) -> tuple[Book, Answered]:
@@ -142,6 +159,22 @@ def test_places_beyond_a_lower_rate_are_given_up_before_any_changes_hands() -> N
     book, none = answered(book, Asked(40, {"code": 100}, [told]), here=0.95, now=0.95)
     assert got(none) == 40
     assert sum(one.places for one in book.taken) == 100
+
+
+def test_ring_is_taken_at_its_last_word_on_its_limit_by_all_for_a_day() -> None:
+    book, answer = answered(Book(), Asked(100, {"code": 100}, heard=20), here=0.0, now=0.0)
+    assert got(answer) == 20
+    book = msgspec.json.decode(msgspec.json.encode(book), type=Book)
+    assert got(asked(book, 10.0, code=100)[1]) == 20
+    assert got(asked(book, 10.0, rate=5, code=100)[1]) == 5
+    assert got(answered(book, Asked(100, {"code": 100}, heard=1_000), here=10.0, now=10.0)[1]) == 100
+    assert got(asked(book, SAID - 1, code=100)[1]) == 20
+    assert got(asked(book, SAID + 1, code=100)[1]) == 100
+
+
+def test_a_book_that_an_earlier_version_wrote_is_read() -> None:
+    book = msgspec.json.decode(b'{"at":5.0,"tickets":3,"rest":0.0,"pace":0.0,"taken":[[3,4,0,1.0]]}', type=Book)
+    assert got(asked(book, 5.0, code=100)[1]) == 96
 
 
 def test_rates_below_one_make_the_second_longer() -> None:
