@@ -131,7 +131,7 @@ class Explain:
             steps=shown.marks if shown else (),
             finding=_explained(known, shown),
             risk=known.risk,
-            tokens_end_at=refresh.dies(shown) if shown else None,
+            tokens_end_at=_dies(known, shown),
             subscription=Subscribed(**plan) if plan else None,
             grants=tuple(_seen(grant) for grant in grants),
         )
@@ -164,6 +164,11 @@ def _explained(account: Account, grant: GrantStanding | None) -> str | None:
         return _mends(account)
     unclaimed = grant.state == "unclaimed" and not grant.reason
     return RELINKED if unclaimed and account.risk in LOST else _finding(grant)
+
+
+def _dies(account: Account, grant: GrantStanding | None) -> float | None:
+    """Return when the user must connect again; None where that is so already, whatever newer tokens wait for their sign-in."""
+    return refresh.dies(grant) if grant and account.risk not in LOST else None
 
 
 def _together(own: Sequence[Mark], grants: Sequence[Mark]) -> tuple[Mark, ...]:
@@ -203,7 +208,7 @@ def _listed(account: Account, grant: GrantStanding | None) -> AccountListed:
         last_partner_user=account.last_user,
         changed_at=account.changed_at,
         risk=account.risk,
-        tokens_end_at=refresh.dies(grant) if grant else None,
+        tokens_end_at=_dies(account, grant),
         finding=_explained(account, grant),
         apps=account.app_ids,
     )

@@ -52,7 +52,8 @@ def line(account: dict[str, Any]) -> str:
     user = account["partner_user"] or (account["last_partner_user"] if account["risk"] else None)
     whose = f"  user {user}" if user else ""
     risk = account["risk"]
-    lost = f"  must be connected again: {WORDS.get(risk, risk)}" if risk and risk.startswith("lost_") else ""
+    must = "its user must sign in for its new connection" if account["state"] == "unclaimed" else "must be connected again"
+    lost = f"  {must}: {WORDS.get(risk, risk)}" if risk and risk.startswith("lost_") else ""
     until = f"  tokens last until {account['tokens_end_at'][:16]}Z" if account["tokens_end_at"] else ""
     doubt = f"  at risk: {WORDS.get(risk, risk)}" if risk and not lost else ""
     return f"{account['account']}  {account['state']}{whose}{lost}{doubt}{until}"

@@ -109,6 +109,8 @@ def test_every_risk_is_told_in_words() -> None:
     lost = ACCOUNT | {"tokens_end_at": None, "partner_user": None, "last_partner_user": "u-42", "state": "lost"}
     assert line(lost | {"risk": "lost_refused"}) == "a1  lost  user u-42  must be connected again: Ring does not renew its tokens"
     assert line(lost | {"risk": None}) == "a1  lost"
+    waits = line(lost | {"risk": "lost_refused", "state": "unclaimed"})
+    assert waits == "a1  unclaimed  user u-42  its user must sign in for its new connection: Ring does not renew its tokens"
 
 
 @pytest.mark.parametrize(

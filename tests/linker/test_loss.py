@@ -24,6 +24,7 @@ async def finding(rig: Rig) -> str:
     page = await rig.explain.accounts(after="", limit=10, at_risk=True)
     assert seen is not None
     assert [one.finding for one in page.accounts] == [seen.finding]
+    assert [one.tokens_end_at for one in (*page.accounts, seen)] == [None, None], "it is over, whatever newer tokens there are"
     return seen.finding or ""
 
 
