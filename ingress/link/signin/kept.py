@@ -37,22 +37,24 @@ class Kept(Generic[T]):
 
     async def _newer_than(self, age: timedelta) -> T:
         async with self._one:
-            if (value := self._within(age)) is not None:
-                return value
+            if self._value is not None and _young(self._at, self.clock(), age):
+                return self._value
             if not self._resting():
                 await self._try()
-            if (value := self._within(STALE)) is not None:
-                return value
+            if self._value is not None and self._at is not None and self.clock() - self._at < STALE:
+                return self._value
             raise self._failure or Unavailable
 
-    def _within(self, age: timedelta) -> T | None:
-        return self._value if self._at is not None and self.clock() - self._at < age else None
-
     def _resting(self) -> bool:
-        return self._failed is not None and self.clock() - self._failed < REST
+        return _young(self._failed, self.clock(), REST)
 
     async def _try(self) -> None:
         try:
             self._value, self._at = await self.load(), self.clock()
         except Unavailable as error:
             self._failure, self._failed = error, self.clock()
+
+
+def _young(since: datetime | None, now: datetime, age: timedelta) -> bool:
+    """Say whether something is so young; what was noted by a clock that has been set back since is of no age."""
+    return since is not None and timedelta(0) <= now - since < age
