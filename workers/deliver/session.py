@@ -121,8 +121,8 @@ class Session:
         else:
             await self._wait(self._patience)
         await self._read()
+        self._park()  # before a probe is spent on what failed before
         self._flight.pump()
-        self._park()
         if self._commit_due():
             await self._commit()
             self._flight.pump()

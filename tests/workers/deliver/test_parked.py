@@ -258,7 +258,7 @@ async def test_keys_that_fail_with_a_full_window_behind_them_do_not_make_a_livin
     await bus.publish([event(f"{key}-first", device=key) for key in keys])
     await bus.publish([event(f"{keys[number % 2]}-{number}", device=keys[number % 2]) for number in range(LIMIT + 40)])
     await bus.publish([event(f"good{number}", device="good") for number in range(20)])
-    async with delivering(bus, destination(sink.url), policy=Standard(schedule=(60.0,) * 9)) as worker:
+    async with delivering(bus, destination(sink.url), policy=Standard(schedule=(0.3,) * 400)) as worker:
         await until(lambda: "good19" in sink.ids)
         await waits(store, LIMIT + 46)
         assert worker.flight
@@ -282,13 +282,13 @@ async def test_a_long_outage_of_a_destination_with_few_devices_leaves_its_backlo
     bus: Bus, sink: Sink, store: Database
 ) -> None:
     sink.answer = lambda _identity, _number: 500
-    await bus.publish([event(f"e{number}", device=f"d{number % 6}") for number in range(4 * LIMIT)])
+    await bus.publish([event(f"e{number}", device=f"d{number % 6}") for number in range(LIMIT + 400)])
     async with delivering(bus, destination(sink.url), policy=Standard(schedule=(0.3,) * 9)) as worker:
-        await until(lambda: worker.flight and worker.flight.health.probes >= 6, 90)
+        await until(lambda: worker.flight and worker.flight.health.probes >= 5, 90)
         assert worker.flight
         assert await rows(store) <= LIMIT + session.AHEAD * worker.flight.health.probes
         sink.answer = lambda _identity, _number: 200
-        await until(lambda: len(sink.unique) == 4 * LIMIT, 100)
+        await until(lambda: len(sink.unique) == LIMIT + 400, 100)
     for device in range(6):
         mine = [name for name in dict.fromkeys(sink.ids) if int(name[1:]) % 6 == device]
-        assert mine == [f"e{number}" for number in range(device, 4 * LIMIT, 6)]
+        assert mine == [f"e{number}" for number in range(device, LIMIT + 400, 6)]
