@@ -91,6 +91,7 @@ class Deliver:
                         await self._consume(self.flight, stop, rested)
                 finally:
                     ended.set()
+                    rested.set()
                     resting.cancel()
         except ExceptionGroup as failed:
             raise failed.exceptions[0] from None
