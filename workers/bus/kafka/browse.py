@@ -45,6 +45,7 @@ class KafkaBrowser:
     def __init__(self, address: Address, names: Names) -> None:
         self._address, self._names = address, names
         self._wire: Wire | None = None
+        self._known: set[str] = set()  # topics that it asks about
         self._opening = asyncio.Lock()
 
     async def spans(self, topic: str) -> Sequence[Span]:
@@ -98,8 +99,11 @@ class KafkaBrowser:
 
     async def _demand(self, wire: Wire, topic: str) -> None:
         """Return if the topic is there for us, and tell its absence from a right that lacks."""
-        if wire.count(topic) is None:
-            await wire.know(self._names.all_physical())  # it may have been declared since
+        if topic not in self._known:  # it was declared since
+            self._known = {*self._names.all_physical()}
+            await wire.know(self._known)
+        elif wire.count(topic) is None:
+            await wire.refresh()
         if topic in wire.client.cluster.unauthorized_topics:
             raise Refused(f"Describe of {topic}", TOPIC_DENIED)
         if wire.count(topic) is None:
@@ -110,7 +114,8 @@ class KafkaBrowser:
             if self._wire is None:
                 wire = Wire(self._address, patience=ANSWER)
                 try:
-                    await wire.open(self._names.all_physical())
+                    self._known = {*self._names.all_physical()}
+                    await wire.open(self._known)
                 except BaseException:
                     await wire.close()
                     raise
