@@ -15,6 +15,7 @@ async def test_a_topic_that_is_declared_later_is_written_read_looked_at_and_meas
         assert values(await read(bus, "group", b"before")) == [b"before"]
         with pytest.raises(Rejected):
             await bus.publish([record(b"early", topic="later")])
+        assert [span.next for span in await browser.spans("alpha")] == [1, 0, 0], "it is open before"
         await bus.declare([LATER])
         await bus.declare([LATER])
         await bus.publish([record(b"%d" % number, topic="later") for number in range(3)])

@@ -4,10 +4,11 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
@@ -16,8 +17,11 @@ from schemas.errors import Rejected, Unavailable
 from schemas.topics import DAY, EVENT_RECORDED, Topic, declared
 from workers.bus import kafka
 from workers.bus.contract import Bus, Lane, Record, Stop
+from workers.bus.kafka.url import parse
 from workers.retain import LONGEST, Retain, wanted
 from workers.runtime.database import connect
+from workers.runtime.lane import lanes
+from workers.runtime.rows import insert_once
 
 GROUP = "delivery.alerts"
 WEEK = 7 * DAY
@@ -38,8 +42,13 @@ def test_retention_grows_a_day_at_a_time_and_well_ahead_of_what_is_unread() -> N
 @dataclass
 class Rig:
     bus: Bus
-    retain: Retain
     now: datetime
+    retain: Retain = field(init=False)
+    others: list[str] = field(default_factory=list)  # groups besides
+    gone: bool = False
+
+    async def readers(self, _now: datetime) -> Mapping[Topic, Collection[str]]:
+        return {EVENT_RECORDED: [*self.others] if self.gone else [GROUP, *self.others]}
 
     async def sweeps(self, days: float) -> timedelta | None:
         """Look, so many days from now; return how long the topic is kept then."""
@@ -75,16 +84,13 @@ class Rig:
             await self.bus.consume([EVENT_RECORDED.name], GROUP, work, stop, atomic=False)
 
 
-async def readers(_now: datetime) -> Mapping[Topic, Collection[str]]:
-    return {EVENT_RECORDED: [GROUP]}
-
-
 @asynccontextmanager
 async def rigged(bus: Bus, store_url: str) -> AsyncIterator[Rig]:
     await migrations.upgrade(store_url)
     async with connect(store_url) as database, bus.browse() as browser:
-        retain = Retain(bus, browser, database, readers)
-        yield Rig(bus, retain, datetime.now(UTC))
+        made = Rig(bus, datetime.now(UTC))
+        made.retain = Retain(bus, browser, database, made.readers)
+        yield made
 
 
 @pytest.fixture
@@ -160,3 +166,43 @@ async def test_a_refusal_is_told_with_what_to_do_and_once_an_hour(rig: Rig, monk
     told = [line for line in logs if line["event"] == "retention.refused"]
     assert len(told) == 2
     assert "retention.ms" in told[0]["remedy"]
+
+
+@pytest.mark.kafka
+async def test_a_group_whose_place_kafka_forgot_lowers_nothing(rig: Rig) -> None:
+    await rig.read(all_of_it=False)
+    assert await rig.sweeps(6) == 9 * DAY
+    await rig.read(all_of_it=True)
+    rig.others.append("delivery.gone")
+    async with rig.retain.database.begin() as connection:
+        await insert_once(connection, lanes, {"grp": "delivery.gone", "lane": 0, "epoch": 1, "n": 1})
+    assert await rig.sweeps(1) == 9 * DAY
+    rig.others.clear()
+    assert await rig.sweeps(1) == WEEK
+
+
+@pytest.mark.kafka
+async def test_what_was_raised_to_and_is_said_by_an_operator_later_stands(rig: Rig) -> None:
+    await rig.read(all_of_it=False)
+    assert await rig.sweeps(6) == 9 * DAY
+    assert await rig.sweeps(10) == 14 * DAY
+    await rig.bus.retain(EVENT_RECORDED.name, 9 * DAY)
+    await rig.read(all_of_it=True)
+    assert await rig.sweeps(0) == 9 * DAY
+
+
+@pytest.mark.kafka
+async def test_what_is_kept_for_ages_is_left_alone(rig: Rig, kafka_url: str, namespace: str) -> None:
+    await kafka.topics.retain(parse(kafka_url), EVENT_RECORDED.physical(namespace), timedelta(days=365 * 200))
+    assert await rig.kept() is None
+    assert await rig.sweeps(20) is None
+
+
+@pytest.mark.kafka
+async def test_nothing_is_shown_of_a_reader_that_is_none_any_more(rig: Rig) -> None:
+    await rig.read(all_of_it=False)
+    await rig.sweeps(3.5)
+    assert REGISTRY.get_sample_value("ringhook_retention_used_ratio", {"group": GROUP}) == pytest.approx(0.5, abs=0.01)
+    rig.gone = True
+    await rig.sweeps(3.5)
+    assert REGISTRY.get_sample_value("ringhook_retention_used_ratio", {"group": GROUP}) is None

@@ -110,3 +110,30 @@ async def test_a_failing_key_waits_in_rows_and_a_kill_forgets_none_of_it(
     assert [one for one in sink.unique if one.startswith("bad")] == ["bad0", "bad1", "bad2", "bad3"]
     assert [sink.seen(f"bad{turn}") for turn in (1, 2, 3)] == [1, 1, 1]
     assert sum(sink.ids.count(f"good{turn}") for turn in range(20)) <= 20 + 3
+
+
+async def test_in_peace_nothing_comes_twice_though_copies_come_and_go(kafka_bus: Bus, sink: Sink) -> None:
+    """Whoever stays has requests under way when the group is dealt anew, and commits what becomes of them before that."""
+
+    async def slowly(_id: str, _number: int) -> int:
+        await asyncio.sleep(0.15)
+        return 200
+
+    async def goes_on(stop: asyncio.Event, sent: list[str]) -> None:
+        while not stop.is_set():
+            name = f"e{len(sent):04}"
+            await kafka_bus.publish([event(name, device=f"d{len(sent) % 40}", account=f"a{len(sent) % 40}")])
+            sent.append(name)
+            await asyncio.sleep(0.01)
+
+    sink.answer = slowly
+    stop, sent = asyncio.Event(), list[str]()
+    async with delivering(kafka_bus, destination(sink.url)), asyncio.TaskGroup() as tasks:
+        tasks.create_task(goes_on(stop, sent))
+        for _ in range(4):
+            before = len(sink.ids)
+            async with delivering(kafka_bus, destination(sink.url)):
+                await until(lambda: len(sink.ids) > before + 150)  # noqa: B023 - called in this turn only
+        stop.set()
+        await until(lambda: len(sink.unique) == len(sent))
+    assert len(sink.ids) == len(sent)

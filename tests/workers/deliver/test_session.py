@@ -5,6 +5,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Literal
 
+import pytest
+
 from schemas.topics import delivery_dead
 from tests.workers.deliver.support import Sink, dead_letters, delivering, destination, event, header, until
 from workers.bus.contract import Bus, BusUnavailable, Held, Lane, Record, Revoked, Start, Stop, Unknown, Work
@@ -126,3 +128,20 @@ async def test_what_is_to_be_buried_is_not_finished_before_its_letter_is_held(bu
         (letter,) = await dead_letters(bus, 1)
     assert header(letter, "ce_id") == "bad"
     assert sink.seen("good") == 1
+
+
+async def test_what_is_under_way_ends_before_a_delivery_does(bus: Bus, sink: Sink, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "DRAIN_S", 0.1)
+
+    async def slowly(_identity: str, _number: int) -> int:
+        await asyncio.sleep(1.5)
+        return 200
+
+    sink.answer = slowly
+    await bus.publish([event(f"e{number}", device=f"d{number}") for number in range(4)])
+    async with delivering(bus, destination(sink.url)):
+        await until(lambda: len(sink.ids) == 4)
+    async with delivering(bus, destination(sink.url)):
+        await bus.publish([event("later")])
+        await until(lambda: "later" in sink.ids)
+    assert sorted(sink.ids) == ["e0", "e1", "e2", "e3", "later"]
