@@ -34,7 +34,6 @@ class Outcome(Change, frozen=True):
 
     later: tuple[str, ...] = ()
     problem: str | None = None
-    wished_at: float = 0.0  # the latest wish that was met
 
 
 @dataclass
@@ -95,8 +94,7 @@ class Reload:
             outcome = await self._taken(wish.drop if wish else ())
         except (Misconfigured, Rejected) as error:
             outcome = Outcome(problem=str(error))
-        outcome = msgspec.structs.replace(outcome, wished_at=wish.at if wish else self._outcome.wished_at)
-        facts = {name: value for name, value in msgspec.to_builtins(outcome).items() if value and name != "wished_at"}
+        facts = {name: value for name, value in msgspec.to_builtins(outcome).items() if value}
         say = log.error if outcome.problem or outcome.kept else log.info
         say("configuration.read_anew", by=wish.by if wish else "SIGHUP", **facts)
         return outcome

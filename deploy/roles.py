@@ -72,11 +72,11 @@ from schemas.topics import EVENT_RECORDED, WEBHOOK_RECEIVED, Topic, gone_by, let
 from schemas.topics import delivery as named
 from workers.bus.contract import Bus
 from workers.deliver import copies
+from workers.deliver.backlog import backlog
 from workers.deliver.birth import Birth, always, begins
 from workers.deliver.fleet import Fleet
 from workers.deliver.forgotten import Forgotten
 from workers.deliver.job import Deliver
-from workers.deliver.replay import held_group, live
 from workers.deliver.replays import Replays
 from workers.deliver.standing import Destinations
 from workers.deliver.wishes import Wishes
@@ -86,7 +86,7 @@ from workers.dispatch.parked import Bounds
 from workers.dispatch.route import Route, Routes
 from workers.notice import Notice
 from workers.retain import Retain
-from workers.runtime import logs, waiting
+from workers.runtime import logs
 from workers.runtime.clock import utc_now
 from workers.runtime.database import Database
 from workers.runtime.drive import Drive
@@ -283,7 +283,7 @@ def add_destinations_of(house: House, services: Collection[Service]) -> Fleet[Se
     def make(service: Service) -> Sequence[Worker]:
         return delivery(house, service, wishes, began.get(service.name) or utc_now())
 
-    fleet = Fleet(services, make, partial(backlog, house))
+    fleet = Fleet(services, make, partial(backlog, house.bus, house.database))
     house.workers += [fleet, Sweeping(Forgotten(house.database))]
     return fleet
 
@@ -307,15 +307,6 @@ def delivery(house: House, service: Service, wishes: Wishes, born: datetime) -> 
         wishes=wishes,
     )
     return [deliver, Sweeping(LagSweep(house.bus, deliver.name, (EVENT_RECORDED.name,), deliver.behind))]
-
-
-async def backlog(house: House, destination: str) -> int:
-    """Return how many events a destination has not got: on the bus, in rows, or asked for once more. Raises Unavailable."""
-    group, held = named(destination), held_group(destination)
-    async with house.database.read() as connection:
-        rows = await waiting.count(connection, group) + await waiting.count(connection, held)
-        again = sum(one.total for one in (await live(connection)).get(destination, ()))
-    return rows + again + (await house.bus.lag(group, (EVENT_RECORDED.name,))).records
 
 
 async def add_admin(house: House, admin: Admin, callers: Gate, by: Known) -> None:

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Sequence
 from datetime import datetime
-from secrets import token_hex
 from typing import Annotated, Any, Final, Protocol
 
 import msgspec
@@ -12,7 +11,7 @@ from aiohttp import web
 
 from ingress.admin.api import CALLER, Api
 from workers.runtime.clock import utc_now
-from workers.runtime.reloads import Told, Wish
+from workers.runtime.reloads import Told, Wish, wished
 
 log = structlog.get_logger()
 PATIENCE: Final = 20.0  # seconds for all of them: what a delivery has under way may end first
@@ -45,8 +44,7 @@ def add_reload(api: Api, reloads: Reloads) -> None:
 
     async def reload(request: web.Request) -> object:
         asked = await api.bodies.read(request, Asked)
-        wish = Wish(token_hex(8), request[CALLER], utc_now().timestamp(), asked.drop)
-        await reloads.ask(wish)
+        await reloads.ask(wish := wished(request[CALLER], utc_now().timestamp(), asked.drop))
         log.info("configuration.reload_wished", caller=wish.by, drop=wish.drop)
         return {"copies": [shown(one, wish) for one in await met(reloads, wish)]}
 
@@ -58,18 +56,12 @@ async def met(reloads: Reloads, wish: Wish) -> Sequence[Told]:
     until = asyncio.get_running_loop().time() + PATIENCE
     while True:
         told = await reloads.told(utc_now())
-        if all(_heard(one, wish) for one in told) or asyncio.get_running_loop().time() > until:
+        if all(one.wish >= wish.id for one in told) or asyncio.get_running_loop().time() > until:
             return told
         await asyncio.sleep(LOOK)
 
 
 def shown(one: Told, wish: Wish) -> dict[str, Any]:
-    """Return what is told of a process; of one that has not met the wish only that."""
-    heard = _heard(one, wish)
-    said = {name: value for name, value in one.said.items() if name != "wished_at"}
-    return {"copy": one.copy, "role": one.role, "heard": heard, **(said if heard else {})}
-
-
-def _heard(one: Told, wish: Wish) -> bool:
-    """Say whether a process has met a wish, or one that came after it."""
-    return float(one.said.get("wished_at", 0.0)) >= wish.at
+    """Return what is told of a process; of one that has met neither the wish nor a later one only that."""
+    heard = one.wish >= wish.id
+    return {"copy": one.copy, "role": one.role, "heard": heard, **(one.said if heard else {})}

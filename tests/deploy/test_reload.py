@@ -15,11 +15,12 @@ from deploy.demo.ring.state import Client
 from deploy.demo.scene import environment
 from deploy.reload import Known, Reload
 from deploy.settings import Settings
+from ingress.admin.reload import shown
 from schemas.topics import declared
 from workers.bus import memory
 from workers.bus.contract import Bus
 from workers.runtime.database import Database, connect
-from workers.runtime.reloads import Reloads, Wish
+from workers.runtime.reloads import Reloads, Wish, wished
 from workers.runtime.storefault import StoreUnavailable
 
 DESTINATION = '[[destination]]\nname = "{name}"\nurl = "https://{name}.example.com/"\nsecret_env = "SECRET"\n'
@@ -164,3 +165,25 @@ def test_it_is_said_in_words() -> None:
     kept = one | {"kept": {"crm": 3}}
     assert backlogs([kept, mute, one | {"kept": {"crm": 7}}]) == {"crm": 7}
     assert [well(each) for each in (one, bad, mute, kept)] == [True, False, False, False]
+
+
+async def test_a_process_that_cannot_read_just_now_is_known_to_be_there(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    await rig.ask("w1", 1)
+    monkeypatch.setattr(rig.bus, "declare", unavailable)
+    with pytest.raises(StoreUnavailable):
+        await rig.reload()(at(2))
+    assert await rig.told(2) == {"one": ("", None)}
+
+
+async def test_a_later_wish_answers_for_an_earlier_one_and_not_the_other_way_round(rig: Rig) -> None:
+    first, second = wished("ada", at(1).timestamp()), wished("bob", at(2).timestamp(), ["crm"])
+    one = rig.reload()
+    await one(at(0))
+    for wish in (first, second):
+        await Reloads(rig.database).ask(wish)
+    assert [shown(told, first)["heard"] for told in await Reloads(rig.database).told(at(2))] == [False]
+    await one(at(3))
+    (told,) = await Reloads(rig.database).told(at(3))
+    assert (shown(told, first)["heard"], shown(told, second)["heard"]) == (True, True)
+    assert not shown(told, wished("cyd", at(4).timestamp()))["heard"]
+    assert "problem" not in shown(told, wished("cyd", at(4).timestamp()))

@@ -10,6 +10,7 @@ import orjson
 import pytest
 from aiohttp import web
 
+from deploy.demo.ring.state import Account
 from deploy.demo.ring.webhooks import Webhook
 from deploy.demo.scene import Scene, opened
 from deploy.demo.walk import Walk
@@ -69,6 +70,14 @@ async def sent(scene: Scene, webhook: Webhook) -> str:
     return str(webhook.request_id)
 
 
+async def presses(scene: Scene, count: int) -> tuple[Account, list[str]]:
+    """Link an account and ring its bell so often; return it, and the ids of what was sent."""
+    account = scene.ring.world.add_account()
+    await Walk(scene, print)._link(account)
+    await linked_event(scene, account)
+    return account, [await sent(scene, scene.ring.make("button_press", account)) for _ in range(count)]
+
+
 async def letters(scene: Scene) -> list[dict[str, object]]:
     return [orjson.loads(line) for line in (await said(scene, "dead", "list", "--json")).splitlines()]
 
@@ -76,10 +85,7 @@ async def letters(scene: Scene) -> list[dict[str, object]]:
 @pytest.mark.timeout(240)
 async def test_a_span_is_sent_again_and_dead_letters_are_tried_once_more(world: World) -> None:
     scene, picky = world.scene, world.picky
-    account = scene.ring.world.add_account()
-    await Walk(scene, print)._link(account)
-    await linked_event(scene, account)
-    ids = [await sent(scene, scene.ring.make("button_press", account)) for _ in range(4)]
+    account, ids = await presses(scene, 4)
     assert await until(lambda: {*ids} <= {*picky.ids} and {*ids} <= {*scene.alerts.ids}, 60)
     before = len(picky.ids)
 
@@ -120,10 +126,7 @@ async def test_a_span_is_sent_again_and_dead_letters_are_tried_once_more(world: 
 @pytest.mark.timeout(300)
 async def test_a_replay_is_whole_and_in_order_though_deliver_is_killed_amid_it(world: World) -> None:
     scene, picky = world.scene, world.picky
-    account = scene.ring.world.add_account()
-    await Walk(scene, print)._link(account)
-    await linked_event(scene, account)
-    ids = [await sent(scene, scene.ring.make("button_press", account)) for _ in range(60)]
+    _, ids = await presses(scene, 60)
     assert await until(lambda: {*ids} <= {*picky.ids}, 60)
     before, picky.takes = len(picky.ids), 0.05
     wanted = ["--destination", "picky", "--from", "first", "--filter", '{"suffix":{"type":"_press"}}']

@@ -142,18 +142,18 @@ class Session:
         if self.parked.foreign or not self.window.free:
             return 0
         if health.failing:
-            return 0 if self._flight.has_untried() else min(self.window.free, AHEAD - self._passed_by())
+            return 0 if self._flight.has_untried() else min(self.window.free, self._may_pass())
         if self.parked.full:
             return 0
         if self.window.open >= self._enough and not (health.room(now) and self.window.idle(now)):
             return 0
         return min(self.window.free, self._enough)
 
-    def _passed_by(self) -> int:
-        """Return how many events went to rows since the last probe: in a long outage the backlog stays where it is."""
+    def _may_pass(self) -> int:
+        """Return how many more events may go to rows until the next probe: in a long outage the backlog stays where it is."""
         if self._probe != self._flight.health.probes:
             self._probe, self._passed = self._flight.health.probes, 0
-        return min(self._passed, AHEAD)
+        return max(AHEAD - self._passed, 0)
 
     def _admit(self, held: Held, now: datetime) -> None:
         destination = self._flight.destination

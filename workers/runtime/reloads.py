@@ -6,6 +6,7 @@ A wish is a row of `installation`, so that it is there in the next second and af
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from secrets import token_hex
 from typing import Any, Final
 
 import msgspec
@@ -35,10 +36,15 @@ told: Final = Table(
 class Wish(msgspec.Struct, frozen=True):
     """That every process reads its configuration anew; `drop` names destinations that may go though they have a backlog."""
 
-    id: str
+    id: str  # that of a later one is greater
     by: str
     at: float  # epoch seconds
     drop: tuple[str, ...] = ()
+
+
+def wished(by: str, at: float, drop: Sequence[str] = ()) -> Wish:
+    """Return a new wish."""
+    return Wish(f"{at:017.6f}-{token_hex(4)}", by, at, tuple(drop))
 
 
 class Told(msgspec.Struct, frozen=True):

@@ -104,10 +104,6 @@ class Line:
         """Return how many partitions a topic has, None if it is not there."""
         return self._wire.count(topic)
 
-    def missing(self, topics: Sequence[str]) -> list[str]:
-        """Return those of these topics that are not there."""
-        return [topic for topic in topics if self._wire.count(topic) is None]
-
     async def publish(self, entries: Sequence[tuple[Place, Record, int]]) -> None:
         """Return once all records are held; raise what broke the line otherwise. Each comes with its greatest size."""
         if self._error is not None:

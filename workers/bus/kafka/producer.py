@@ -149,7 +149,7 @@ class Producer:
         except asyncio.CancelledError:
             await line.close(Down())
             raise
-        if missing := line.missing(self._names.all_physical()):
+        if missing := [topic for topic in self._names.all_physical() if line.count(topic) is None]:
             log.warning("topics.missing", topics=missing, meaning="nothing can be written to them: run `ringhook topics apply`")
         elif self._failing:
             log.info("producer.recovered")
