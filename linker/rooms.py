@@ -10,11 +10,8 @@ from linker.rows import ASIDE, CODES, LINKS, NAMES, PATCHES, STRANGERS, WANTED
 PARALLEL: Final = 64
 # What dies first is taken first: codes in a minute, sign-ins in ten; a PATCH is tried for a month.
 LINES: Final = (CODES, NAMES, LINKS, WANTED, PATCHES, STRANGERS, ASIDE)
-_PART: Final = {
-    WANTED: 2,
-    ASIDE: 2,
-    STRANGERS: 4,
-}  # as many times less room than the others; of strangers' codes a few a second are sent
+# As many times less room than the others have: of strangers' codes a few a second are sent, and what keeps tokens can wait.
+_PART: Final = {WANTED: 2, ASIDE: 2, STRANGERS: 4}
 
 
 @dataclass

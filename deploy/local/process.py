@@ -101,9 +101,10 @@ class Process:
         self._frozen = []
 
     async def freeze(self) -> None:
-        """Stop the process and its children in mid-air (SIGSTOP)."""
+        """Stop the process and its children in mid-air (SIGSTOP), and return once none of their threads runs any more."""
         self._frozen = self._family()
         _signal(self._frozen, signal.SIGSTOP)
+        await _poll(lambda: not any(map(_runs, self._frozen)), 10)
 
     async def thaw(self) -> None:
         """Let a frozen process go on; nothing happens to one that runs."""
@@ -156,6 +157,14 @@ def _children(pid: int) -> list[int]:
     with contextlib.suppress(FileNotFoundError, ProcessLookupError):
         return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()]
     return []
+
+
+def _runs(pid: int) -> bool:
+    """Say whether a thread of the process was not stopped yet: a signal is noticed by each of them in its own time."""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        stats = [stat.read_text(encoding="utf-8", errors="replace") for stat in Path(f"/proc/{pid}/task").glob("*/stat")]
+        return any(stat.rpartition(")")[2].split()[0] not in "TtZX" for stat in stats)
+    return False
 
 
 def _signal(pids: Sequence[int], number: signal.Signals) -> None:

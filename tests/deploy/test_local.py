@@ -25,6 +25,11 @@ async def test_a_record_goes_through_kafka_and_comes_back(kafka_url: str, namesp
     assert await first(bootstrap, namespace) == b"there"
 
 
+def threads(pid: int | None) -> list[str]:
+    """Return what each thread of a process does just now."""
+    return [stat.read_text().rpartition(")")[2].split()[0] for stat in Path(f"/proc/{pid}/task").glob("*/stat")]
+
+
 @pytest.mark.kafka
 async def test_kafka_keeps_what_it_acknowledged_over_kill_9_freeze_and_restart(kafka_server: Kafka, namespace: str) -> None:
     await make_topic(kafka_server.bootstrap, namespace)
@@ -32,8 +37,10 @@ async def test_kafka_keeps_what_it_acknowledged_over_kill_9_freeze_and_restart(k
     await kafka_server.kill()
     assert kafka_server.pid is None
     await kafka_server.start()
-    await kafka_server.freeze()
-    await kafka_server.thaw()
+    for _ in range(20):
+        await kafka_server.freeze()
+        assert set(threads(kafka_server.pid)) == {"T"}, "each of its hundred threads stands still"
+        await kafka_server.thaw()
     await kafka_server.restart()
     assert await first(kafka_server.bootstrap, namespace) == b"before"
 
