@@ -66,6 +66,7 @@ class Session:
         self._tidied_at = self._stepped_at = awake()
         self._parked_last = False
         self._probe = self._passed = 0  # events that went to rows since that probe
+        self._moved_at = 0  # probes that had failed when the foremost were last moved there, too
         self._refused = False  # the store did not take the last step: what it does not know to be done must not be overtaken
         self._settled_n = 0  # as the lane's row has it
         self._revoked: Revoked | None = None
@@ -176,14 +177,15 @@ class Session:
             for item in self.window.stuck(now - PARK_AFTER):
                 if not self.parked.crowded:
                     self.parked.join(self.window.take(item))
-        elif self._flight.health.failing and self._hides(now):
+        elif self._flight.health.failing and self._hides():
+            self._moved_at = self._flight.health.probes
             for item in self.window.foremost(AHEAD):  # whatever bound is reached: else nobody could ever show life
                 self.parked.join(self.window.take(item))
 
-    def _hides(self, now: datetime) -> bool:
-        """Say whether a probe is due and nothing is in hand, nor can be read, that was never sent: others may be behind."""
-        probing = not self._flight.shut and self._flight.health.room(now) > 0
-        return probing and self.window.free < AHEAD and not self._flight.has_untried()
+    def _hides(self) -> bool:
+        """Say whether nothing is in hand, nor can be read, that was never sent: others may be behind. Once a probe."""
+        may = not self._flight.shut and self._moved_at != self._flight.health.probes
+        return may and self.window.free < AHEAD and not self._flight.has_untried()
 
     async def _read(self) -> None:
         """Bring rows that are due into memory; where the store is away, another time."""

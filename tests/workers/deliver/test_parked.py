@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from tests.workers.deliver import support
 from tests.workers.deliver.support import Sink, dead_letters, delivering, destination, event, header, until
 from workers.bus.contract import Bus
-from workers.deliver import session
+from workers.deliver import health, session, window
 from workers.deliver.forgotten import Forgotten
 from workers.deliver.policy import Standard
 from workers.deliver.session import TOPIC
@@ -264,6 +264,24 @@ async def test_keys_that_fail_with_a_full_window_behind_them_do_not_make_a_livin
         assert worker.flight
         assert worker.flight.state(worker.flight.now()) == "well"
     assert sink.ids.count("good0") == 1
+
+
+@pytest.mark.parametrize("living", range(3))
+async def test_whoever_lives_behind_keys_that_fail_is_found_in_whichever_lane_it_is(
+    bus: Bus, sink: Sink, monkeypatch: pytest.MonkeyPatch, living: int
+) -> None:
+    """Every lane is full of them, and each probe that fails lets every lane look further, not only the one that turns first."""
+    monkeypatch.setattr(health, "PROBE_LONGEST_S", 0.6)
+    monkeypatch.setattr(window, "LIMIT", 96)
+    sink.answer = lambda identity, _number: 500 if identity.startswith("bad") else 200
+    for lane, account in enumerate(("a1", "a2", "a3")):
+        keys = [f"{account}-{key}" for key in range(3)]
+        await bus.publish([event(f"bad-{key}", device=key, account=account) for key in keys])
+        behind = [event(f"bad-{account}-{n}", device=keys[n % 2], account=account) for n in range(160)]
+        await bus.publish([*behind, *([event("good", device="good", account=account)] if lane == living else [])])
+    async with delivering(bus, destination(sink.url), policy=Standard(schedule=(0.3,) * 400)) as worker:
+        await until(lambda: worker.flight and worker.flight.health.probes > 1)
+        await until(lambda: worker.flight and worker.flight.health.life, 12)
 
 
 async def test_while_the_destination_is_dead_its_backlog_stays_on_the_bus(bus: Bus, sink: Sink, store: Database) -> None:
