@@ -25,7 +25,7 @@ COPIES = ("", "2", "3")
 DEVICES = 60
 PAUSE_S = 0.05  # between two lots of events
 LOT = 10
-UNTOLD_S = 0.3  # what was accepted so long before a kill may not have been committed yet
+UNTOLD_S = 0.1  # what was accepted so long before a kill may not have been committed yet
 
 
 @dataclass

@@ -28,7 +28,8 @@ from workers.runtime.waiting import STEPPED
 
 log = structlog.get_logger()
 TOPIC: Final = EVENT_RECORDED.name
-PACE_S: Final = 0.1  # commits of what is finished come no faster
+PACE_S: Final = 0.02  # commits of what is finished come no faster: what was accepted since comes twice after a kill
+WAIT_S: Final = 0.1  # for something to do, where nothing was sent just now
 STEP_S: Final = 0.5  # and steps for events that only join what waits no faster than this
 PROVE_EVERY_S: Final = 3.0  # while anything is open, a commit proves that the lane is still ours
 PROVEN_FOR_S: Final = 8.0  # no request starts on an older proof
@@ -64,6 +65,7 @@ class Session:
         self._shelf = Shelf(store, lane.index, flight.destination.key)
         self._insist = Insist(store.group, stop, store.delay)
         self._tidied_at = self._stepped_at = awake()
+        self._began_at = 0.0  # when something was last sent
         self._parked_last = False
         self._probe = self._passed = 0  # events that went to rows since that probe
         self._moved_at = 0  # probes that had failed when the foremost were last moved there, too
@@ -133,7 +135,9 @@ class Session:
     @property
     def _patience(self) -> float:
         """How long to wait for something to do: there is little where the destination is at fault."""
-        return IDLE_WAIT_S if self._flight.shut or self._flight.health.failing else PACE_S
+        if self._flight.shut or self._flight.health.failing:
+            return IDLE_WAIT_S
+        return PACE_S if awake() - self._began_at < WAIT_S else WAIT_S
 
     def _wanted(self) -> int:
         """Return how many records to fetch: none while enough wait here and may be sent, or the destination is at fault."""
@@ -255,7 +259,7 @@ class Session:
         """Say whether there is one that may be sent now."""
         return self.window.has_untried(now)
 
-    async def _wait(self, seconds: float = PACE_S) -> None:
+    async def _wait(self, seconds: float = WAIT_S) -> None:
         """Wait until something was settled, or a moment."""
         self._nudge.clear()
         try:
@@ -274,7 +278,7 @@ class Session:
 
     def began(self, item: Item[Parcel]) -> None:
         """Hear that the current task is about to send an item."""
-        self._flying[item] = asyncio.current_task()
+        self._flying[item], self._began_at = asyncio.current_task(), awake()
 
     def ended(self, item: Item[Parcel]) -> None:
         """Hear that it was settled, or given up."""

@@ -1,15 +1,16 @@
-"""Commits that lanes ask for while a transaction is under way become one transaction."""
+"""Commits that lanes ask for while one is under way become one: a transaction, or a request where the group has no outputs."""
 
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, Protocol
 
 from workers.bus.contract import Record, Revoked, Unknown
 from workers.bus.kafka.batch import size
 from workers.bus.kafka.eos import Place
 from workers.bus.kafka.group import Membership, Offsets
-from workers.bus.kafka.transaction import Aborted, Carried, Transactor
+from workers.bus.kafka.transaction import Aborted, Carried
+from workers.bus.kafka.transaction import Outputs as Written
 from workers.bus.metrics import COMMITS_MERGED, RECORDS_PUBLISHED
 
 MERGED_BYTES: Final = 4 * 1024 * 1024  # of outputs that one transaction carries, unless one commit alone has more
@@ -38,11 +39,20 @@ class Ask:
             self.future.exception()  # the lane may have been cancelled meanwhile
 
 
-class Merger:
-    """Runs the transactions of one set of sessions; the first that fails or stays unknown ends it."""
+class Committer(Protocol):
+    """Writes what several lanes asked for, one after the other."""
 
-    def __init__(self, transactor: Transactor, me: Membership, ended: Callable[[str, str], None]) -> None:
-        self._transactor = transactor
+    async def run(self, outputs: Written, carried: Carried) -> None:
+        """Return once all of it is written. Aborted: nothing is, nor will be. Whatever else is raised: perhaps."""
+        ...
+
+
+class Merger:
+    """Commits for one set of sessions; the first commit that fails or stays unknown ends it."""
+
+    def __init__(self, committer: Committer, me: Membership, ended: Callable[[str, str], None], *, pace: float = 0.0) -> None:
+        """`pace`: seconds from one commit to the next, in which others may join."""
+        self._committer, self._pace = committer, pace
         self._me = me
         self._ended = ended
         self._waiting: deque[Ask] = deque()
@@ -83,7 +93,9 @@ class Merger:
             await self._wake.wait()
             self._wake.clear()
             while self._waiting:
+                due = asyncio.get_running_loop().time() + self._pace
                 await self._transact(self._taken())
+                await asyncio.sleep(due - asyncio.get_running_loop().time())
 
     def _taken(self) -> list[Ask]:
         taken, room = [self._waiting.popleft()], MERGED_BYTES
@@ -100,7 +112,7 @@ class Merger:
         offsets = {place: offset for ask in asks for place, offset in ask.offsets.items()}
         error: Exception = Unknown()
         try:
-            await self._transactor.run(outputs, Carried(self._me, offsets))
+            await self._committer.run(outputs, Carried(self._me, offsets))
         except Aborted as aborted:
             error = _because(Revoked(str(aborted)), aborted)
         except Exception as doubtful:  # noqa: BLE001 (Doubtful, or a bug: either way the lanes must look for themselves)

@@ -16,12 +16,14 @@ from workers.bus.kafka.group import Membership
 from workers.bus.kafka.lane import SINGLY, STEPS, Ahead, Committed, Found, KafkaLane
 from workers.bus.kafka.merge import Merger
 from workers.bus.kafka.names import Names
+from workers.bus.kafka.plain import Plain
 from workers.bus.kafka.transaction import Transactor
 from workers.bus.kafka.wire import Wire
 from workers.bus.metrics import COMMIT_SECONDS, COMMITS, SESSIONS_ENDED
 from workers.bus.session import stray
 
 GRACE: Final = 5.0  # seconds that a `work` may take to return once its session has ended
+PACE: Final = 0.01  # seconds from one plain commit to the next: what is done meanwhile goes in it, of all lanes
 Begin = Literal["first", "end"] | datetime
 
 log = structlog.get_logger()
@@ -96,12 +98,12 @@ class Sessions:
         self.me = me
         self.lanes = {index: KafkaLane(self, index, plan.physical(), plan.ahead) for index in sorted(indexes)}
         self.reason = ""
-        self.doubtful = False  # a plain commit was sent whose answer is missing
         self.unstable = False  # a transaction with our positions has no end
         self._plan = plan
         self._feed = feed
         self._wire = wire
-        self._merger = Merger(transactor, me, self.end) if transactor else None
+        self._committer = transactor or Plain(wire)
+        self._merger = Merger(self._committer, me, self.end, pace=0.0 if transactor else PACE)
         self._ended = asyncio.Event()
         self._over = asyncio.Event()
 
@@ -119,6 +121,11 @@ class Sessions:
         for work in works:
             if not work.cancelled() and (error := work.exception()):
                 raise error
+
+    @property
+    def doubtful(self) -> bool:
+        """Say whether a plain commit was sent whose answer is missing."""
+        return isinstance(self._committer, Plain) and self._committer.doubtful
 
     def end(self, reason: str, detail: str = "") -> None:
         """End all sessions; the first reason stands."""
@@ -138,7 +145,7 @@ class Sessions:
 
         One without outputs may commit until then what it has done: we are a member of this generation still.
         """
-        if self._merger is None:
+        if isinstance(self._committer, Plain):
             self._told(reason)
             for lane in self.lanes.values():
                 lane.finish()
@@ -189,23 +196,10 @@ class Sessions:
         self._feed.flow(places, on=on)
 
     async def _commit(self, offsets: Committed, outputs: Sequence[Record]) -> None:
-        if self._merger is not None:
-            placed = [(self._plan.names.place(record), record) for record in outputs]
-            await self._merger.commit(offsets, placed)
-            return
-        if outputs:
+        if outputs and isinstance(self._committer, Plain):
             raise TypeError("outputs need consume(atomic=True)")
-        try:
-            await group.commit(self._wire, self.me, offsets)
-        except Refused as error:
-            self.end("refused", str(error))
-            raise Revoked(str(error)) from error
-        except (Broken, asyncio.CancelledError) as error:
-            self.doubtful = True
-            if isinstance(error, asyncio.CancelledError):
-                raise
-            self.end("unknown", str(error))
-            raise Unknown(str(error)) from error
+        placed = [(self._plan.names.place(record), record) for record in outputs]
+        await self._merger.commit(offsets, placed)
 
     async def _fresh(self, places: Collection[Place], first: Mapping[Place, int], end: Mapping[Place, int]) -> dict[Place, int]:
         start = self._plan.start
@@ -251,8 +245,7 @@ class Sessions:
             await asyncio.wait(works, timeout=GRACE)
         for lane in self.lanes.values():
             lane.revoke()
-        if self._merger is not None:
-            await self._merger.close()
+        await self._merger.close()
         for work in works:
             work.cancel()
         await asyncio.gather(*works, return_exceptions=True)

@@ -35,7 +35,7 @@ async def test_lanes_whose_sequence_numbers_are_used_up_get_a_new_epoch(place: P
     stop, seen, epochs = asyncio.Event(), list[bytes](), set[int]()
 
     async def work(lane: Lane, told: Stop) -> None:
-        epochs.add(lane._session._merger._transactor._producer[1])  # type: ignore[attr-defined]
+        epochs.add(lane._session._merger._committer._producer[1])  # type: ignore[attr-defined]
         await copying(lane, told, seen)
 
     async with place.open() as bus, asyncio.TaskGroup() as tasks:

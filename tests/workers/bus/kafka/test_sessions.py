@@ -252,7 +252,8 @@ async def test_a_refused_commit_ends_the_sessions_of_all_lanes_and_leaves_nothin
         assert await everything(bus, "beta") == []
 
 
-async def test_commits_that_meet_become_one_transaction(place: Place) -> None:
+@pytest.mark.parametrize("atomic", [True, False])
+async def test_commits_that_meet_become_one_transaction_or_one_request(place: Place, *, atomic: bool) -> None:
     stop, runs, done = asyncio.Event(), list[int](), Counter[int]()
 
     async def work(lane: Lane, told: Stop) -> None:
@@ -260,23 +261,23 @@ async def test_commits_that_meet_become_one_transaction(place: Place) -> None:
         merger = lane._session._merger  # type: ignore[attr-defined]
         if not runs:
             runs.append(0)
-            run = merger._transactor.run
+            run = merger._committer.run
 
             async def counting(*given: object) -> None:
                 runs[0] += 1
                 await run(*given)
 
-            merger._transactor.run = counting
+            merger._committer.run = counting
         for n in range(20):
-            await lane.commit(start.next, b"%d" % n, [record(b"%d" % n, topic="beta", index=lane.index)])
+            await lane.commit(start.next, b"%d" % n, [record(b"%d" % n, topic="beta", index=lane.index)] if atomic else ())
             done[lane.index] += 1
         if done.total() == 20 * PARTITIONS:
             stop.set()
         await told.wait()
 
     async with place.open() as bus:
-        await playing(bus, work, stop)
-        assert len(await everything(bus, "beta")) == 20 * PARTITIONS
+        await playing(bus, work, stop, atomic=atomic)
+        assert len(await everything(bus, "beta")) == (20 * PARTITIONS if atomic else 0)
     assert runs[0] < 20 * PARTITIONS * 0.7
 
 
