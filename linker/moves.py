@@ -6,7 +6,7 @@ import msgspec
 from msgspec.structs import replace
 
 from linker.outcomes import Done, Outcome, Tokens
-from linker.rows import ASIDE, LINKS, NAMES, PATCHES, WANTED, Grant, Risk, Stage
+from linker.rows import ASIDE, FRESHENED, LINKS, NAMES, PATCHES, WANTED, Grant, Risk, Stage
 from linker.schedule import NONCE_LIFE, linking, next_try
 from schemas.records import LinkState
 
@@ -28,7 +28,6 @@ _LINES: Final[dict[Stage, int]] = {
     "probe": PATCHES,
     "verify": PATCHES,
     "patch": PATCHES,
-    "refresh": WANTED,
     "wait": ASIDE,
     "rest": ASIDE,
 }
@@ -58,10 +57,15 @@ def plain(stage: Stage) -> Stage:
 def to(grant: Grant, stage: Stage, due_at: float | None) -> Grant:
     """Enter a stage with clean counts; a refresh keeps them, since it goes back."""
     changes: dict[str, Any] = {"stage": stage, "due_at": due_at, "tries": 0, "begun": 0, "reason": None}
-    changes["queue"] = _LINES.get(stage, LINKS)
+    changes["queue"] = renewing(grant) if stage == "refresh" else _LINES.get(stage, LINKS)
     if stage != "refresh":
         changes |= {"renewed": False, "resume": None, "resume_at": None}
     return replace(grant, **changes)
+
+
+def renewing(grant: Grant) -> int:
+    """Return the line of a renewal that somebody waits for."""
+    return FRESHENED if linking(grant) else WANTED
 
 
 def given_up_at(grant: Grant) -> float:

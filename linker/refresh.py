@@ -8,9 +8,9 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from linker.moves import MENDS, SHOWN, Move, again, ended, given_up_at, hold, marked, plain, to
+from linker.moves import MENDS, SHOWN, Move, again, ended, given_up_at, hold, marked, plain, renewing, to
 from linker.outcomes import Done, NotSent, Outcome, Refused, Tokens, Unauthorised, Unclear
-from linker.rows import ASIDE, WANTED, Grant, GrantStanding, Risk
+from linker.rows import ASIDE, Grant, GrantStanding, Risk
 from linker.schedule import dice, pause
 
 LIFE: Final = 30 * 86_400.0  # seconds; a refresh token that is not used dies then
@@ -60,12 +60,12 @@ def wanted(grant: Grant, now: float) -> Move | None:
     the way: it is left alone.
     """
     if grant.stage == "rest":
-        return Move(replace(first(grant, grant.reason, now), queue=WANTED))
+        return Move(replace(first(grant, grant.reason, now), queue=renewing(grant)))
     if grant.stage == "refresh" and grant.queue == ASIDE and (grant.due_at or 0.0) <= now:
-        return Move(replace(grant, queue=WANTED))
+        return Move(replace(grant, queue=renewing(grant)))
     if plain(grant.stage) == "refresh" or grant.begun:
         return None
-    return Move(replace(first(grant, grant.reason, now), queue=WANTED, resume_at=grant.due_at))
+    return Move(replace(first(grant, grant.reason, now), queue=renewing(grant), resume_at=grant.due_at))
 
 
 def begin(grant: Grant, now: float) -> Move:

@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from linker.rows import ASIDE, CODES, LINKS, NAMES, PATCHES, STRANGERS, WANTED
+from linker.rows import ASIDE, CODES, FRESHENED, LINKS, NAMES, PATCHES, STRANGERS, WANTED
 
 PARALLEL: Final = 64
 # What dies first is taken first: codes in a minute, sign-ins in ten; a PATCH is tried for a month.
-LINES: Final = (CODES, NAMES, LINKS, WANTED, PATCHES, STRANGERS, ASIDE)
+LINES: Final = (CODES, NAMES, FRESHENED, LINKS, WANTED, PATCHES, STRANGERS, ASIDE)
 # As many times less room than the others have: of strangers' codes a few a second are sent, and what keeps tokens can wait.
 _PART: Final = {WANTED: 2, ASIDE: 2, STRANGERS: 4}
 

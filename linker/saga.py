@@ -28,7 +28,7 @@ from linker.moves import (
     to,
 )
 from linker.outcomes import Done, NotSent, Outcome, Refused, Tokens, Unauthorised, Unclear
-from linker.rows import ASIDE, CODES, ENDED, STRANGERS, WANTED, Grant, Stage
+from linker.rows import ASIDE, CODES, ENDED, FRESHENED, STRANGERS, Grant, Stage
 from linker.schedule import CODE_LAST, linking
 from schemas.findings.trying import OURS
 from schemas.records import App
@@ -127,7 +127,7 @@ def claimed(grant: Grant, *, attempt: str, partner_user: str, nonce_until: float
         return Move(to(fresh, "post", now), Verdict("claimed"))
     # The answer to a renewal is awaited: a second request would spend the same refresh token. A former sign-in's reason is over.
     reason = grant.reason if grant.tries else None
-    return Move(replace(fresh, resume="post", resume_at=None, queue=WANTED, reason=reason), Verdict("claimed"))
+    return Move(replace(fresh, resume="post", resume_at=None, queue=FRESHENED, reason=reason), Verdict("claimed"))
 
 
 def unclaimed(grant: Grant, verdict: Verdict, now: float) -> Move:

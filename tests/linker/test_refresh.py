@@ -5,7 +5,7 @@ from msgspec.structs import replace
 
 from linker import refresh, saga
 from linker.outcomes import Done, NotSent, Outcome, Refused, Tokens, Unauthorised, Unclear
-from linker.rows import ASIDE, WANTED, Grant, Stage
+from linker.rows import ASIDE, FRESHENED, WANTED, Grant, Stage
 from linker.saga import Verdict
 
 AT = 1_771_130_906.0
@@ -207,7 +207,7 @@ def test_a_step_that_waits_for_its_try_is_renewed_for_whoever_asks_and_keeps_its
     waits = resting(stage=stage, due_at=AT + 3_600, tries=3, reason="503", nonce_until=AT + 500)
     asked = refresh.wanted(waits, AT + 60)
     assert asked is not None
-    assert (asked.grant.queue, asked.grant.due_at) == (WANTED, AT + 60)
+    assert (asked.grant.queue, asked.grant.due_at) == (FRESHENED, AT + 60)
     renewing = saga.begin(asked.grant, AT + 61)
     assert renewing.call == "refresh"
     fresh = saga.end(renewing.grant, Done(tokens=tokens(now=AT + 62)), AT + 62).grant

@@ -76,12 +76,16 @@ class Links:
         one = claims.requested(**known, nonce_hash=asked.attempt, at=self.rig.now)
         return replace(one, state="claimed", due_at=None)
 
+    def _until(self, now: float) -> float | None:
+        return None if self.stage == "refresh" else now + 540
+
     def _one(self, number: int) -> Grant:
         now = self.rig.now - 1
-        state = "awaiting" if self.stage == "patch" else "claimed"
+        state = {"patch": "awaiting", "refresh": "completed"}.get(self.stage, "claimed")
         one = saga.received(code_hash=f"{number:064x}", code=b"", app="first", stranger=False, at=now - 60 + number / 1e3)
         one = replace(one, state=state, account=f"other-{number}", open_at=now, code=None, partner_user=f"u{number}")
-        one = moves.to(replace(one, attempt=f"a{number}", nonce_until=now + 540, posts=1), self.stage, now)
+        one = moves.to(replace(one, attempt=f"a{number}", nonce_until=self._until(now), posts=1), self.stage, now)
+        one = replace(one, resume="rest" if self.stage == "refresh" else None)
         tokens = api.Tokens(access_token=f"a{number}", refresh_token=f"r{number}", expires_in=14_400)
         return moves.hold(one, self.rig.vault.seal(one, tokens, now), now)
 
@@ -126,6 +130,26 @@ async def test_while_one_call_hangs_codes_are_exchanged_sign_ins_find_them_and_t
         await sign_in(rig, "acct-1")
         linker.wake.set()
         await all_are(rig, "awaiting" if call == "patch" else "claimed", codes[1:2], SOON)
+        running.cancel()
+
+
+async def test_while_renewals_that_the_broker_asked_for_hang_the_tokens_of_a_sign_in_are_asked_for(rig: Rig) -> None:
+    linker = rig.linker(budget=Budget(rig.places, 100))
+    async with asyncio.TaskGroup() as group:
+        running = group.create_task(linker.run(asyncio.Event()))
+        code = await rig.code("acct-1")
+        await all_are(rig, "unclaimed", [code], SOON)
+        [grant] = await rig.grants(code)
+        await rig.store.apply(grant, saga.Move(replace(grant, expires_at=rig.now + 1)), rig.now)
+        rig.ring.inner.faults.often(ENDPOINTS["refresh"], 1.0, HANGS)
+        await Links(rig, "refresh").fill()
+        linker.wake.set()
+        await asyncio.sleep(1.0)
+        await sign_in(rig, "acct-1")
+        linker.wake.set()
+        async with asyncio.timeout(SOON):
+            while (await rig.grants(code))[0].stage != "refreshing":  # noqa: ASYNC110 - another's row has no event
+                await asyncio.sleep(0.05)
         running.cancel()
 
 
