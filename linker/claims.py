@@ -78,8 +78,12 @@ def overdue(attempt: Attempt, now: float) -> Attempt | None:
     return learned(attempt, Verdict("expired", words), now)
 
 
-def unmatched(attempt: Attempt, looked_at: float, now: float, mishap: Mishap | None = None, met: Grant | None = None) -> Attempt:
+def unmatched(
+    attempt: Attempt, looked_at: float | None, now: float, mishap: Mishap | None = None, met: Grant | None = None
+) -> Attempt:
     """Let the attempt wait for its grant until the window ends; what may have kept the grant from coming is its reason.
+
+    `looked_at`: when all that were there were tried; None: some were not, for want of room or of their app's key.
 
     `met`: the grant that its nonce named before. Where another sign-in's end was that grant's, too, it is this one's reason.
     """
@@ -89,7 +93,7 @@ def unmatched(attempt: Attempt, looked_at: float, now: float, mishap: Mishap | N
         attempt = replace(attempt, reason=guess(mishap) if mishap else None)
     elif met and met.state in ENDED and met.reason:
         attempt = replace(attempt, reason=met.reason + GOES_ON)
-    return replace(attempt, horizon=looked_at, due_at=due_at)
+    return replace(attempt, horizon=attempt.horizon if looked_at is None else looked_at, due_at=due_at)
 
 
 def unread(attempt: Attempt, wait: float, now: float) -> Attempt:

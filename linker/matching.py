@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 import structlog
@@ -13,6 +13,7 @@ from linker import claims
 from linker.ledger import Moved
 from linker.metrics import MATCH_SECONDS, Result, stepped
 from linker.pool import Page
+from linker.rooms import Depths
 from linker.rows import Attempt, Grant
 from linker.saga import Verdict
 from linker.steps import UNREADABLE, Notices
@@ -26,9 +27,18 @@ from workers.runtime.secrets import Secret
 log = structlog.get_logger()
 FIRST_PAGE: Final = 256  # the grant is nearly always among the newest
 PAGE: Final = 4_096
+DEEP: Final = 4  # looks beyond the newest at a time: each takes as long as the pool is large
+OTHERS: Final = 60.0  # seconds from a sign-in
 LOOKS: Final = 3  # at a grant that moved in the moment it was matched
 Found = tuple[str, Sequence[App]]
 _RESULTS: Final[dict[LinkState, Result]] = {"received": "waiting", "completed": "done", "rejected": "refused"}
+
+
+class Looked(NamedTuple):
+    """What a look through the pool found; not `whole`: there are grants that it left out."""
+
+    found: Found | None
+    whole: bool
 
 
 @dataclass(frozen=True)
@@ -43,6 +53,7 @@ class Matching:
     turn: asyncio.Lock = field(
         default_factory=asyncio.Lock
     )  # one thread at a time: several would hold up the event loop together
+    depths: Depths = field(default_factory=lambda: Depths(DEEP))
 
     async def __call__(self, attempt: Attempt) -> None:
         """Claim the grant the nonce names, or let the attempt wait, or expire. Raises Moved, Unavailable."""
@@ -66,9 +77,9 @@ class Matching:
                 return await self._settle(attempt, claims.unread(attempt, UNREADABLE, looked_at))
             return await self._settle(attempt, claims.learned(attempt, Verdict("rejected", str(error)), looked_at))
         with MATCH_SECONDS.time():
-            grant = await self._find(attempt, secret.nonce)
+            grant, whole = await self._find(attempt, secret.nonce)
         if grant is None:
-            return await self._wait(attempt, looked_at)
+            return await self._wait(attempt, looked_at if whole else None)
         self.notices.proven("redirect")
         for _ in range(LOOKS):
             with suppress(Moved):
@@ -83,7 +94,7 @@ class Matching:
         await self.store.claim(attempt, after, grant, move, self.clock())
         return "done"
 
-    async def _wait(self, attempt: Attempt, looked_at: float) -> Result:
+    async def _wait(self, attempt: Attempt, looked_at: float | None) -> Result:
         """Let an attempt wait on, with what may have kept its grant from coming, or ended the one that it waited for."""
         met = await self.store.grant(attempt.grant) if attempt.grant else None
         mishap = await self.store.mishap(attempt.requested_at) if met is None else None
@@ -93,14 +104,15 @@ class Matching:
         await self.store.settle(before, after)
         return _RESULTS[after.state]
 
-    async def _find(self, attempt: Attempt, wanted: str) -> Grant | None:
+    async def _find(self, attempt: Attempt, wanted: str) -> tuple[Grant | None, bool]:
+        """Return the grant that the nonce names, and whether all were looked at that it might name."""
         since = attempt.horizon - claims.OVERLAP if attempt.horizon is not None else None
-        found = await self._search(attempt, wanted, since)
+        found, whole = await self._search(attempt, wanted, since)
         # Ring sends the browser once the code is answered: one that came later is of another connection (decision 19).
         if found and (newest := await self.store.newest(*found, claims.coded_by(attempt))):
-            return newest
+            return newest, whole
         grant = await self.store.grant(attempt.grant) if attempt.grant else None
-        return grant if grant and grant.pool is not None else await self._own(attempt, wanted)
+        return grant if grant and grant.pool is not None else await self._own(attempt, wanted), whole
 
     async def _own(self, attempt: Attempt, wanted: str) -> Grant | None:
         """Return the link of this user that the nonce names, however long it stands: the user may have connected anew."""
@@ -110,15 +122,26 @@ class Matching:
                 return grant
         return None
 
-    async def _search(self, attempt: Attempt, wanted: str, since: float | None) -> Found | None:
-        """Look through the pool; beyond the newest, the next page is fetched while a thread goes through this one."""
+    async def _search(self, attempt: Attempt, wanted: str, since: float | None) -> Looked:
+        """Look through the pool. Among the newest, where it nearly always is, at once; beyond them where there is room."""
         newest = await self.store.page([*self.keys], None, since, FIRST_PAGE)
         found = await self._matched(wanted, attempt.time, newest)
-        page = await self._following(newest, since) if not found else None
+        if found or newest.end is None:
+            return Looked(found, self._whole(attempt, others=newest.others))
+        with self.depths.enter(attempt.partner_user) as may:
+            return await self._beyond(newest, attempt, wanted, since) if may else Looked(None, whole=False)
+
+    async def _beyond(self, newest: Page, attempt: Attempt, wanted: str, since: float | None) -> Looked:
+        """Look through what follows; the next page is fetched while a thread goes through this one."""
+        found, others, page = None, newest.others, await self._following(newest, since)
         while page and not found:
-            look = self._matched(wanted, attempt.time, page)
+            look, others = self._matched(wanted, attempt.time, page), others or page.others
             found, page = await asyncio.gather(look, self._following(page, since))
-        return found
+        return Looked(found, self._whole(attempt, others=others))
+
+    def _whole(self, attempt: Attempt, *, others: bool) -> bool:
+        """Say whether nothing was left out: of an app whose key is not here, another linker may have it, and gets its time."""
+        return not others or self.clock() > attempt.requested_at + OTHERS
 
     async def _matched(self, wanted: str, time: str, page: Page) -> Found | None:
         async with self.turn:

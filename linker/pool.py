@@ -30,6 +30,7 @@ class Page(NamedTuple):
 
     accounts: Mapping[App, str]  # each a JSON array, in no order: whoever reads it need not be the event loop
     end: Place | None
+    others: bool = False  # there are grants of other apps among them
 
 
 async def page(connection: AsyncConnection, apps: Sequence[App], after: Place | None, since: float | None, size: int) -> Page:
@@ -38,7 +39,8 @@ async def page(connection: AsyncConnection, apps: Sequence[App], after: Place | 
     bounds |= after._asdict() if after else {}
     bounds |= {"since": since} if since is not None else {}
     row = (await connection.execute(_page(connection.dialect.name, frozenset(bounds), tuple(apps)), bounds)).one()
-    return Page(dict(zip(apps, row, strict=False)), Place(row.pool, row.code_hash) if row.code_hash else None)
+    end = Place(row.pool, row.code_hash) if row.code_hash else None
+    return Page(dict(zip(apps, row, strict=False)), end, others=row.others > 0)
 
 
 async def own(connection: AsyncConnection, partner_user: str) -> Sequence[Grant]:
@@ -59,8 +61,9 @@ def _page(engine: str, bounds: frozenset[str], apps: tuple[App, ...]) -> Executa
     full, last = newest.limit(bindparam("size")).subquery(), newest.limit(1).offset(bindparam("last"))
     gather = func.json_agg if engine == "postgresql" else func.json_group_array
     accounts = [cast(gather(full.c.account).filter(full.c.app == app), Text).label(app) for app in apps]
+    others = func.count().filter(full.c.app.not_in(apps)).label("others")
     end = [last.with_only_columns(column).scalar_subquery().label(column.name) for column in (grants.c.pool, grants.c.code_hash)]
-    return select(*accounts, *end)
+    return select(*accounts, others, *end)
 
 
 _OWN: Final = (

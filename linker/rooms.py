@@ -1,7 +1,8 @@
 """Room for the steps that are under way, some for each line of its own: a kind of call that hangs holds up no other."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -49,6 +50,27 @@ class Seat:
     def leave(self) -> None:
         """Give the room back."""
         self.rooms.taken[self.line] -= 1
+
+
+@dataclass
+class Depths:
+    """Room for looks that go deeper than the newest grants: a few at a time, and one of a user."""
+
+    most: int
+    users: set[str] = field(default_factory=set)
+
+    @contextmanager
+    def enter(self, user: str) -> Iterator[bool]:
+        """Say whether there is room for one more of this user, and take it until the end of the context."""
+        free = user not in self.users and len(self.users) < self.most
+        if not free:
+            yield False
+            return
+        self.users.add(user)
+        try:
+            yield True
+        finally:
+            self.users.remove(user)
 
 
 def rooms(parallel: int) -> Rooms:

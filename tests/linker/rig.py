@@ -1,7 +1,7 @@
 """A linker on a real store beside a Ring over HTTP; time is a number that the test moves."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -102,14 +102,22 @@ class Rig:
     def now(self, value: float) -> None:
         self.clock.now = value
 
-    def linker(self, *, store: object = None, api: object = None, budget: Budget | None = None, **more: Any) -> Advance:  # noqa: ANN401 - handed through
+    def linker(
+        self,
+        *,
+        store: object = None,
+        api: object = None,
+        budget: Budget | None = None,
+        apps: Collection[App] = tuple(APPS),
+        **more: Any,  # noqa: ANN401 - handed through
+    ) -> Advance:
         self.owners += 1
         return Advance(
             store=store or self.store,  # type: ignore[arg-type]
             ring=api or self.api,  # type: ignore[arg-type]
             vault=self.vault,
             opener=self.opener,
-            keys={app: known.hmac_key for app, known in APPS.items()},
+            keys={app: APPS[app].hmac_key for app in apps},
             budget=budget or Budget(self.places, 10_000),
             owner=f"linker-{self.owners}",
             notices=self.noted,
