@@ -56,6 +56,7 @@ from linker.intake import Intake
 from linker.notices import FirstProofs
 from linker.placestore import Alone, PlaceStore
 from linker.progress import Explain
+from linker.pruning import Bygone
 from linker.reseal import Reseal
 from linker.restored import Restored
 from linker.ringapi import Credentials
@@ -259,6 +260,7 @@ async def add_linker(house: House, vault: Vault, callers: Gate, places: Places, 
     house.workers += [
         Sweeping(AtRisk(store)),
         Sweeping(Passing(house.database)),
+        Sweeping(Bygone(house.database)),
         Sweeping(Forget(Forgetting(house.database, house.namespace), house.bus)),
     ]
     broker = Broker(store, advance.vault, advance.wake, advance.clock)

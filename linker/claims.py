@@ -16,8 +16,10 @@ RINGS_CLOCK: Final = 120.0  # seconds that our clock may be ahead of Ring's: a h
 QUICK: Final = 1.0  # seconds until an attempt that found no grant looks again
 OWN_CODE: Final = CODE_LIFE + 5.0  # seconds after Ring sent the browser in which the code that came before is exchanged, or never
 OVERLAP: Final = 60.0  # seconds a look reaches back behind the last one: commits need not appear in the order of their times
+LOOKING: Final = 32  # sign-ins of one user that look for their grants at a time: each costs as much as any other user's
 NOBODY: Final = ""  # who signed in where that was forgotten
 _UNKNOWN: Final = "Ring did not let us know this account within the sign-in's 10 minutes"
+_CROWDED: Final = f"you signed in {LOOKING} more times since, and only those sign-ins were looked for: {TAP}"
 CONTESTED: Final = f"two users confirmed the same sign-in; neither was linked: {TAP_OR_MEND}"
 
 
@@ -59,6 +61,11 @@ def coded_by(attempt: Attempt) -> float:
     time is by Ring's clock.
     """
     return min(attempt.requested_at + CLOCKS_APART, attempt.until - NONCE_LIFE + CODE_LIFE + RINGS_CLOCK)
+
+
+def crowded(attempt: Attempt, now: float) -> Attempt:
+    """Return the attempt as ended since its user began so many newer ones, which would all be looked for."""
+    return learned(attempt, Verdict("expired", _CROWDED), now)
 
 
 def overdue(attempt: Attempt, now: float) -> Attempt | None:

@@ -44,6 +44,7 @@ ENDED: Final = Counter(
     "Sign-ins (attempt) and codes (grant) by how they ended, each once; a completed grant again when it is lost or removed",
     ["what", "state"],
 )
+PRUNED: Final = Counter("ringhook_link_rows_pruned_total", "Codes and sign-ins deleted long after they ended")
 ANNOUNCED: Final = Counter("ringhook_accounts_announced_total", "Versions of accounts published on account.changed")
 FAMILIES_LOST: Final = Counter(
     "ringhook_token_families_lost_total",

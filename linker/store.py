@@ -7,7 +7,7 @@ from operator import or_ as both
 from typing import Any, Final, NamedTuple, TypeVar
 
 from msgspec.structs import replace
-from sqlalchemy import ColumnElement, Row, ScalarSelect, Table, bindparam, func, or_, select, update
+from sqlalchemy import ColumnElement, Executable, Row, ScalarSelect, Table, bindparam, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from linker import claims, early, metrics, pool, saga, view
@@ -20,12 +20,12 @@ from linker.rooms import LINES
 from linker.rows import STRANGERS, Account, Attempt, End, Grant, Risk, end_of
 from linker.schedule import CODE_LAST
 from linker.selects import columns, grants_of, list_accounts, look_up, value_of
-from linker.tables import accounts, attempts, ended_unnamed, grants
+from linker.tables import accounts, attempts, ended_unnamed, grants, looking
 from schemas.records import App
 from workers.runtime import lease, stops
 from workers.runtime.database import Database
 from workers.runtime.group import Group
-from workers.runtime.rows import insert_ignore, insert_once
+from workers.runtime.rows import among, insert_ignore, insert_once, lists, prepared
 
 Result = TypeVar("Result")
 
@@ -259,6 +259,9 @@ _TOO_OLD: Final = _oldest.with_for_update(skip_locked=True)
 _EXPIRING: Final = update(grants).where(grants.c.code_hash == bindparam("was"))
 _held = accounts.alias("held")
 _free_one = select(_held.c.account).where(_held.c.account == bindparam("told")).with_for_update(skip_locked=True)
+_mine = looking & (attempts.c.partner_user == bindparam("user"))
+_last = select(attempts.c.attempt).where(_mine).order_by(attempts.c.requested_at.desc())
+_OLDEST: Final = _last.offset(bindparam("most")).limit(64)
 _while = grants.c.received_at.between(bindparam("since"), bindparam("before"))
 _MISHAP: Final = columns(Mishap, grants).where(ended_unnamed, _while).order_by(grants.c.received_at.desc()).limit(1)
 _ANNOUNCED: Final = (
@@ -266,6 +269,12 @@ _ANNOUNCED: Final = (
     .where(accounts.c.account == _free_one.scalar_subquery(), accounts.c.announced < bindparam("of"))
     .values(announced=bindparam("of"), behind=accounts.c.version > bindparam("of"))
 )
+
+
+@prepared
+def _CROWDED(engine: str) -> Executable:  # noqa: N802 - a statement
+    mine = select(attempts.c.partner_user).where(looking, among(engine, attempts.c.partner_user, "name"))
+    return mine.group_by(attempts.c.partner_user).having(func.count() > bindparam("most"))
 
 
 async def add_grants(connection: AsyncConnection, came: Sequence[Grant]) -> None:
@@ -288,6 +297,21 @@ async def add_attempt(connection: AsyncConnection, attempt: Attempt, now: float)
         return ()
     first = await look_up(connection, Attempt, attempts, attempts.c.nonce_hash, attempt.nonce_hash)
     return await _collide(connection, first, attempt, now) if first else ()
+
+
+async def thin_out(connection: AsyncConnection, users: Collection[str], now: float) -> tuple[End, ...]:
+    """End the oldest sign-ins of those users who have more than so many that look for their grants; return what that ended."""
+    if not users:
+        return ()
+    crowded = await connection.scalars(_CROWDED(connection), lists(connection, name=[*users]) | {"most": claims.LOOKING})
+    names = {name for user in [*crowded] for name in await connection.scalars(_OLDEST, {"user": user, "most": claims.LOOKING})}
+    before = await hold(connection, Names(attempts=names))
+    after = before.copy()
+    for one in before.attempts.values():
+        if one.due_at is not None:
+            after.swap(one, claims.crowded(one, now))
+    await write(connection, before, after)
+    return tuple(after.ends)
 
 
 async def _collide(connection: AsyncConnection, first: Attempt, second: Attempt, now: float) -> tuple[End, ...]:

@@ -57,6 +57,8 @@ grants: Final = Table(
 # Codes on the secret path that ended before Ring said whose they were: few among all, also where strangers sent many.
 ended_unnamed: Final = grants.c.account.is_(None) & grants.c.due_at.is_(None) & ~grants.c.stranger
 Index(None, grants.c.received_at, sqlite_where=ended_unnamed, postgresql_where=ended_unnamed)
+ended_stranger: Final = grants.c.account.is_(None) & grants.c.due_at.is_(None) & grants.c.stranger
+Index(None, grants.c.state, grants.c.received_at, sqlite_where=ended_stranger, postgresql_where=ended_stranger)
 _whose = grants.c.partner_user.is_not(None)
 Index(None, grants.c.partner_user, grants.c.generation, sqlite_where=_whose, postgresql_where=_whose)
 _held = grants.c.sealed_with.is_not(None)
@@ -93,7 +95,10 @@ attempts: Final = Table(
     Column("lease_owner", Text),
     Column("lease_until", Double),
     Index(None, "due_at"),
+    Index(None, "state", "until"),
 )
+looking: Final = attempts.c.due_at.is_not(None)
+Index(None, attempts.c.partner_user, attempts.c.requested_at, sqlite_where=looking, postgresql_where=looking)
 
 accounts: Final = Table(
     "linker_accounts",

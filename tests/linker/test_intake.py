@@ -5,6 +5,7 @@ import asyncio
 import msgspec
 import pytest
 
+from linker.claims import LOOKING
 from schemas.errors import Rejected
 from schemas.records import CodeReceived, LinkRequested
 from tests.linker.rig import Rig, held
@@ -58,3 +59,17 @@ def _id(asked: LinkRequested) -> str:
 def _code(rig: Rig) -> CodeReceived:
     sealed = rig.request("x", nonce("1", "a"), rig.time(), "u1")
     return CodeReceived(code=sealed.secret, received_at=sealed.requested_at, app="first")
+
+
+async def test_a_user_with_many_sign_ins_on_their_way_keeps_the_last_ones_and_takes_none_of_others(rig: Rig) -> None:
+    await rig.sign_in("other", nonce(rig.time(), "nobody"), rig.time(), user="ada")
+    for number in range(LOOKING + 3):
+        rig.now += 1
+        await rig.sign_in(f"t{number}", nonce(rig.time(), "nobody"), rig.time(), user="mallory")
+    found = [await rig.store.attempt(f"t{number}") for number in range(LOOKING + 3)]
+    assert [attempt.state for attempt in found if attempt] == ["expired"] * 3 + ["received"] * LOOKING
+    first, other = found[0], await rig.store.attempt("other")
+    assert first
+    assert other
+    assert "you signed in 32 more times since" in (first.reason or "")
+    assert (first.secret, first.due_at, other.state) == (None, None, "received")
