@@ -77,7 +77,7 @@ RIGHTS: Final[Mapping[str, Sequence[Right]]] = {
         *_may("SIUD", linker.grants, linker.attempts, linker.accounts, linker.subscriptions, linker.removals),
         *_may("SIU", linker.keys, linker.budget),
         *_may("SUD", linker.forgets),
-        *_may("SID", stops),
+        *_may("SIU", stops),
     ),
     "dispatch": (
         *_START,

@@ -12,6 +12,7 @@ from msgspec.structs import asdict
 from sqlalchemy import Boolean, ColumnElement, Executable, Table, bindparam, case, delete, or_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from linker import view
 from linker.ledger import Ledger, changed
 from linker.rows import ENDED, Account, Attempt, Grant
 from linker.selects import columns, value_of
@@ -94,12 +95,12 @@ async def write(connection: AsyncConnection, before: Ledger, after: Ledger) -> N
 
 async def heed(connection: AsyncConnection, namespace: str, ledger: Ledger) -> None:
     """Stop or free what is sent for accounts, as they stand now, in the transaction that made it so."""
-    told = {stops.fingerprint(namespace, name): (ledger.accounts[name], now) for name, now in ledger.heard.items()}
-    gone = {name for name, (account, _) in told.items() if account.state == "removed"}
-    back = {stops.fingerprint(namespace, name) for name in ledger.back}
-    await stops.free(connection, sorted((back | {name for name, (account, _) in told.items() if account.linked}) - gone))
-    for name in gone:
-        await stops.stop(connection, name, "removed", told[name][1])
+    gone = {name: now for name, now in ledger.heard.items() if ledger.accounts[name].state == "removed"}
+    linked = {name: serving.received_at for name in ledger.heard if (serving := view.serving(ledger.of(name)))}
+    came = {name: at for name, at in (linked | ledger.back).items() if name not in gone}
+    await stops.free(connection, {stops.fingerprint(namespace, name): at for name, at in came.items()})
+    for name, now in sorted(gone.items()):
+        await stops.stop(connection, stops.fingerprint(namespace, name), "removed", now)
 
 
 async def _update(connection: AsyncConnection, statement: Executable, rows: Mapping[str, Mapping[str, Any]]) -> None:

@@ -33,7 +33,7 @@ class Ledger:
     early: Mapping[str, Sequence[Early]] = field(default_factory=dict)  # removals told of accounts that a grant may name anew
     freed: set[str] = field(default_factory=set)  # keys of rows whose lease is given back
     heard: dict[str, float] = field(default_factory=dict)  # accounts whose deliveries are to be stopped or freed, and since when
-    back: set[str] = field(default_factory=set)  # accounts that were known, and to which a new connection has come
+    back: dict[str, float] = field(default_factory=dict)  # accounts that were known, and when a new connection's code came
     unwelcome: set[str] = field(default_factory=set)  # accounts whose rows go
     ends: list[End] = field(default_factory=list)
 
@@ -85,7 +85,7 @@ class Ledger:
     def _named(self, move: Move, account: str, now: float) -> Move:
         """Return a move that names an account, in doubt where its removal was told before; one that was known before is back."""
         if self.accounts[account].version > 0:  # in whatever way it stands: a restored store's mending stops what it was told of
-            self.back.add(account)
+            self.back[account] = move.grant.received_at
         for app, removed_at, told_at in self.early.get(account, ()):
             if told_at >= now - EARLY:
                 move = structs.replace(move, grant=saga.withdrawn(move.grant, removed_at, now, app=app or None).grant)

@@ -85,7 +85,7 @@ class Mending:
         async with self.database.begin() as connection:
             held = await hold_accounts(connection, back.keys())
             mine = [name for name, told_at in back.items() if not (name in held and removed_after(held[name], told_at))]
-            await stops.free(connection, [stops.fingerprint(self.namespace, name) for name in mine])
+            await stops.free(connection, dict.fromkeys((stops.fingerprint(self.namespace, name) for name in mine), 0.0))
 
     async def leap(self, before: str, after: str) -> str | None:
         """Announce a page of accounts again, above every version that was told; return the last, None after the last page."""

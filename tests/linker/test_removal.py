@@ -161,9 +161,11 @@ async def test_a_relink_serves_again_and_frees_deliveries(rig: Rig) -> None:
     await told(rig, "acct-1", removed_at)
     await ended(rig, first.code_hash)
     rig.now += 60
-    code = await rig.code("acct-1", "canary-code-t2")
+    came, code = rig.now, await rig.code("acct-1", "canary-code-t2")
     await rig.state(rig.linker(), code, "unclaimed")
     assert await stopped(rig) is None, "whoever asks for what is not linked gets what the new connection brings"
+    table = stops.StopTable(rig.database, rig.store.namespace)
+    assert (await table.why("acct-1"), table.since("acct-1")) == (None, pytest.approx(came, abs=0.001)), "and nothing from before"
     await rig.sign_in("t2", nonce(rig.time(), "acct-1"), rig.time())
     second = await rig.state(rig.linker(), code, "completed")
     assert await stopped(rig) is None

@@ -12,6 +12,7 @@ import structlog
 
 from schemas.errors import Rejected, Unavailable
 from schemas.events import Event, event_type
+from schemas.records import CLOCKS_APART
 from schemas.ring.envelope import REMOVED
 from workers.bus.contract import Publisher, Record, TooLarge
 from workers.deliver import letters, metrics
@@ -118,6 +119,10 @@ class Stops(Protocol):
 
     async def why(self, account: str) -> Why | None:
         """Return why this is one, None where it is none; Unavailable: nobody knows just now."""
+        ...
+
+    def since(self, account: str) -> float:
+        """Return from when on what came for one that is none is sent, in epoch seconds."""
         ...
 
 
@@ -304,10 +309,14 @@ class Flight:
             self._delay.waits("delivery.delayed", str(why), destination=self.destination.name)
             return Again(self.now() + timedelta(seconds=UNKNOWN_S), spent=False)
         self._delay.goes_on("delivery.resumed", destination=self.destination.name)
-        if why == "forgotten" or (why and event.type != FAREWELL):
+        if why == "forgotten" or (event.type != FAREWELL and (why or self._is_past(lane, event))):
             self._tell_cancelled(item.load, event, item.tries)
             return Cancel()
         return None if lane.may_start() else Again(self.now(), spent=False)  # the answer may have taken its time
+
+    def _is_past(self, lane: Channel, event: Event) -> bool:
+        """Say whether a removal cancelled an event that waited, and is undone since; who asks for one once more gets it."""
+        return not lane.aside and event.data.received_at.timestamp() < self._stops.since(event.accountid) - CLOCKS_APART
 
     async def _sent(self, lane: Channel, items: Sequence[Item[Parcel]]) -> Sequence[Decision]:
         began = self.now()

@@ -2,6 +2,7 @@
 
 The linker writes it in the transaction that ends a link, so that no event can be a step ahead of it; deliver looks there before
 each attempt. What is free may be remembered for five seconds; what is stopped is looked up each time, since a re-link frees it.
+A removal that a new connection undid leaves the time of that: what came before, and waits still, was cancelled by the removal.
 A removal that stands in a restored store may be undone since: until the store is mended nobody knows (decision 15).
 """
 
@@ -12,15 +13,16 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, Final, Literal
 
-from sqlalchemy import Column, Double, Executable, Row, Table, Text, bindparam, delete, select
+from sqlalchemy import Column, Double, Executable, Row, Table, Text, bindparam, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from workers.runtime import setback
 from workers.runtime.database import Database, StoreUnavailable, metadata
 from workers.runtime.group import Group
-from workers.runtime.rows import among, insert_once, lists, prepared, upsert
+from workers.runtime.rows import among, insert, lists, prepared, upsert
 
 Why = Literal["removed", "forgotten"]  # by the user, which a re-link undoes; by the operator, which nothing does
+RETURNED: Final = "returned"  # in place of "removed", once that is undone; `since` is when the new connection's code came
 CACHED_S: Final = 5.0
 PATIENCE_S: Final = 5.0
 REMEMBERED: Final = 20_000  # accounts; beyond it those whose time is over are dropped
@@ -43,7 +45,8 @@ stops: Final = Table(
 )
 
 
-_FREED: Final = delete(stops).where(stops.c.account_hash == bindparam("name"), stops.c.why == "removed")
+_removed = (stops.c.account_hash == bindparam("name")) & (stops.c.why == "removed")
+_FREED: Final = update(stops).where(_removed).values(why=RETURNED, since=bindparam("at"))
 
 
 def fingerprint(namespace: str, account: str) -> str:
@@ -57,13 +60,15 @@ async def stop(connection: AsyncConnection, account_hash: str, why: Why, now: fl
     if why == "forgotten":
         await upsert(connection, stops, [row])
     else:
-        await insert_once(connection, stops, row)
+        undone = stops.c.why == RETURNED
+        fresh = insert(connection, stops).values(**row)
+        await connection.execute(fresh.on_conflict_do_update(index_elements=["account_hash"], set_=row, where=undone))
 
 
-async def free(connection: AsyncConnection, account_hashes: Collection[str]) -> None:
-    """Undo removals, and nothing else."""
-    if account_hashes:
-        await connection.execute(_FREED, [{"name": one} for one in account_hashes])
+async def free(connection: AsyncConnection, came: Mapping[str, float]) -> None:
+    """Undo removals, and nothing else; by hash, when the code of the new connection came."""
+    if came:
+        await connection.execute(_FREED, [{"name": name, "at": at} for name, at in sorted(came.items())])
 
 
 @prepared
@@ -77,7 +82,7 @@ async def stopped(connection: AsyncConnection, namespace: str, accounts: Collect
         return {}
     hashes = {fingerprint(namespace, account): account for account in accounts}
     rows = await connection.execute(_among(connection), lists(connection, name=[*hashes]))
-    return {hashes[row.account_hash]: row.why for row in rows}
+    return {hashes[row.account_hash]: row.why for row in rows if row.why != RETURNED}
 
 
 async def forgotten(connection: AsyncConnection, namespace: str, accounts: Collection[str]) -> Collection[str]:
@@ -103,6 +108,7 @@ class StopTable:
     young: float = 0.0
     began: float = field(default_factory=time.time)
     _free: dict[str, float] = field(default_factory=dict)  # until when an account counts as free
+    _came: dict[str, float] = field(default_factory=dict)  # of those, when the connection came that undid a removal
 
     def __post_init__(self) -> None:
         self._looks = Group[str, Why | None](self._look)
@@ -111,6 +117,10 @@ class StopTable:
     def free(self, account: str) -> bool:
         """Say whether an account is known to be free, without asking the store."""
         return self._free.get(account, 0.0) > self.clock()
+
+    def since(self, account: str) -> float:
+        """Return, of an account that is free, from when on what came for it is sent, in epoch seconds; 0: from ever."""
+        return self._came.get(account, 0.0)
 
     async def why(self, account: str) -> Why | None:
         """Return why nothing may be sent for this account, None where it is free. Raises StoreUnavailable: nobody knows."""
@@ -131,15 +141,17 @@ class StopTable:
             now = self.clock()
             for account in [account for account, until in self._free.items() if until <= now]:
                 del self._free[account]
+                self._came.pop(account, None)
 
     async def _read(self, accounts: Collection[str]) -> Mapping[str, Why | StoreUnavailable]:
         hashes = {fingerprint(self.namespace, account): account for account in accounts}
         try:
             async with asyncio.timeout(PATIENCE_S), self.database.read() as connection:
-                rows = await connection.execute(_doubtful(connection), lists(connection, name=[*hashes]))
-                return {hashes[row.account_hash]: self._believed(row) for row in rows}
+                rows = [*await connection.execute(_doubtful(connection), lists(connection, name=[*hashes]))]
         except TimeoutError as error:
             raise StoreUnavailable("the store did not say in time which accounts are stopped") from error
+        self._came.update((hashes[row.account_hash], row.since) for row in rows if row.why == RETURNED)
+        return {hashes[row.account_hash]: self._believed(row) for row in rows if row.why != RETURNED}
 
     def _believed(self, row: Row[Any]) -> Why | StoreUnavailable:
         """Return a stop, unless it is a removal that may have been undone in a time that the store has lost."""

@@ -109,6 +109,10 @@ class Nobody:
     async def why(self, account: str) -> None:
         del account
 
+    def since(self, account: str) -> float:
+        del account
+        return 0.0
+
 
 @asynccontextmanager
 async def delivering(

@@ -2,14 +2,16 @@
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Sequence
 
 import pytest
 from sqlalchemy import select
 
+from schemas.records import CLOCKS_APART
 from schemas.ring.envelope import REMOVED
 from schemas.topics import DELIVERY_ATTEMPTED, EVENT_RECORDED, delivery
-from tests.workers.deliver.support import Sink, delivering, destination, event, until
+from tests.workers.deliver.support import Nobody, Sink, delivering, destination, event, until
 from workers.bus.contract import Bus, Lane, Stop
 from workers.runtime import setback, stops
 from workers.runtime.database import Database, StoreUnavailable, connect
@@ -36,9 +38,9 @@ async def put(database: Database, account: str, why: Why, namespace: str = "test
         await stops.stop(connection, fingerprint(namespace, account), why, since)
 
 
-async def freed(database: Database, account: str) -> None:
+async def freed(database: Database, account: str, at: float = 0.0) -> None:
     async with database.begin() as connection:
-        await stops.free(connection, [fingerprint("test", account)])
+        await stops.free(connection, {fingerprint("test", account): at})
 
 
 async def test_a_removal_is_seen_within_five_seconds_and_a_relink_at_once(database: Database) -> None:
@@ -62,6 +64,23 @@ async def test_a_relink_undoes_a_removal_and_never_a_forget(database: Database) 
     await put(database, "a1", "removed")
     await freed(database, "a1")
     assert await table.why("a1")
+
+
+async def test_a_relink_leaves_when_it_came_and_may_be_undone_by_another_removal(database: Database) -> None:
+    table = StopTable(database, "test")
+    await freed(database, "a1", 50.0)
+    assert (await table.why("a1"), table.since("a1")) == (None, 0.0)
+    await put(database, "a2", "removed")
+    await freed(database, "a2", 100.0)
+    await freed(database, "a2", 200.0)
+    assert (await table.why("a2"), table.since("a2")) == (None, 100.0)
+    await put(database, "a2", "removed")
+    table = StopTable(database, "test")
+    assert await table.why("a2") == "removed"
+    await freed(database, "a2", 300.0)
+    assert (await table.why("a2"), table.since("a2")) == (None, 300.0)
+    async with database.read() as connection:
+        assert await stops.forgotten(connection, "test", ["a2"]) == set()
 
 
 async def test_another_namespaces_rows_stop_nobody_and_no_row_names_an_account(database: Database) -> None:
@@ -158,6 +177,19 @@ async def test_the_partner_still_hears_of_a_removal_and_of_a_forgotten_account_n
     assert sink.ids == ["bye-gone"]
 
 
+async def test_what_waited_when_an_account_was_removed_is_not_sent_once_it_is_back(bus: Bus, sink: Sink, store: Database) -> None:
+    await bus.publish([event("before", account="a1"), event("bye", account="a1", kind=REMOVED), event("other", account="a2")])
+    await asyncio.sleep(2 * CLOCKS_APART)
+    await put(store, "a1", "removed")
+    await freed(store, "a1", time.time())
+    await bus.publish([event("after", account="a1")])
+    async with delivering(bus, destination(sink.url), stops=StopTable(store, "test")):
+        await until(lambda: len(sink.ids) == 3)
+        told = [line for line in await attempts(bus, 4) if line["verdict"] == "cancelled"]
+    assert sorted(sink.ids) == ["after", "bye", "other"]
+    assert [line["event"] for line in told] == ["before"]
+
+
 async def test_a_removal_ends_the_retries_of_what_came_before_it(bus: Bus, sink: Sink, store: Database) -> None:
     sink.answer = lambda identity, _number: 500 if identity == "e1" else 200
     await bus.publish([event("e1", account="a1"), event("e2", account="a1"), event("life", account="a2", device="d2")])
@@ -174,13 +206,9 @@ async def test_a_removal_ends_the_retries_of_what_came_before_it(bus: Bus, sink:
 
 
 async def test_nothing_is_sent_while_nobody_knows_who_is_stopped(bus: Bus, sink: Sink) -> None:
-    class Away:
+    class Away(Nobody):
         def __init__(self) -> None:
             self.asked = 0
-
-        def free(self, account: str) -> bool:
-            del account
-            return False
 
         async def why(self, account: str) -> None:
             del account
