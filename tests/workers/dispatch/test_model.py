@@ -146,6 +146,7 @@ class Real:
     lane: Session
     job: Dispatch = field(default_factory=lambda: Current("test", BOUNDS))
     versions: int = 0
+    users: dict[str, tuple[str, datetime]] = field(default_factory=dict)  # as the linker has them
     out: list[Told] = field(default_factory=list)
     dead: set[str] = field(default_factory=set)
 
@@ -155,10 +156,12 @@ class Real:
         await self.lane.open(cast("Lane", Opened(n)), lambda act: act())
 
     async def step(self, deed: str, deeds: Sequence[tuple[str, ...]], now: datetime, *, stands: bool) -> None:
+        users = self.users.copy()
         async with self.lane.step() as step:
             made = await self.due(step, now) if deed == "due" else await self.batch(step, deeds, now)
         if not stands:
             await self.lane.undo()
+            self.users = users
             return
         self.lane.n += 1
         for record in made:
@@ -180,13 +183,17 @@ class Real:
     def record(self, deed: str, account: str, now: datetime, name: str = "") -> Record:
         self.versions += 1
         if deed == "event":
-            return received(body(account + name, account=account, device=account), now)
+            return received(body(account + name, account=account, device=account, at=now), now)
         if deed == "farewell":
-            return received(body(f"farewell-{self.versions}", account=account, kind="app_integration_removed"), now)
+            return received(body(f"farewell-{self.versions}", account=account, kind="app_integration_removed", at=now), now)
         if deed == "forget":
+            self.users.pop(account, None)
             return Record(topic="account.changed", key=account.encode(), value=b"")
         if deed in ("link", "relink"):
-            return changed(account, self.versions, user={"link": "u", "relink": "v"}[deed], at=now)
+            user = {"link": "u", "relink": "v"}[deed]
+            former, since = self.users.get(account, (user, LONG_AGO))
+            self.users[account] = user, since if former == user else now
+            return changed(account, self.versions, user=user, at=now, since=self.users[account][1])
         state = "removed" if deed == "remove" else "lost"
         return changed(account, self.versions, linked=False, user=None, state=state, at=now)
 
@@ -196,6 +203,7 @@ class Real:
 @example([batch([("event", "A", at) for at in range(4)]), batch(LINK), DUE])
 @example([batch(WAITS), batch(LINK), DUE, batch([("lose", "A")]), batch([("event", "A", 2)])])
 @example([batch([*WAITS, ("farewell", "A"), ("event", "A", 2)]), batch([("remove", "A")]), batch(LINK), DUE])
+@example([batch([*WAITS, ("relink", "A")]), batch(LINK), DUE])
 @example([batch(WAITS), batch([("forget", "A"), ("remove", "A")]), batch(LINK), DUE])
 @given(st.lists(DEEDS, min_size=4, max_size=14))
 def test_any_deeds_some_undone_end_as_a_naive_reader_expects(deeds: list[tuple[tuple[str, Any], bool]]) -> None:
