@@ -328,7 +328,7 @@ async def add_admin(house: House, admin: Admin, callers: Gate, by: Known) -> Non
     add_deliveries(api, browser, searches)
     add_dead(api, browser, by.dead, searches, handled)
     add_replays(api, replays, known, browser, searches)
-    add_retry(api, Retry(browser, house.bus, handled, replays, by.dead))
+    add_retry(api, Retry(browser, house.bus, handled, replays, by.dead, destinations=known))
     add_reload(api, Reloads(house.database))
     house.workers.append(Sweeping(Retain(house.bus, browser, house.database, partial(readers, house, by))))
     add_resend(api, browser, searches, known, publisher=house.bus, replays=replays)

@@ -45,6 +45,10 @@ class Destinations(Protocol):
         """Return all destinations in the order of their names."""
         ...
 
+    async def served(self, now: datetime) -> Sequence[str]:
+        """Return in order the names of those that are sent to, or will be: the configuration names them, or a copy runs them."""
+        ...
+
     async def pause(self, name: str, by: str, now: datetime) -> None:
         """Hold the wish that nothing is sent to it."""
         ...
@@ -74,16 +78,15 @@ def add_destinations(api: Api, destinations: Destinations) -> None:
 
     async def wished(request: web.Request) -> str:
         await api.bodies.read(request, Nothing)
-        return known(request.match_info["name"], await destinations.standing(utc_now()))
+        return known(request.match_info["name"], [one.name for one in await destinations.standing(utc_now())])
 
     api.add("GET", "/v1/destinations", "read", listing)
     api.add("POST", "/v1/destinations/{name}/pause", "operate", pause)
     api.add("POST", "/v1/destinations/{name}/resume", "operate", resume)
 
 
-def known(name: str, seen: Sequence[Seen]) -> str:
+def known(name: str, names: Sequence[str]) -> str:
     """Return the name, or raise NotFound with those that there are."""
-    names = [one.name for one in seen]
     if name not in names:
         there = f"there are: {', '.join(names)}" if names else "ringhook.toml names none"
         raise NotFound(f"No destination is called so; {there}.", reason="unknown_destination")

@@ -97,7 +97,7 @@ def add_replays(api: Api, replays: Replays, destinations: Destinations, browser:
 
     async def begin(request: web.Request) -> object:
         asked, now = await api.bodies.read(request, Asked), utc_now()
-        known(asked.destination, await destinations.standing(now))
+        known(asked.destination, await destinations.served(now))
         span, wanted = spanned(asked, now), understood(replays, asked)
         stretches = await within(browser, span)
         total = sum(end - first for _, first, end in stretches)

@@ -41,7 +41,7 @@ def add_resend(
 
     async def resend(request: web.Request) -> object:
         asked, now = await api.bodies.read(request, Asked), utc_now()
-        known(asked.destination, await destinations.standing(now))
+        known(asked.destination, await destinations.served(now))
         async with turns.taken():
             held = await recorded(browser, asked)
         name = token_hex(6)

@@ -11,8 +11,9 @@ from aiohttp import web
 
 from ingress.admin.api import CALLER, Api
 from ingress.admin.dead import found
+from ingress.admin.destinations import Destinations
 from ingress.admin.letters import DEAD, Address, address, texts
-from ingress.errors import Unprocessable
+from ingress.errors import NotFound, Unprocessable
 from schemas.topics import WEBHOOK_RECEIVED, dead, delivery
 from workers.bus.contract import Browser, Held, Publisher, Record
 from workers.runtime.clock import utc_now
@@ -64,16 +65,24 @@ class Retry:
     """What both routes need."""
 
     def __init__(
-        self, browser: Browser, publisher: Publisher, handled: Handled, replays: Replays, topics: Collection[str]
+        self,
+        browser: Browser,
+        publisher: Publisher,
+        handled: Handled,
+        replays: Replays,
+        topics: Collection[str],
+        *,
+        destinations: Destinations,
     ) -> None:
-        """`topics` are all that take dead letters."""
+        """`topics` are all that take dead letters, those of destinations that are no more among them."""
         self._browser, self._publisher, self._handled, self._replays = browser, publisher, handled, replays
-        self._topics = topics
+        self._topics, self._destinations = topics, destinations
 
     async def retry(self, addresses: Sequence[str], by: str) -> dict[str, object]:
         """Publish the letters as they were; a crash amid it lets some be tried again, and loses none."""
         letters = await self._letters(addresses)
         aims = {text: self._aim(letter) for text, letter in letters.items()}
+        await self._there({aim for aim in aims.values() if aim is not None})
         mine = await self._handled.claim(letters, by, utc_now())
         try:
             await self._publish([(letters[text], aims[text]) for text in letters if text in mine], by)
@@ -106,6 +115,12 @@ class Retry:
             await self._publisher.publish([revived(letter, name, aim, self._replays) for letter, aim in letters])
         for aim in aims:
             await self._replays.prepared(f"{name}-{aim}", utc_now())
+
+    async def _there(self, aims: Collection[str]) -> None:
+        """Raise NotFound where a destination is no more: what is put aside for one that nobody runs is never sent."""
+        served = await self._destinations.served(utc_now()) if aims else ()
+        for aim in sorted({*aims} - {*served}):
+            raise NotFound(f"{aim} is not configured; its letters stay.", reason="unknown_destination")
 
     def _aim(self, letter: Held) -> str | None:
         """Return the destination to which a letter goes, None where it goes through dispatch; Unprocessable where it cannot."""

@@ -47,6 +47,7 @@ class Desk:
     bus: MemoryBus
     leaving: asyncio.Event
     clock: list[datetime] = field(default_factory=lambda: [NOW])
+    destinations: set[str] = field(default_factory=set)  # as the configuration names them
 
     async def get(self, path: str, *scopes: Scope, **query: object) -> tuple[int, dict[str, Any]]:
         asked = {name.rstrip("_"): str(value) for name, value in query.items()}
@@ -86,18 +87,19 @@ async def desk() -> AsyncIterator[Desk]:
             connect(f"sqlite:///{folder}/store.db") as database,
         ):
             await database.create_all()
-            known, replays, handled = Destinations(database, ["alerts"]), Replays(database), Handled(database)
+            names = {"alerts"}
+            known, replays, handled = Destinations(database, names), Replays(database), Handled(database)
             add_events(api, browser, leaving)
             searches = Turns(2, "search topics", abreast=1)
             add_deliveries(api, browser, searches)
             add_dead(api, browser, letters(topics), searches, handled)
             add_destinations(api, known)
             add_replays(api, replays, known, browser, searches)
-            add_retry(api, Retry(browser, bus, handled, replays, letters(topics)))
+            add_retry(api, Retry(browser, bus, handled, replays, letters(topics), destinations=known))
             add_resend(api, browser, searches, known, publisher=bus, replays=replays)
             async with listening(application) as port, aiohttp.ClientSession(f"http://127.0.0.1:{port}") as client:
                 assert isinstance(bus, MemoryBus)
-                yield Desk(client, bus, leaving, clock)
+                yield Desk(client, bus, leaving, clock, names)
 
 
 def event(

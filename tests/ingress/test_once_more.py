@@ -107,6 +107,25 @@ async def test_letters_that_cannot_be_tried_again_say_why_and_none_of_the_call_i
     assert await topic(at, delivery_held("alerts").name) == []
 
 
+async def test_letters_of_a_destination_that_is_no_more_stay_and_say_so(at: Desk) -> None:
+    await at.publish(delivery(1), webhook("other_app"))
+    listed = addresses(await at.told(DEAD))
+    assert (await at.post("/v1/destinations/alerts/pause", {}))[0] == 200
+    at.destinations.clear()
+    status, said = await at.post(f"{DEAD}/retry", {"addresses": listed})
+    assert (status, said["error"]["message"]) == (404, "alerts is not configured; its letters stay.")
+    assert addresses(await at.told(DEAD)) == listed
+    for path, asked in (("replays", SPAN), ("deliveries/retry", {"event": "r1"})):
+        assert (await at.post(f"/v1/{path}", {"destination": "alerts", **asked}))[0] == 404
+    assert (await at.told("/v1/replays"))["replays"] == []
+    assert await topic(at, delivery_held("alerts").name) == await topic(at, WEBHOOK_RECEIVED.name) == []
+    at.destinations.add("alerts")
+    assert (await at.post(f"{DEAD}/retry", {"addresses": listed}))[1]["retried"] == 2, "nobody had taken them in hand"
+    at.destinations.clear()
+    await at.publish(delivery(2))
+    assert (await at.post(f"{DEAD}/drop", {"addresses": addresses(await at.told(DEAD))}))[1]["dropped"] == 1
+
+
 async def test_one_event_goes_out_once_more_by_what_was_written_down_of_an_attempt(at: Desk) -> None:
     await at.publish(recorded(event(1)), recorded(event(2)))
     (place,) = [one for one in await topic(at, recorded(event(2)).topic) if one.header("ce_id") == b"r2"]

@@ -82,6 +82,11 @@ class Destinations:
         async with self.database.read() as connection:
             return summed(self.names, await closed.read(connection), await copies.live(connection, now))
 
+    async def served(self, now: datetime) -> Sequence[str]:
+        """Return the names of the configuration, and of what a copy still runs; one that is closed alone may be no more."""
+        async with self.database.read() as connection:
+            return sorted({*self.names, *(copy.destination for copy in await copies.live(connection, now))})
+
     async def pause(self, name: str, by: str, now: datetime) -> None:
         """Send nothing to it from now on; one that is closed already stays as it is."""
         async with self.database.begin() as connection:
