@@ -164,6 +164,11 @@ class Flight:
         self._seconds = metrics.ATTEMPT_SECONDS.labels(destination=destination.name)
 
     @property
+    def latest(self) -> Callable[[Tries, datetime], datetime]:
+        """As the policy has it: by when at the latest what was tried is tried again."""
+        return self._policy.latest
+
+    @property
     def shut(self) -> bool:
         """Say whether nothing is sent until an operator says so."""
         return self.closed is not None or self.health.gone

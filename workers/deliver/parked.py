@@ -8,15 +8,16 @@ until its last row is gone; what the store does not know of it yet is handed out
 import heapq
 import re
 from collections import deque
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from datetime import datetime
 from hashlib import sha256
 from typing import Final, Generic, TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
 from workers.deliver.buried import Buried
-from workers.deliver.policy import Again, Decision, Done, Tries, counted
+from workers.deliver.policy import Again, Decision, Done, Standard, Tries, counted
 from workers.deliver.window import Item, judge
 from workers.runtime.lines import TOTAL, Line
 
@@ -49,6 +50,16 @@ class Tried(msgspec.Struct, frozen=True):
     offset: int
     due: datetime
     tries: Tries
+
+
+Latest = Callable[[Tries, datetime], datetime]  # `Policy.latest`
+
+
+def believed(tried: Tried, now: datetime, latest: Latest) -> Tried:
+    """Return what was tried as it can have been by our clock: one ahead of it noted attempts to come, and a retry after days."""
+    tries = tried.tries
+    before = replace(tries, first=min(tries.first, now), previous=min(tries.previous, now), latest=min(tries.latest, now))
+    return Tried(tried.offset, min(tried.due, latest(before, now)), before)
 
 
 class Kept(msgspec.Struct, frozen=True):
@@ -96,9 +107,17 @@ class _Queue(Generic[T]):
 class Parked(Generic[T]):
     """Tells which waiting events may be sent now, and what the store must learn."""
 
-    def __init__(self, kept: Iterable[Kept], now: datetime, *, kind: str = "d", buried: Buried | None = None) -> None:
-        """`kind` is of what the keys are, as `kind_of` says it."""
-        self._kind = kind
+    def __init__(
+        self,
+        kept: Iterable[Kept],
+        now: datetime,
+        *,
+        kind: str = "d",
+        buried: Buried | None = None,
+        latest: Latest | None = None,
+    ) -> None:
+        """`kind` is of what the keys are, as `kind_of` says it; `latest` is the policy's."""
+        self._kind, self._latest = kind, latest or Standard().latest
         self.buried = buried or Buried()
         self.rows = 0
         self._bytes = self._foreign = 0
@@ -115,12 +134,19 @@ class Parked(Generic[T]):
         name = one.line.key
         self._stored[name] = one.line
         if name != TOTAL:
-            due = one.tried.due if one.tried else now
-            queue = self._queues[name] = _Queue[T](one.line.first, one.line.last, due, one.since)
-            queue.tried = one.tried
+            tried = believed(one.tried, now, self._latest) if one.tried else None
+            queue = self._queues[name] = _Queue[T](one.line.first, one.line.last, tried.due if tried else now, one.since)
+            queue.tried = tried
+            if tried and one.tried and tried.due < one.tried.due:
+                self._learns(name, queue)  # else each opening would begin the same wait anew
             self.rows += queue.rows
             heapq.heappush(self._unread, (queue.due, name))
             self._foreign += name[0] != self._kind
+
+    def _learns(self, name: str, queue: _Queue[T]) -> None:
+        """Let the store learn what was tried."""
+        queue.writes = True
+        self._news.add(name)
 
     def blocks(self, key: Hashable | None, *, known: bool = True) -> bool:
         """Say whether events of this key wait, so that the next ones must; not `known`: those count that the store still has."""
@@ -220,8 +246,8 @@ class Parked(Generic[T]):
         item = queue.loaded[0]
         tries = counted(item.tries, decision)
         if tries:
-            queue.tried, queue.writes = Tried(item.offset, decision.at, tries), True
-            self._news.add(name)
+            queue.tried = Tried(item.offset, decision.at, tries)
+            self._learns(name, queue)
         self._bytes -= sum(each.size for each in queue.loaded)
         queue.loaded.clear()
         queue.due, queue.flows = decision.at, False

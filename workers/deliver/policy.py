@@ -89,6 +89,10 @@ class Policy(Protocol):
         """Bury only when the destination showed life since this event's first attempt; else Again, unspent."""
         ...
 
+    def latest(self, tries: Tries, now: datetime) -> datetime:
+        """Return by when at the latest an event is tried again that went through this, were it decided now."""
+        ...
+
 
 def attempted(tries: Tries | None, verdict: Verdict, answer: Answer, began: datetime, *, single: bool) -> Tries:
     """Return the event's tries with one more attempt, not yet decided."""
@@ -151,6 +155,11 @@ class Standard(msgspec.Struct, frozen=True, gc=False):
         if tries.spent >= len(self.schedule):
             return Bury("exhausted")
         return Again(self._at(tries.spent + 1, tries, now, dice, max(self.schedule)))
+
+    def latest(self, tries: Tries, now: datetime) -> datetime:
+        """Return by when at the latest an event is tried again that went through this, were it decided now."""
+        longest = max(self.schedule, default=PAUSE_WITHOUT_SCHEDULE_S) * (1 + _JITTER)
+        return now + timedelta(seconds=max(longest, tries.asked or 0.0))
 
     def _spends(self, tries: Tries, health: Health) -> bool:
         """Say whether the event, not its destination, is to blame for this attempt.

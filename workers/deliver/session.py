@@ -98,7 +98,7 @@ class Session:
         buried = Buried()
         self.window = Window.from_note(start.next[self._topic], start.note, buried)
         kept, kind = await self._insist(self._shelf.kept), kind_of(self._flight.destination.key)
-        self.parked = Parked(kept, self._flight.now(), kind=kind, buried=buried)
+        self.parked = Parked(kept, self._flight.now(), kind=kind, buried=buried, latest=self._flight.latest)
         if self.parked.foreign:
             meaning = "what waits began under another `key`: until it is done nothing new is read, so that order is kept"
             log.warning("delivery.key_changed", destination=self._flight.destination.name, lane=self.index, meaning=meaning)

@@ -7,8 +7,10 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import cast
 
+import msgspec
 import pytest
-from sqlalchemy import func, select
+from msgspec.structs import replace
+from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tests.workers.deliver import support
@@ -16,7 +18,7 @@ from tests.workers.deliver.support import Sink, dead_letters, delivering, destin
 from workers.bus.contract import Bus
 from workers.deliver import health, session, window
 from workers.deliver.forgotten import Forgotten
-from workers.deliver.policy import Standard
+from workers.deliver.policy import Standard, Tries
 from workers.deliver.session import TOPIC
 from workers.deliver.tables import tries
 from workers.deliver.window import LIMIT
@@ -91,6 +93,34 @@ async def test_what_waits_and_what_it_went_through_outlive_a_restart(bus: Bus, s
     assert (header(letter, "ce_id"), header(letter, "dead_reason")) == ("bad0", "exhausted")
     assert header(letter, "dead_attempts") == str(sink.seen("bad0"))
     assert [one for one in sink.unique if one.startswith("bad")] == ["bad0", "bad1", "bad2"]
+
+
+async def by_a_clock_ahead(store: Database, ahead: timedelta) -> None:
+    """Let what was tried stand in the store as it does where the clock was so far ahead that noted it."""
+    async with store.begin() as connection:
+        for row in [*await connection.execute(select(tries.c.key, tries.c.due_at, tries.c.tries))]:
+            read = msgspec.msgpack.decode(row.tries, type=Tries)
+            moved = replace(read, **{name: getattr(read, name) + ahead for name in ("first", "previous", "latest")})
+            changes = {"due_at": row.due_at + ahead.total_seconds(), "tries": msgspec.msgpack.encode(moved)}
+            await connection.execute(update(tries).where(tries.c.key == row.key).values(changes))
+
+
+async def test_a_retry_that_was_noted_by_a_clock_ahead_is_due_no_later_than_one_of_now(
+    bus: Bus, sink: Sink, store: Database
+) -> None:
+    sink.answer = lambda identity, _number: 500 if identity == "bad0" else 200
+    policy = Standard(schedule=(0.05, 0.3, 0.1, 0.1, 0.1))
+    await bus.publish([event(f"bad{turn}", device="bad") for turn in range(2)])
+    async with delivering(bus, destination(sink.url), policy=policy):
+        await bus.publish([event("good0", device="good")])
+        await waits(store, 2)
+    await by_a_clock_ahead(store, timedelta(days=1))
+    async with delivering(bus, destination(sink.url), policy=policy):
+        await bus.publish([event("good1", device="good")])
+        await until(lambda: "bad1" in sink.ids)
+        await waits(store, 0)
+    (letter,) = await dead_letters(bus, 1)
+    assert (header(letter, "ce_id"), header(letter, "dead_reason")) == ("bad0", "exhausted"), "its attempts count, too"
 
 
 async def test_events_without_an_order_wait_each_for_itself(bus: Bus, sink: Sink, store: Database) -> None:

@@ -61,13 +61,18 @@ class Store:
 KEYS = st.sampled_from(["a", "b", None])
 
 
+def latest(_tries: Tries, now: datetime) -> datetime:
+    """Return by when all is tried again that `settle` puts off."""
+    return now + 5 * SECOND
+
+
 class Waiting(RuleBasedStateMachine):
     """Joins, writes in two halves, reads, sends, crashes; `held` is the model, `true` what of it the store has."""
 
     def __init__(self) -> None:
         super().__init__()
         self.store, self.now, self.offset = Store(), T0, 0
-        self.parked: Parked[int] = Parked((), self.now)
+        self.parked: Parked[int] = Parked((), self.now, latest=latest)
         self.held: dict[str, list[int]] = defaultdict(list)
         self.true: dict[str, list[int]] = {}
         self.tries: dict[int, int] = {}
@@ -133,10 +138,12 @@ class Waiting(RuleBasedStateMachine):
     def wait(self, seconds: int) -> None:
         self.now += seconds * SECOND
 
-    @rule()
-    def crash(self) -> None:
+    @rule(ahead=st.sampled_from([0, 10**6]))
+    def crash(self, ahead: int) -> None:
+        """Let the next session begin, where its clock may show less than the former's."""
         kept = self.store.kept()
-        self.parked, self.flying, self.pending = Parked(kept, self.now), [], None
+        self.now -= ahead * SECOND
+        self.parked, self.flying, self.pending = Parked(kept, self.now, latest=latest), [], None
         self.held = defaultdict(list, {name: [*offsets] for name, offsets in self.true.items()})
         self.tries = {one.tried.offset: one.tried.tries.spent for one in kept if one.tried}
 
@@ -179,6 +186,18 @@ def test_what_was_put_off_is_not_asked_for_before_it_is_due_and_its_followers_ne
     parked.settle(item, Again(T0 + 5 * SECOND))
     assert (parked.wanted(T0 + 4 * SECOND), parked.ready(T0 + 4 * SECOND)) == ({}, None)
     assert parked.wanted(T0 + 5 * SECOND) == {"d=a": (1, 1)}
+
+
+def test_what_a_clock_ahead_put_off_is_due_at_the_latest_by_which_one_of_now_would_be_and_the_store_learns_it() -> None:
+    ahead = T0 + 10**6 * SECOND
+    tries = Tries(first=ahead, previous=ahead, latest=ahead, made=4, spent=3)
+    kept = [Kept(Line("d=a", 1, 2), 0.0, Tried(7, ahead + 30 * SECOND, tries)), Kept(Line(TOTAL, 1, 2))]
+    parked: Parked[int] = Parked(kept, T0, latest=latest)
+    believed = Tried(7, T0 + 5 * SECOND, Tries(first=T0, previous=T0, latest=T0, made=4, spent=3))
+    assert (parked.urgent, parked.change().tried) == (True, {"d=a": believed})
+    assert (parked.wanted(T0 + 4 * SECOND), parked.wanted(T0 + 5 * SECOND)) == ({}, {"d=a": (1, 1)})
+    soon: Parked[int] = Parked([Kept(Line("d=a", 1, 2), 0.0, believed)], T0, latest=latest)
+    assert not soon.changed
 
 
 def test_a_line_that_goes_on_is_read_ahead() -> None:
