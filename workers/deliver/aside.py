@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from time import monotonic
 from typing import Final
@@ -28,8 +28,7 @@ PATIENCE_S: Final = 10.0
 SETTLED_S: Final = 12.0  # until a record that was taken before a moment is visible: longer than a transaction may be open
 SENT_S: Final = 5.0  # from the last copy on, before "nothing is left" is believed: its end may be on its way still
 AGAIN_S: Final = 60.0  # until what crashed is tried again
-PREPARED: Final = timedelta(seconds=60)  # after which whoever put records aside has done so, or died
-EARLIER: Final = timedelta(minutes=1)  # than a wish its records were not put aside, whatever clocks say
+PREPARED_S: Final = 60.0  # after which whoever put records aside has done so, or died
 TOPIC: Final = EVENT_RECORDED.name
 AFTER: Final[Mapping[State, State]] = {"preparing": "sending", "copying": "sending", "sending": "done"}
 
@@ -58,7 +57,7 @@ class Aside:
         self._held, self._group = delivery_held(self._name).name, held_group(self._name)
         self._runs: dict[str, Run] = {}  # by consumer group
         self._rests: dict[str, float] = {}  # what crashed, and until when it is left alone
-        self._sending: dict[str, float] = {}  # since when replays are seen to be sent
+        self._seen: dict[tuple[str, State], float] = {}  # since when replays are seen in a state: hosts' clocks may differ
 
     async def run(self, stop: Stop) -> None:
         """Copy and send until `stop`; what runs then is asked to end, and goes on at the next start."""
@@ -88,8 +87,7 @@ class Aside:
             wished = await self._wishes()
             live = wished.replays.get(self._name, ())
             self._flight.cancelled = wished.cancelled.get(self._name, frozenset())
-            sending = [one.id for one in live if one.state == "sending"]
-            self._sending = {name: self._sending.get(name, monotonic()) for name in sending}
+            self._seen = {(one.id, one.state): self._seen.get((one.id, one.state), monotonic()) for one in live}
             self._keep(self._wanted(live))
             self._flight.held = (await self._bus.lag(self._group, [self._held])).records if live else 0
         if live:
@@ -100,7 +98,7 @@ class Aside:
     def _wanted(self, live: Sequence[Replay]) -> Mapping[str, Act]:
         """Return what shall run."""
         wanted: dict[str, Act] = {one.group: self._copying(one) for one in live if one.state == "copying"}
-        return wanted | {self._group: self._send(min(one.asked_at for one in live))} if live else wanted
+        return wanted | {self._group: self._send} if live else wanted
 
     def _copying(self, one: Replay) -> Act:
         async def copy(stop: Stop) -> None:
@@ -109,14 +107,9 @@ class Aside:
 
         return copy
 
-    def _send(self, asked_at: float) -> Act:
-        """Send from the topic, where the group is new or was forgotten from a little before the oldest wish that is open."""
-        start = datetime.fromtimestamp(asked_at, UTC) - EARLIER
-
-        async def send(stop: Stop) -> None:
-            await self._bus.consume([self._held], self._group, self._work, stop, atomic=False, start=start)
-
-        return send
+    async def _send(self, stop: Stop) -> None:
+        """Send from the topic, where the group is new or was forgotten from its first record on: of what is over nothing goes."""
+        await self._bus.consume([self._held], self._group, self._work, stop, atomic=False)
 
     def _keep(self, wanted: Mapping[str, Act]) -> None:
         """Begin what shall run and does not, ask the others to end; one that is ending begins again once it has ended."""
@@ -143,11 +136,16 @@ class Aside:
     async def _is_through(self, one: Replay, browser: Browser, now: datetime) -> bool:
         match one.state:
             case "preparing":
-                return now.timestamp() > one.asked_at + PREPARED.total_seconds()
+                return self._since(one) > PREPARED_S
             case "copying":
                 return await self._is_copied(one, browser, now)
             case _:
                 return await self._is_sent(one, browser)
+
+    def _since(self, one: Replay) -> float:
+        """Return for how many seconds a replay has been seen in its state."""
+        now = monotonic()
+        return now - self._seen.get((one.id, one.state), now)
 
     async def _is_copied(self, one: Replay, browser: Browser, now: datetime) -> bool:
         """Say whether the group has come past the span's end everywhere."""
@@ -157,14 +155,14 @@ class Aside:
         return await self._is_past(one.group, TOPIC, ends, browser)
 
     async def _is_sent(self, one: Replay, browser: Browser) -> bool:
-        """Say whether nothing is left on the topic, nor in rows."""
-        if monotonic() - self._sending.get(one.id, monotonic()) < SENT_S:
+        """Say whether nothing is left on the topic, nor then in rows: what moves there is in rows before its position is past."""
+        if self._since(one) < SENT_S:
+            return False
+        ends = {span.index: span.next for span in await browser.spans(self._held)}
+        if not await self._is_past(self._group, self._held, ends, browser):
             return False
         async with self._database.read() as connection:
-            if await rows.waits(connection, self._group):
-                return False
-        ends = {span.index: span.next for span in await browser.spans(self._held)}
-        return await self._is_past(self._group, self._held, ends, browser)
+            return not await rows.waits(connection, self._group)
 
     async def _is_past(self, group: str, topic: str, ends: Mapping[int, int], browser: Browser) -> bool:
         """Say whether a group has committed all records before these offsets; markers alone may be left."""

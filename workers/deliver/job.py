@@ -17,6 +17,7 @@ from workers.bus.contract import Bus, Lag, Lane, Revoked, Stop, Work
 from workers.bus.session import stray
 from workers.deliver import metrics
 from workers.deliver.aside import Aside
+from workers.deliver.asked import Asked
 from workers.deliver.birth import FIRST, Begins, always
 from workers.deliver.destinations import Destination
 from workers.deliver.facts import Facts
@@ -125,7 +126,7 @@ class Deliver:
         store = Store(self._store.database, held_group(self._destination.name), self._store.namespace)
 
         async def work(lane: Lane, ends: Stop) -> None:
-            await Session(lane, flight, ends, store, topic, aside=True).run()
+            await Session(lane, flight, ends, store, topic, asked=Asked(store.database)).run()
 
         return work
 

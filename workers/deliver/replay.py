@@ -4,7 +4,7 @@ A replay is copied onto the destination's own topic (`copying`) and sent from th
 on after a restart where it was, keeps order within each key, and takes little from what is live.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from itertools import groupby
 from typing import Any, Final, Literal
@@ -116,6 +116,11 @@ async def live(connection: AsyncConnection) -> dict[str, list[Replay]]:
     open_ = select(*_COLUMNS).where(replays.c.state.in_(OPEN)).order_by(replays.c.destination, replays.c.asked_at)
     each = groupby(map(_read, await connection.execute(open_)), lambda one: one.destination)
     return {destination: [*mine] for destination, mine in each}
+
+
+async def still_open(connection: AsyncConnection, names: Collection[str]) -> frozenset[str]:
+    """Return which of these replays are not over."""
+    return frozenset(await connection.scalars(select(replays.c.id).where(replays.c.id.in_(names), replays.c.state.in_(OPEN))))
 
 
 async def cancelled(connection: AsyncConnection) -> dict[str, frozenset[str]]:

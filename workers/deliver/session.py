@@ -5,6 +5,7 @@ What takes longer than half a minute moves from the window to rows, with all tha
 
 import asyncio
 import time
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -14,6 +15,7 @@ from schemas.errors import Unavailable
 from schemas.topics import EVENT_RECORDED
 from workers.bus.contract import Held, Lane, Revoked, Stop, Unknown
 from workers.deliver import metrics
+from workers.deliver.asked import Asked
 from workers.deliver.buried import Buried
 from workers.deliver.flight import Flight
 from workers.deliver.parcel import Parcel, packed
@@ -54,10 +56,13 @@ def awake() -> float:
 class Session:
     """A lane while it is ours."""
 
-    def __init__(self, lane: Lane, flight: Flight, stop: Stop, store: Store, topic: str = TOPIC, *, aside: bool = False) -> None:
-        """`aside`: what it delivers is no live traffic, which it must not delay."""
-        self.index, self.aside = lane.index, aside
-        self._topic = topic
+    def __init__(
+        self, lane: Lane, flight: Flight, stop: Stop, store: Store, topic: str = TOPIC, *, asked: Asked | None = None
+    ) -> None:
+        """`asked`: what it delivers is no live traffic, which it must not delay; what nobody asks for any more is left out."""
+        self.index, self.aside = lane.index, asked is not None
+        self._topic, self._asked = topic, asked
+        self._unsure: Sequence[Held] = ()  # fetched, and nobody could say yet whether it is asked for
         self.window: Window[Parcel] = Window(0)
         self.parked: Parked[Parcel] = Parked((), flight.now())
         self._lane, self._flight, self._stop = lane, flight, stop
@@ -117,10 +122,8 @@ class Session:
 
     async def _turn(self) -> None:
         if limit := self._wanted():
-            batch = await self._lane.fetch(limit, self._patience if self.window.open else IDLE_WAIT_S)
-            now = self._flight.now()
-            for held in batch:
-                self._admit(held, now)
+            patience = self._patience if self.window.open else IDLE_WAIT_S
+            await self._take_up(self._unsure or await self._lane.fetch(limit, patience))
         else:
             await self._wait(self._patience)
         await self._read()
@@ -160,9 +163,25 @@ class Session:
             self._probe, self._passed = self._flight.health.probes, 0
         return max(AHEAD - self._passed, 0)
 
-    def _admit(self, held: Held, now: datetime) -> None:
+    async def _take_up(self, batch: Sequence[Held]) -> None:
+        """Admit what was fetched; where the store is away that knows what is asked for, another time."""
+        try:
+            over = await self._asked.over(batch) if self._asked else ()
+        except Unavailable as error:
+            self._unsure = batch
+            self._insist.refused(error)
+            await self._wait(self._patience)
+            return
+        self._unsure, now = (), self._flight.now()
+        for held in batch:
+            self._admit(held, now, over)
+
+    def _admit(self, held: Held, now: datetime, over: Collection[str]) -> None:
         destination = self._flight.destination
         parcel = packed(held)
+        if over and parcel.replay in over:
+            self.window.skip(held.offset)
+            return
         if parcel.event and not self._flight.wants(parcel.event):
             self.window.skip(held.offset)
             metrics.SKIPPED.labels(destination=destination.name).inc()

@@ -1,25 +1,27 @@
 """What was recorded is delivered again to one destination: once each, in order, whatever ends in between, beside live traffic."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime, timedelta
 from itertools import count
 
 import pytest
 from msgspec.structs import replace
 from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection
 from structlog.testing import capture_logs
 
 from schemas.cloudevents import read
-from schemas.topics import EVENT_RECORDED, declared, delivery_held
+from schemas.topics import EVENT_RECORDED, delivery_held
 from tests.workers.deliver.support import STORES, Sink, delivering, destination, event, header, until
-from workers.bus import memory
 from workers.bus.contract import Bus, Held, Record, Stop
 from workers.deliver import aside, session, wishes
 from workers.deliver import replay as rows
 from workers.deliver.policy import Standard
-from workers.deliver.replay import Replay, State, Wanted, again, matching
+from workers.deliver.replay import Replay, State, Wanted, again, held_group, matching
+from workers.deliver.replays import Replays
 from workers.runtime import setback
+from workers.runtime.database import StoreUnavailable
 from workers.runtime.drive import Drive
 from workers.runtime.namespace import installation
 
@@ -245,19 +247,91 @@ async def test_it_is_not_over_while_events_of_it_wait_in_rows(bus: Bus, sink: Si
     assert [name for name in dict.fromkeys(sink.ids[len(EVENTS) :]) if name[0] == "A"] == ["A0", "A1", "A2", "A3"]
 
 
-async def test_what_was_done_before_is_not_sent_again_where_the_group_was_forgotten(sink: Sink) -> None:
+def aside_of(record: Record, name: str) -> Record:
+    """Return what is put aside of an event by the replay of that name."""
+    where = {"topic": EVENT_RECORDED.name, "index": 0, "offset": 0, "time": datetime.now(UTC)}
+    held = Held(key=record.key, value=record.value, headers=record.headers, **where)  # type: ignore[arg-type] # each of its kind
+    return again(held, name, "alerts")
+
+
+async def test_what_was_done_before_is_not_sent_again_where_the_group_was_forgotten(bus: Bus, sink: Sink) -> None:
     """Kafka forgets the positions of a group that nobody is in, long before the topic forgets its records."""
-    clock = [datetime.now(UTC) - timedelta(days=10)]
-    async with memory.connect("memory:", namespace="t", topics=declared(["alerts"]), clock=lambda: clock[0]) as bus:
-        plain, where = EVENTS[0], {"topic": EVENT_RECORDED.name, "index": 0, "offset": 0, "time": clock[0]}
-        held = Held(key=plain.key, value=plain.value, headers=plain.headers, **where)  # type: ignore[arg-type] # each of its kind
-        await bus.publish([again(held, "r0", "alerts")])
-        clock[0] = datetime.now(UTC)
-        await bus.publish(EVENTS)
-        async with delivering(bus, destination(sink.url)):
-            await begin(Wanted(ids=("C3",)), end_at=datetime.now(UTC).timestamp() + 0.1)
-            await reaches("done")
-    assert (sink.seen("A0"), sink.seen("C3")) == (1, 2)
+    await begin(name="done", state="done")
+    await begin(name="cancelled", state="cancelled")
+    await bus.publish([*EVENTS, *(aside_of(record, name) for record in EVENTS[:3] for name in ("done", "cancelled", "no row"))])
+    async with delivering(bus, destination(sink.url)):
+        await begin(Wanted(ids=("C3",)), end_at=datetime.now(UTC).timestamp() + 0.1)
+        await reaches("done")
+    assert sorted(sink.ids) == sorted([*(name for names in WHOLE.values() for name in names), "C3"])
+    assert (await bus.lag(held_group("alerts"), [delivery_held("alerts").name])).records == 0
+
+
+async def test_what_was_put_aside_is_sent_where_the_clock_was_ahead_that_wished_it(bus: Bus, sink: Sink) -> None:
+    replays, ahead = Replays(STORES[-1]), datetime.now(UTC) + timedelta(minutes=10)
+    await replays.prepare("r1", "alerts", ["A0"], by="ada", now=ahead)
+    await bus.publish([aside_of(EVENTS[0], "r1")])
+    await replays.prepared("r1", ahead)
+    async with delivering(bus, destination(sink.url)):
+        await reaches("done")
+    assert sink.ids == ["A0"]
+
+
+async def test_what_was_put_aside_is_sent_where_the_clock_was_behind_that_wished_it(bus: Bus, sink: Sink) -> None:
+    replays, behind = Replays(STORES[-1]), datetime.now(UTC) - timedelta(minutes=10)
+    async with delivering(bus, destination(sink.url)):
+        await replays.prepare("r1", "alerts", ["A0"], by="ada", now=behind)
+        await asyncio.sleep(1.5)  # it has been looked at, and at once was long ago by that clock
+        assert (await found()).state == "preparing"
+        await bus.publish([aside_of(EVENTS[0], "r1")])
+        await replays.prepared("r1", behind)
+        await reaches("done")
+    assert sink.ids == ["A0"]
+
+
+async def test_while_nobody_knows_whether_it_is_over_nothing_is_sent_and_nothing_is_left_out(
+    bus: Bus, sink: Sink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, known = count(1), rows.still_open
+
+    async def away(connection: AsyncConnection, names: Collection[str]) -> frozenset[str]:
+        if next(asked) < 4:
+            raise StoreUnavailable
+        return await known(connection, names)
+
+    monkeypatch.setattr(rows, "still_open", away)
+    await begin(name="done", state="done")
+    await begin(name="r1", state="sending")
+    await bus.publish([aside_of(record, name) for record in EVENTS for name in ("done", "r1")])
+    async with delivering(bus, destination(sink.url)):
+        await reaches("done")
+    assert keyed(sink.ids) == WHOLE
+    assert next(asked) >= 4
+
+
+async def test_it_is_not_over_where_its_last_event_goes_to_rows_just_when_it_is_looked_at(
+    bus: Bus, sink: Sink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    committed, bad, rows_wait = bus.committed, asyncio.Event(), asyncio.Event()
+
+    async def late(group: str, topic: str) -> Mapping[int, int]:
+        """Return positions only once what could not be sent waits in rows, and they have passed it."""
+        monkeypatch.setattr(session, "PARK_AFTER", timedelta(0))
+        while topic == delivery_held("alerts").name and (await bus.lag(group, [topic])).records:  # noqa: ASYNC110 - as above
+            await asyncio.sleep(0.05)
+        rows_wait.set()
+        return await committed(group, topic)
+
+    monkeypatch.setattr(bus, "committed", late)
+    sink.answer = lambda name, _number: 500 if name == "A0" and not bad.is_set() else 200
+    await begin(name="r1", state="sending")
+    await bus.publish([*(aside_of(record, "r1") for record in EVENTS), event("live", device="d")])
+    async with delivering(bus, destination(sink.url), policy=Standard(schedule=(0.1,) * 400)):
+        await rows_wait.wait()
+        await asyncio.sleep(1)
+        assert (await found()).state == "sending"
+        bad.set()
+        await reaches("done")
+    assert keyed(list(dict.fromkeys(sink.ids))) == WHOLE
 
 
 async def test_one_that_cannot_be_read_ends_nothing_of_what_is_live(bus: Bus, sink: Sink) -> None:
