@@ -149,7 +149,7 @@ class Aside:
 
     async def _is_copied(self, one: Replay, browser: Browser, now: datetime) -> bool:
         """Say whether the group has come past the span's end everywhere."""
-        if now.timestamp() < one.end_at + SETTLED_S:
+        if now.timestamp() < one.end_at + SETTLED_S and self._since(one) < SETTLED_S:  # whoever wished it may be ahead of us
             return False
         ends = await browser.since(TOPIC, datetime.fromtimestamp(one.end_at, UTC))
         return await self._is_past(one.group, TOPIC, ends, browser)

@@ -288,6 +288,16 @@ async def test_what_was_put_aside_is_sent_where_the_clock_was_behind_that_wished
     assert sink.ids == ["A0"]
 
 
+async def test_a_span_is_copied_at_once_where_the_clock_was_ahead_by_which_it_ends_now(bus: Bus, sink: Sink) -> None:
+    await bus.publish(EVENTS)
+    async with delivering(bus, destination(sink.url)):
+        await until(lambda: len(sink.ids) == len(EVENTS))
+        ahead = datetime.now(UTC).timestamp() + 3600
+        await begin(end_at=ahead, asked_at=ahead)
+        await reaches("done")
+    assert keyed(sink.ids[len(EVENTS) :]) == WHOLE
+
+
 async def test_while_nobody_knows_whether_it_is_over_nothing_is_sent_and_nothing_is_left_out(
     bus: Bus, sink: Sink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
