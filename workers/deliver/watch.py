@@ -5,17 +5,20 @@ Not aiohttp's traces: each request would pay for them, though nearly all go on k
 
 import socket
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
+from functools import partial
 from time import perf_counter
 from typing import Any, Final
 
 import aiohttp
 from aiohttp.client import ClientTimeout
+from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
 from aiohttp.tracing import Trace
 
 from workers.deliver.answer import Failure, Timing
+from workers.deliver.wire import Wire
 from workers.runtime.guard import Network
 from workers.runtime.sockets import guarded
 
@@ -59,7 +62,16 @@ def started() -> Watch:
 
 
 class Connector(aiohttp.TCPConnector):
-    """Makes connections to permitted addresses alone, and marks on the attempt's watch when it has one."""
+    """Makes connections to permitted addresses alone, and marks on the attempt's watch when it has one.
+
+    On each connection one answer a request is heard.
+    """
+
+    def __init__(self, **options: Any) -> None:  # noqa: ANN401 - handed on as they come
+        """Take what aiohttp's own takes."""
+        super().__init__(**options)
+        made: Callable[..., ResponseHandler] = Wire
+        self._factory = partial(made, loop=self._loop)  # aiohttp has no public place for it
 
     async def connect(
         self,
