@@ -18,6 +18,7 @@ from workers.deliver.destinations import Destination
 from workers.deliver.tls import shared
 from workers.deliver.watch import Connector, sockets, started
 from workers.runtime.guard import Guarded
+from workers.runtime.lookup import Resolver
 from workers.runtime.secrets import Secret
 
 BODY_READ: Final = 1_024  # bytes of an answer that are read, so that its connection can serve again; a longer one is hung up on
@@ -53,7 +54,7 @@ class Sender:
             limit=self._destination.concurrency,
             keepalive_timeout=KEEPALIVE_S,
             ssl=self._tls,
-            resolver=self._resolver or aiohttp.ThreadedResolver(),
+            resolver=self._resolver or Resolver(),
             socket_factory=sockets(self._destination.networks),
         )
         self._session = aiohttp.ClientSession(

@@ -11,6 +11,7 @@ from yarl import URL
 from schemas.errors import Unavailable
 from schemas.findings.reach import obstacle
 from workers.runtime.guard import Network
+from workers.runtime.lookup import Resolver
 from workers.runtime.sockets import guarded
 
 PATIENCE_S: Final = 4.0  # for a whole request
@@ -81,7 +82,7 @@ def host(url: str) -> str:
 async def outward(allowed: Sequence[Network]) -> AsyncIterator[Outward]:
     """Open a client that reaches public addresses, and those in networks that were allowed."""
     connector = aiohttp.TCPConnector(
-        limit=CONNECTIONS, resolver=aiohttp.ThreadedResolver(), socket_factory=guarded(allowed), keepalive_timeout=4.0
+        limit=CONNECTIONS, resolver=Resolver(), socket_factory=guarded(allowed), keepalive_timeout=4.0
     )
     async with aiohttp.ClientSession(
         connector=connector,
