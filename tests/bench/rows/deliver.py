@@ -40,7 +40,7 @@ async def measure(on: Ground, rounds: int) -> list[Figure]:
     return [
         versus(
             "deliver / bare aiohttp client with as many in flight",
-            0.5,
+            0.65,
             ours,
             bare,
             f"{COUNT:,} events a round, {IN_FLIGHT} in flight",
