@@ -4,6 +4,7 @@ import asyncio
 import random
 import ssl
 import time
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -21,6 +22,7 @@ from workers.deliver.asked import Asked
 from workers.deliver.birth import FIRST, Begins, always
 from workers.deliver.destinations import Destination
 from workers.deliver.facts import Facts
+from workers.deliver.finished import Finished
 from workers.deliver.flight import Flight, Stops
 from workers.deliver.policy import Policy, Standard
 from workers.deliver.replay import held_group
@@ -63,6 +65,7 @@ class Deliver:
         self.lag: Lag | None = None  # as it was measured last
         self._copy, self._wishes = copy, wishes or Wishes(database)
         self._bus, self._store = bus, Store(database, self.name, namespace)
+        self._finished, self._finished_aside = defaultdict[int, Finished](Finished), defaultdict[int, Finished](Finished)
         self._destination, self._start = destination, start or always(FIRST)
         self._signer, self._stops = Signer(secrets, destination.sign), stops
         self._policy = policy or Standard()
@@ -126,7 +129,8 @@ class Deliver:
         store = Store(self._store.database, held_group(self._destination.name), self._store.namespace)
 
         async def work(lane: Lane, ends: Stop) -> None:
-            await Session(lane, flight, ends, store, topic, asked=Asked(store.database)).run()
+            aside = Asked(store.database)
+            await Session(lane, flight, ends, store, finished=self._finished_aside[lane.index], topic=topic, asked=aside).run()
 
         return work
 
@@ -142,7 +146,7 @@ class Deliver:
 
     async def _consume(self, flight: Flight, stop: Stop, rested: Stop) -> None:
         async def work(lane: Lane, ends: Stop) -> None:
-            await Session(lane, flight, ends, self._store).run()
+            await Session(lane, flight, ends, self._store, finished=self._finished[lane.index]).run()
 
         start = await self._start(stop)
         await self._bus.consume([EVENT_RECORDED.name], self.name, work, rested, atomic=False, start=start)

@@ -17,10 +17,11 @@ from workers.bus.contract import Held, Lane, Revoked, Stop, Unknown
 from workers.deliver import metrics
 from workers.deliver.asked import Asked
 from workers.deliver.buried import Buried
+from workers.deliver.finished import Finished, Known
 from workers.deliver.flight import Flight
 from workers.deliver.parcel import Parcel, packed
 from workers.deliver.parked import Parked, kind_of
-from workers.deliver.policy import Decision
+from workers.deliver.policy import Again, Decision
 from workers.deliver.store import Shelf, Store
 from workers.deliver.window import Item, Window, noted
 from workers.runtime import lane as runtime
@@ -35,6 +36,9 @@ WAIT_S: Final = 0.1  # for something to do, where nothing was sent just now
 STEP_S: Final = 0.5  # and steps for events that only join what waits no faster than this
 PROVE_EVERY_S: Final = 3.0  # while anything is open, a commit proves that the lane is still ours
 PROVEN_FOR_S: Final = 8.0  # no request starts on an older proof
+ANSWERS_IN_S: Final = (
+    1.0  # nor while a commit waits longer for its answer: who knows whether what was accepted since is ever told
+)
 IDLE_COMMIT_S: Final = 6 * 3600.0  # offsets of a group that never commits expire
 IDLE_WAIT_S: Final = 0.5
 DRAIN_S: Final = 4.0  # the bus waits 5 s for a lane to end, its last commit included
@@ -57,11 +61,22 @@ class Session:
     """A lane while it is ours."""
 
     def __init__(
-        self, lane: Lane, flight: Flight, stop: Stop, store: Store, topic: str = TOPIC, *, asked: Asked | None = None
+        self,
+        lane: Lane,
+        flight: Flight,
+        stop: Stop,
+        store: Store,
+        *,
+        finished: Finished,
+        topic: str = TOPIC,
+        asked: Asked | None = None,
     ) -> None:
-        """`asked`: what it delivers is no live traffic, which it must not delay; what nobody asks for any more is left out."""
+        """`finished` outlives the lane's sessions.
+
+        `asked`: what it delivers is no live traffic, which it must not delay; what nobody asks for any more is left out.
+        """
         self.index, self.aside = lane.index, asked is not None
-        self._topic, self._asked = topic, asked
+        self._finished, self._topic, self._asked = finished, topic, asked
         self._unsure: Sequence[Held] = ()  # fetched, and nobody could say yet whether it is asked for
         self.window: Window[Parcel] = Window(0)
         self.parked: Parked[Parcel] = Parked((), flight.now())
@@ -78,6 +93,7 @@ class Session:
         self._settled_n = 0  # as the lane's row has it
         self._revoked: Revoked | None = None
         self._proven = self._committed_at = 0.0
+        self._asked: float | None = None  # since when a commit is out
         self._committed = 0  # the window's changes when it was last committed
         self._flying: dict[Item[Parcel], asyncio.Task[object] | None] = {}
         self._nudge = asyncio.Event()  # something ended that the loop may want to know of
@@ -102,6 +118,7 @@ class Session:
         self._proven = self._committed_at = asked
         buried = Buried()
         self.window = Window.from_note(start.next[self._topic], start.note, buried)
+        self._finished.begin(Known(start.next[self._topic], noted(start.note)))
         kept, kind = await self._insist(self._shelf.kept), kind_of(self._flight.destination.key)
         self.parked = Parked(kept, self._flight.now(), kind=kind, buried=buried, latest=self._flight.latest)
         if self.parked.foreign:
@@ -186,6 +203,10 @@ class Session:
             self.window.skip(held.offset)
             metrics.SKIPPED.labels(destination=destination.name).inc()
             return
+        if fate := self._finished.fate(held):
+            self.window.skip(held.offset)
+            self._finished.add(held, fate)
+            return
         item = parcel.item(destination.key, now)
         if not self.parked.blocks(item.key, known=not self._refused):
             self.window.admit(item)
@@ -246,9 +267,15 @@ class Session:
     def take(self, now: datetime, *, parked: bool) -> Item[Parcel] | None:
         """Return an event that may be sent now: those in rows and those of the log take turns."""
         parked = parked and not self._refused
-        item = self.parked.ready(now) if parked and not (self._parked_last and not self.window.idle(now)) else None
+        item = self._of_rows(now) if parked and not (self._parked_last and not self.window.idle(now)) else None
         self._parked_last = item is not None
         return item or next(iter(self.window.ready(now, 1)), None)
+
+    def _of_rows(self, now: datetime) -> Item[Parcel] | None:
+        """Return an event of a row that may be sent now; one that a former session finished is not."""
+        while (item := self.parked.ready(now)) and (fate := self._finished.fate(item.load.held)):
+            self.settle(item, fate)
+        return item
 
     def another(self, now: datetime, like: Parcel) -> Item[Parcel] | None:
         """Return one more event of the log that may go in one request with this one."""
@@ -260,6 +287,8 @@ class Session:
 
     def settle(self, item: Item[Parcel], decision: Decision) -> None:
         """Hear what becomes of an event."""
+        if not isinstance(decision, Again):
+            self._finished.add(item.load.held, decision)
         if item.line is None:
             self.window.settle(item.offset, decision)
         else:
@@ -288,8 +317,11 @@ class Session:
             return
 
     def may_start(self) -> bool:
-        """Say whether the lane was proven to be ours within the last seconds, and no end was asked for."""
-        return not self.closing() and awake() - self._proven < PROVEN_FOR_S
+        """Say whether the lane was proven to be ours within the last seconds, the bus answers, and no end was asked for."""
+        return not self.closing() and awake() - self._proven < PROVEN_FOR_S and self._answered()
+
+    def _answered(self) -> bool:
+        return self._asked is None or awake() - self._asked < ANSWERS_IN_S
 
     def closing(self) -> bool:
         """Say whether the session ends."""
@@ -330,15 +362,23 @@ class Session:
         return self.parked.changed and (self.parked.urgent or awake() - self._stepped_at >= STEP_S)
 
     async def _commit(self, *, last: bool = False) -> None:
+        untold = self._finished.untold()
         n = await self._write(last=last)
-        asked, changes = awake(), self.window.changes
-        try:
-            async with asyncio.timeout(COMMIT_DEADLINE_S):
-                await self._lane.commit({self._topic: self.window.next()}, self.window.note(n))
-        except TimeoutError:
-            raise Unknown("a commit missed its deadline") from None
+        asked, changes, known = awake(), self.window.changes, Known(self.window.next(), n)
+        await self._ask(known.next, self.window.note(n))
         self._proven = self._committed_at = asked
         self._committed, self._store.n = changes, n
+        self._finished.told(() if self._refused else untold, known)  # of rows the store has to know it, too
+
+    async def _ask(self, position: int, note: bytes) -> None:
+        self._asked = awake()
+        try:
+            async with asyncio.timeout(COMMIT_DEADLINE_S):
+                await self._lane.commit({self._topic: position}, note)
+        except TimeoutError:
+            raise Unknown("a commit missed its deadline") from None
+        finally:
+            self._asked = None
 
     async def _write(self, *, last: bool) -> int:
         """Write what changed of what waits, as step n + 1; return the n that the commit shall make true."""

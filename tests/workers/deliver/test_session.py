@@ -7,18 +7,21 @@ from typing import Literal
 
 import pytest
 
-from schemas.topics import delivery_dead
+from schemas.topics import EVENT_RECORDED, declared, delivery, delivery_dead
 from tests.workers.deliver.support import Sink, dead_letters, delivering, destination, event, header, until
+from workers.bus import memory
 from workers.bus.contract import Bus, BusUnavailable, Held, Lane, Record, Revoked, Start, Stop, Unknown, Work
+from workers.bus.partition import partition
 from workers.deliver import session
 
 
 class TakenLane:
-    """A lane whose commits fail as told; it remembers whether anything was committed after the end."""
+    """A lane whose commits fail as told, carried out or not; it remembers whether anything was committed after the end."""
 
-    def __init__(self, lane: Lane, fails: Callable[[], Revoked | None]) -> None:
+    def __init__(self, lane: Lane, fails: Callable[[], Revoked | None], thawed: asyncio.Event, *, arrives: bool) -> None:
         self.index = lane.index
-        self._lane, self._fails = lane, fails
+        self._lane, self._fails, self._thawed, self._arrives = lane, fails, thawed, arrives
+        self.out = False  # a commit is
         self.over = False
         self.after_the_end = 0
 
@@ -30,8 +33,13 @@ class TakenLane:
 
     async def commit(self, next: Mapping[str, int], note: bytes, outputs: Sequence[Record] = ()) -> None:  # noqa: A002
         self.after_the_end += self.over
+        self.out = True
+        await self._thawed.wait()
+        self.out = False
         if failure := self._fails():
             self.over = True
+            if self._arrives:
+                await self._lane.commit(next, note, outputs)
             raise failure
         await self._lane.commit(next, note, outputs)
 
@@ -39,8 +47,10 @@ class TakenLane:
 class TakingBus:
     """The real bus, but that `fails` says which commits end the session."""
 
-    def __init__(self, bus: Bus, fails: Callable[[], Revoked | None]) -> None:
-        self._bus, self._fails = bus, fails
+    def __init__(self, bus: Bus, fails: Callable[[], Revoked | None], *, arrives: bool = False) -> None:
+        self._bus, self._fails, self._arrives = bus, fails, arrives
+        self.thawed = asyncio.Event()  # else commits wait
+        self.thawed.set()
         self.lanes: list[TakenLane] = []
         self.publish, self.exclusive, self.available, self.lag = bus.publish, bus.exclusive, bus.available, bus.lag
 
@@ -55,7 +65,7 @@ class TakingBus:
         start: Literal["first", "end"] | datetime = "first",
     ) -> None:
         async def taken(lane: Lane, ends: Stop) -> None:
-            self.lanes.append(TakenLane(lane, self._fails))
+            self.lanes.append(TakenLane(lane, self._fails, self.thawed, arrives=self._arrives))
             await work(self.lanes[-1], ends)
 
         await self._bus.consume(topics, group, taken, stop, atomic=atomic, start=start)
@@ -66,17 +76,74 @@ async def slowly(_id: str, _number: int) -> int:
     return 200
 
 
-async def test_a_session_that_ends_repeats_little_loses_nothing_and_commits_nothing_more(bus: Bus, sink: Sink) -> None:
+@pytest.mark.parametrize("arrives", [False, True])
+async def test_a_session_that_ends_repeats_and_loses_nothing_and_commits_nothing_more(
+    bus: Bus, sink: Sink, *, arrives: bool
+) -> None:
     sink.answer = slowly
     commits = iter(range(10_000))
-    taking = TakingBus(bus, lambda: Unknown() if next(commits) in (9, 20, 31) else None)
+    taking = TakingBus(bus, lambda: Unknown() if next(commits) in (9, 20, 31) else None, arrives=arrives)
     await bus.publish([event(f"e{number:03}", device=f"d{number}", account=f"a{number}") for number in range(300)])
-    async with delivering(taking, destination(sink.url, concurrency=8)):
+    async with delivering(taking, destination(sink.url, concurrency=8)) as worker:
         await until(lambda: len(sink.unique) == 300, 30)
     ended = sum(lane.over for lane in taking.lanes)
     assert ended == 3
     assert not any(lane.after_the_end for lane in taking.lanes)
-    assert len(sink.ids) - 300 <= (ended + 1) * 120
+    assert len(sink.ids) == 300
+    assert (await bus.lag(worker.name, [EVENT_RECORDED.name])).records == 0
+
+
+async def test_what_was_accepted_is_sent_again_where_an_operator_has_set_the_position_back(sink: Sink) -> None:
+    commits, before = iter(range(10_000)), list[str]()
+    async with memory.connect("memory:", namespace="test", topics=declared(["alerts"])) as bus:
+        assert isinstance(bus, memory.MemoryBus)
+        lane = delivery("alerts"), partition(b"a1", bus.partitions(EVENT_RECORDED.name))
+
+        def fails() -> Revoked | None:
+            if next(commits) != 6:
+                return None
+            before.extend(sink.ids)
+            bus.memory.next[lane][EVENT_RECORDED.name], bus.memory.notes[lane] = 2, b""  # as Kafka's own tool does it
+            return Unknown()
+
+        async with delivering(TakingBus(bus, fails), destination(sink.url)):
+            for number in range(10):
+                await bus.publish([event(f"e{number}")])
+                await until(lambda: sink.seen(f"e{number}"))  # noqa: B023 - called in this turn only
+                await asyncio.sleep(3 * session.PACE_S)
+            await until(lambda: all(sink.seen(name) == 2 for name in before[2:]), 5)
+    assert before
+    assert sink.seen("e0") == sink.seen("e9") == 1
+
+
+async def test_nothing_starts_while_a_commit_is_out_for_long(bus: Bus, sink: Sink, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, real = {"ahead": 0.0}, session.awake
+    monkeypatch.setattr(session, "awake", lambda: real() + clock["ahead"])
+    gates = {f"e{number}": asyncio.Event() for number in range(2)}
+    taking = TakingBus(bus, lambda: None)
+
+    async def gated(identity: str, _number: int) -> int:
+        if identity in gates:
+            await gates[identity].wait()
+        return 200
+
+    sink.answer = gated
+    await bus.publish(
+        [event(f"e{number}", device=f"d{number}") for number in range(4)]
+    )  # all of one lane, which reads on only between commits
+    async with delivering(taking, destination(sink.url, concurrency=1)):
+        await until(lambda: sink.ids == ["e0"])
+        taking.thawed.clear()
+        gates["e0"].set()
+        await until(lambda: sink.ids == ["e0", "e1"] and any(lane.out for lane in taking.lanes))
+        clock["ahead"] = 1.5
+        gates["e1"].set()
+        await until(lambda: not sink.flying)
+        await asyncio.sleep(0.2)
+        assert sink.ids == ["e0", "e1"]
+        taking.thawed.set()
+        await until(lambda: len(sink.ids) == 4)
+    assert sink.ids == ["e0", "e1", "e2", "e3"]
 
 
 async def test_nothing_starts_on_an_old_proof_of_membership(bus: Bus, sink: Sink, monkeypatch) -> None:  # noqa: ANN001

@@ -1,0 +1,75 @@
+"""What this process knows to be finished of a lane, and the bus perhaps not: no later session here sends it again. Pure.
+
+A commit whose outcome is unknown ends the session, and the next one begins where the bus says. What was done meanwhile was done
+all the same, whoever owned the lane in between; so it is passed over, for as long as the bus does not say that it knows.
+"""
+
+from collections.abc import Collection
+from datetime import datetime
+from typing import Final
+
+import msgspec
+
+from workers.bus.contract import Held
+from workers.deliver.policy import Decision
+from workers.deliver.window import LIMIT
+
+BOUND: Final = LIMIT  # events, of this session as of former ones; the oldest go first, and come twice then
+
+
+class Known(msgspec.Struct, frozen=True):
+    """A position that the bus is known to have had, and the step that its note named, if it had one of ours."""
+
+    next: int
+    n: int | None
+
+
+class _Fate(msgspec.Struct, frozen=True, gc=False):
+    time: datetime  # when the bus took it: an offset of a topic that was made anew is another event
+    decision: Decision
+
+
+class Finished:
+    """The memory of one lane, which outlives its sessions."""
+
+    def __init__(self) -> None:
+        self._known: Known | None = None
+        self._mine: dict[int, _Fate] = {}  # by offset, what this session finished
+        self._former: dict[int, _Fate] = {}  # and former ones
+
+    def begin(self, found: Known) -> None:
+        """Begin a session where the bus says; all is wanted again after an operator's reset."""
+        self._former = {} if self._known and is_reset(self._known, found) else self._former | self._mine
+        _bound(self._former)
+        self._mine, self._known = {}, found
+
+    def add(self, held: Held, decision: Decision) -> None:
+        """Note what became of an event."""
+        self._former.pop(held.offset, None)
+        self._mine[held.offset] = _Fate(held.time, decision)
+        _bound(self._mine)
+
+    def fate(self, held: Held) -> Decision | None:
+        """Return what became of an event in a former session."""
+        fate = self._former.get(held.offset)
+        return fate.decision if fate and fate.time == held.time else None
+
+    def untold(self) -> Collection[int]:
+        """Return what the next commit tells."""
+        return tuple(self._mine)
+
+    def told(self, offsets: Collection[int], known: Known) -> None:
+        """Forget what a commit has told: the bus knows it."""
+        self._known = known
+        for offset in offsets:
+            self._mine.pop(offset, None)
+
+
+def is_reset(known: Known, found: Known) -> bool:
+    """Say whether an operator moved the position: it went back, or the note is gone, or is not of where the lane stands."""
+    return found.next < known.next or (found.n is None and found != known)
+
+
+def _bound(fates: dict[int, _Fate]) -> None:
+    while len(fates) > BOUND:
+        del fates[next(iter(fates))]
