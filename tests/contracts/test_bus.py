@@ -12,9 +12,7 @@ import pytest
 
 from schemas.errors import Rejected
 from schemas.topics import MESSAGE_LIMIT
-from workers.bus import session as local_session
-from workers.bus.contract import NOTE_LIMIT, Bus, Held, Lane, Record, Revoked, Stop, TooLarge
-from workers.bus.kafka import session as kafka_session
+from workers.bus.contract import GRACE, NOTE_LIMIT, Bus, Held, Lane, Record, Revoked, Stop, TooLarge
 from workers.bus.partition import partition
 
 PATIENCE = 60.0  # seconds for what takes an engine a group's join; a loaded machine is slow, a lost record never comes
@@ -692,12 +690,8 @@ class TestSessions:
             await consume(bus, "group", work, stop)
         assert sessions[0] == 2
 
-    async def test_a_work_that_ignores_stop_is_waited_for_five_seconds(
-        self, engine: Engine, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        assert local_session.POLITE == kafka_session.GRACE == 5
-        monkeypatch.setattr(local_session, "POLITE", 1.0)
-        monkeypatch.setattr(kafka_session, "GRACE", 1.0)
+    async def test_a_work_that_ignores_stop_is_waited_for_as_long_as_was_said(self, engine: Engine) -> None:
+        assert GRACE == 5
         stop, cut = asyncio.Event(), list[float]()
         clock = asyncio.get_running_loop().time
 
@@ -713,7 +707,7 @@ class TestSessions:
                 cut.append(clock() - began)
 
         async with engine.open() as bus:
-            await consume(bus, "group", work, stop)
+            await consume(bus, "group", work, stop, grace=1.0)
         assert 0.9 < cut[0] < 20
 
     async def test_a_stop_set_before_consume_ends_it(self, engine: Engine) -> None:
@@ -727,8 +721,7 @@ class TestSessions:
         async with engine.open() as bus:
             await consume(bus, "group", work, stop)
 
-    async def test_cancelling_consume_cancels_the_works(self, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(kafka_session, "GRACE", 0.5)
+    async def test_cancelling_consume_cancels_the_works(self, engine: Engine) -> None:
         started, cancelled = asyncio.Event(), list[int]()
 
         async def work(lane: Lane, told: Stop) -> None:
@@ -740,7 +733,7 @@ class TestSessions:
                 raise
 
         async with engine.open() as bus:
-            task = asyncio.create_task(consume(bus, "group", work, asyncio.Event()))
+            task = asyncio.create_task(consume(bus, "group", work, asyncio.Event(), grace=0.5))
             await asyncio.wait_for(started.wait(), PATIENCE)
             await asyncio.sleep(0.1)
             task.cancel()

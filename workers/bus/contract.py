@@ -13,6 +13,7 @@ import msgspec
 from schemas.errors import Rejected, RinghookError, Unavailable
 from schemas.topics import Topic
 
+GRACE: Final = 5.0  # seconds that a `work` may take to return once its session has ended, unless the group says another
 NOTE_LIMIT: Final = 3_000  # bytes; Kafka's offset metadata holds 4,096
 
 
@@ -132,14 +133,16 @@ class Bus(Publisher, Protocol):
         *,
         atomic: bool,
         start: Literal["first", "end"] | datetime = "first",
+        grace: float = GRACE,
     ) -> None:
         """Run one `work` per assigned lane and session until `stop` is set.
 
         When a session ends (rebalance, unknown outcome, fencing, rebuild) the Stop of every lane is set, their calls raise
-        Revoked, each `work` is awaited at most 5 s; every index still assigned then gets a new Lane and a new `work`. A
-        `work` that raises Revoked ends all sessions; any other exception of `work` leaves `consume`. `atomic` allows
-        outputs. `work` raises its epoch in the store first and then calls `lane.open()` (correctness: epoch, membership,
-        position, in this order).
+        Revoked, each `work` is awaited at most `grace` seconds; every index still assigned then gets a new Lane and a new
+        `work`. Where `stop` ended it, or a rebalance a group without outputs, calls go on to work meanwhile: the group is dealt
+        anew once each `work` has returned, so `grace` stays below the bus's rebalance timeout. A `work` that raises Revoked
+        ends all sessions; any other exception of `work` leaves `consume`. `atomic` allows outputs. `work` raises its epoch in
+        the store first and then calls `lane.open()` (correctness: epoch, membership, position, in this order).
         """
         ...
 

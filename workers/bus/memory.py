@@ -15,7 +15,7 @@ import msgspec
 
 from schemas.errors import Rejected
 from schemas.topics import Topic
-from workers.bus.contract import Browser, Bus, Held, Lag, Lane, Publisher, Record, Revoked, Span, Start, Stop, Work
+from workers.bus.contract import GRACE, Browser, Bus, Held, Lag, Lane, Publisher, Record, Revoked, Span, Start, Stop, Work
 from workers.bus.partition import partition
 from workers.bus.session import Session, serve
 from workers.bus.wire import bounded, check_commit, fits
@@ -114,7 +114,15 @@ class MemoryBus:
             sleeper.set()
 
     async def consume(
-        self, topics: Collection[str], group: str, work: Work, stop: Stop, *, atomic: bool, start: Beginning = "first"
+        self,
+        topics: Collection[str],
+        group: str,
+        work: Work,
+        stop: Stop,
+        *,
+        atomic: bool,
+        start: Beginning = "first",
+        grace: float = GRACE,
     ) -> None:
         """Run `work` for every index; a second member of a group waits until the first is gone."""
         indexes = range(max(self.partitions(topic) for topic in topics))
@@ -124,7 +132,7 @@ class MemoryBus:
             return session, [MemoryLane(self, session, topics, group, index, start=start, atomic=atomic) for index in indexes]
 
         async with self._turns[group]:
-            await serve(begin, work, stop)
+            await serve(begin, work, stop, grace)
 
     @asynccontextmanager
     async def exclusive(self, name: str) -> AsyncIterator[Publisher]:

@@ -9,7 +9,7 @@ from typing import Final
 from workers.bus.contract import BusBroken, BusUnavailable, Lane, Revoked, Stop, Work
 from workers.bus.metrics import SESSIONS_ENDED
 
-POLITE: Final = 5.0  # seconds in which a work may end what it has begun
+CUT: Final = 5.0  # seconds in which what was cancelled ends
 SETTLED: Final = 10.0  # seconds after which a session counts as one that worked
 PAUSE: Final = 0.02, 5.0  # seconds before the next session: at first, at most
 
@@ -66,7 +66,7 @@ class Session:
 Begin = Callable[[], Awaitable[tuple[Session, Sequence[Lane]]]]
 
 
-async def serve(begin: Begin, work: Work, stop: Stop) -> None:
+async def serve(begin: Begin, work: Work, stop: Stop, grace: float) -> None:
     """Run session after session until `stop` is set; raise what a work raised, unless it was Revoked."""
     clock = asyncio.get_running_loop().time
     failed = 0
@@ -79,7 +79,7 @@ async def serve(begin: Begin, work: Work, stop: Stop) -> None:
         except BusUnavailable:
             pass  # the same as a session that ended at once
         else:
-            await run(session, lanes, work, stop)
+            await run(session, lanes, work, stop, grace)
         failed = 0 if clock() - began > SETTLED else failed + 1
         await rest(stop, pause(failed, random.random()))  # noqa: S311  (spreads load, hides nothing)
 
@@ -97,8 +97,8 @@ async def rest(stop: Stop, seconds: float) -> None:
             await stop.wait()
 
 
-async def run(session: Session, lanes: Sequence[Lane], work: Work, stop: Stop) -> None:
-    """Run one work per lane until the session ends or `stop` is set; then wait politely, cut, and raise the failure."""
+async def run(session: Session, lanes: Sequence[Lane], work: Work, stop: Stop, grace: float) -> None:
+    """Run one work per lane until the session ends or `stop` is set; then wait `grace` seconds, cut, and raise the failure."""
     # No TaskGroup here: its first failure cancels the others at once, and a work must be allowed to end what it has begun.
     works = [asyncio.create_task(_guarded(work, lane, session), name=f"lane {lane.index}") for lane in lanes]
     asked = asyncio.create_task(stop.wait(), name="lanes' stop")
@@ -106,7 +106,7 @@ async def run(session: Session, lanes: Sequence[Lane], work: Work, stop: Stop) -
     try:
         await asyncio.wait((asked, ended), return_when=asyncio.FIRST_COMPLETED)
         session.ask()
-        await asyncio.wait(works, timeout=POLITE)
+        await asyncio.wait(works, timeout=grace)
     finally:
         session.end("stop")
         SESSIONS_ENDED.labels(session.reason).inc(len(lanes))
@@ -137,4 +137,4 @@ def stray() -> bool:
 async def _cut(tasks: Sequence["asyncio.Task[object]"]) -> None:
     for task in tasks:
         task.cancel()
-    await asyncio.wait(tasks, timeout=POLITE)
+    await asyncio.wait(tasks, timeout=CUT)

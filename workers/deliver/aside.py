@@ -53,7 +53,7 @@ class Aside:
         """`work` delivers a lane of the destination's own topic."""
         self._bus, self._wishes, self._flight, self._work, self._tasks = bus, wishes, flight, work, tasks
         self._database = wishes.database
-        self._name = flight.destination.name
+        self._name, self._grace = flight.destination.name, flight.destination.grace_s
         self._held, self._group = delivery_held(self._name).name, held_group(self._name)
         self._runs: dict[str, Run] = {}  # by consumer group
         self._rests: dict[str, float] = {}  # what crashed, and until when it is left alone
@@ -109,7 +109,7 @@ class Aside:
 
     async def _send(self, stop: Stop) -> None:
         """Send from the topic, where the group is new or was forgotten from its first record on: of what is over nothing goes."""
-        await self._bus.consume([self._held], self._group, self._work, stop, atomic=False)
+        await self._bus.consume([self._held], self._group, self._work, stop, atomic=False, grace=self._grace)
 
     def _keep(self, wanted: Mapping[str, Act]) -> None:
         """Begin what shall run and does not, ask the others to end; one that is ending begins again once it has ended."""

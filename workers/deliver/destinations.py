@@ -19,7 +19,9 @@ from workers.deliver.sign import DEFAULT, Scheme
 from workers.deliver.tls import KEYS as TLS_KEYS
 from workers.runtime.guard import Network, leads_inside, misspelt, no_network
 
-MARGIN_S: Final = 5.0  # a request and this much more end before a silent member is put out of its group
+MARGIN_S: Final = 5.0  # a request and this much more end before a silent member is put out of its group, or a group is dealt anew
+ENDED_S: Final = 1.0  # more than a request may take
+TOLD_S: Final = 1.0  # for the commit of what became of it
 SESSION_S: Final = 20.0  # the bus's session and rebalance timeouts, as it has them by default
 CONCURRENCY_LIMIT: Final = 1_000
 BATCH: Final = 100  # events in one request, where a destination takes several
@@ -59,6 +61,16 @@ class Destination(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     def most(self) -> int:
         """How many events one request may hold."""
         return (self.batch or BATCH) if self.body == "batched" else 1
+
+    @property
+    def ends_s(self) -> float:
+        """Seconds after which each request that was begun has ended."""
+        return self.timeout_s + ENDED_S
+
+    @property
+    def grace_s(self) -> float:
+        """Seconds in which a lane ends: what was begun, and the commit of what became of it; before the group is dealt anew."""
+        return self.ends_s + TOLD_S
 
     @property
     def networks(self) -> tuple[Network, ...]:

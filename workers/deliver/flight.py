@@ -39,6 +39,7 @@ SHARE: Final = 4  # at most one part in so many of the concurrency goes to keys 
 REMEDY: Final = "nothing is sent to it, and its backlog waits, until `ringhook destinations resume {}`"
 BATCH_BYTES: Final = 512 * 1024  # of events in one request, beyond its last
 PROVEN: Final = timedelta(seconds=5)  # after which a probe goes to whoever may start
+HASTE_S: Final = 4.0  # for requests of a destination that fails, as the process ends
 UNKNOWN_S: Final = 1.0  # until an event is taken up again of which nobody could say whether it may be sent
 
 
@@ -172,6 +173,11 @@ class Flight:
     def shut(self) -> bool:
         """Say whether nothing is sent until an operator says so."""
         return self.closed is not None or self.health.gone
+
+    @property
+    def ends_s(self) -> float:
+        """Seconds to wait for requests under way; fewer where the process ends and they fail, as they are tried again anyway."""
+        return HASTE_S if self.resting and self.health.failing else self.destination.ends_s
 
     def state(self, now: datetime) -> State:
         """Return the one word for metrics and people."""

@@ -35,7 +35,6 @@ from workers.deliver.wishes import Wishes
 from workers.runtime.database import Database
 from workers.runtime.secrets import Secret
 
-REST_S: Final = 1.0  # more than a request may take
 LOOK_S: Final = 0.02
 
 
@@ -139,7 +138,7 @@ class Deliver:
         await stop.wait()
         flight.resting = True
         with suppress(TimeoutError):
-            async with asyncio.timeout(self._destination.timeout_s + REST_S):
+            async with asyncio.timeout(self._destination.ends_s):
                 while flight.health.flying and not flight.health.failing:  # noqa: ASYNC110 - a figure of others: there is no event
                     await asyncio.sleep(LOOK_S)
         rested.set()
@@ -149,7 +148,8 @@ class Deliver:
             await Session(lane, flight, ends, self._store, finished=self._finished[lane.index]).run()
 
         start = await self._start(stop)
-        await self._bus.consume([EVENT_RECORDED.name], self.name, work, rested, atomic=False, start=start)
+        topics, grace = [EVENT_RECORDED.name], self._destination.grace_s
+        await self._bus.consume(topics, self.name, work, rested, atomic=False, start=start, grace=grace)
 
 
 async def sturdy(run: Callable[[], Awaitable[None]]) -> None:

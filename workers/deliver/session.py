@@ -36,12 +36,9 @@ WAIT_S: Final = 0.1  # for something to do, where nothing was sent just now
 STEP_S: Final = 0.5  # and steps for events that only join what waits no faster than this
 PROVE_EVERY_S: Final = 3.0  # while anything is open, a commit proves that the lane is still ours
 PROVEN_FOR_S: Final = 8.0  # no request starts on an older proof
-ANSWERS_IN_S: Final = (
-    1.0  # nor while a commit waits longer for its answer: who knows whether what was accepted since is ever told
-)
+ANSWERS_IN_S: Final = 1.0  # nor while a commit waits longer for its answer: what is accepted then may never be told
 IDLE_COMMIT_S: Final = 6 * 3600.0  # offsets of a group that never commits expire
 IDLE_WAIT_S: Final = 0.5
-DRAIN_S: Final = 4.0  # the bus waits 5 s for a lane to end, its last commit included
 COMMIT_DEADLINE_S: Final = 15.0
 BATCH_LEAST: Final = 64
 AHEAD: Final = 64  # events that may go to rows from one probe to the next, in search of one that was never sent
@@ -338,9 +335,9 @@ class Session:
             self._nudge.set()
 
     async def _drain(self) -> None:
-        """Let requests in flight end for as long as the bus waits."""
-        until = awake() + DRAIN_S
-        while self._flying and awake() < until:
+        """Let requests in flight end, however long they may take: what is cut is sent again."""
+        began = awake()
+        while self._flying and awake() - began < self._flight.ends_s:
             await self._wait()
 
     def _cut(self) -> None:

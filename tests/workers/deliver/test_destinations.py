@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis.strategies import ip_addresses
 
-from workers.deliver.destinations import Destination, problems
+from workers.deliver.destinations import MARGIN_S, SESSION_S, Destination, problems
 from workers.runtime.guard import permitted
 
 GOOD = {"name": "alerts", "url": "https://alerts.example.com/ring", "secret_env": "ALERTS_SECRET"}
@@ -96,6 +96,14 @@ def test_what_is_wrong_is_said_in_plain_words(changes: dict[str, object], word: 
 def test_an_address_is_refused_here_just_where_the_guard_would_refuse_it(address: IPv4Address | IPv6Address) -> None:
     url = f"https://{address}/" if address.version == 4 else f"https://[{address}]/"
     assert ("leads into a network" in found(url=url)) is not permitted(str(address), ())
+
+
+@pytest.mark.parametrize("session_s", [6.0, SESSION_S, 60.0])
+def test_what_is_under_way_ends_and_is_told_before_the_group_is_dealt_anew_without_its_member(session_s: float) -> None:
+    longest = msgspec.convert({**GOOD, "timeout_s": session_s - MARGIN_S - 0.01}, Destination)
+    assert not problems(longest, session_s=session_s)
+    heard_s = 2.0  # from the group's call to the heartbeat that hears it
+    assert longest.timeout_s < longest.ends_s < longest.grace_s < session_s - heard_s
 
 
 def test_everything_wrong_is_told_at_once() -> None:

@@ -21,7 +21,7 @@ from tests.workers.deliver.support import (
     until,
 )
 from workers.bus import kafka
-from workers.bus.contract import Bus
+from workers.bus.contract import GRACE, Bus
 from workers.bus.kafka import topics
 from workers.deliver import session
 from workers.deliver.job import Deliver
@@ -110,6 +110,27 @@ async def test_a_failing_key_waits_in_rows_and_a_kill_forgets_none_of_it(
     assert [one for one in sink.unique if one.startswith("bad")] == ["bad0", "bad1", "bad2", "bad3"]
     assert [sink.seen(f"bad{turn}") for turn in (1, 2, 3)] == [1, 1, 1]
     assert sum(sink.ids.count(f"good{turn}") for turn in range(20)) <= 20 + 3
+
+
+async def test_a_service_that_takes_its_time_gets_nothing_twice_though_copies_come_and_go(kafka_bus: Bus, sink: Sink) -> None:
+    """The group is dealt anew once what is under way has ended, however long a request may take."""
+
+    async def slowly(identity: str, _number: int) -> int:
+        await asyncio.sleep(GRACE + 0.5 if identity.endswith("-0") else 0.0)
+        return 200
+
+    sink.answer = slowly
+    slow = destination(sink.url, timeout_s=10.0)
+    devices = [f"d{number}" for number in range(24)]
+    async with delivering(kafka_bus, slow):
+        await kafka_bus.publish(
+            [event(f"{device}-{turn}", device=device, account=device) for turn in (0, 1) for device in devices]
+        )
+        await until(lambda: len(sink.ids) == len(devices))
+        async with delivering(kafka_bus, slow):
+            await until(lambda: len(sink.unique) == 2 * len(devices))
+    assert len(sink.ids) == 2 * len(devices)
+    assert sink.most == len(devices)
 
 
 async def test_in_peace_nothing_comes_twice_though_copies_come_and_go(kafka_bus: Bus, sink: Sink) -> None:

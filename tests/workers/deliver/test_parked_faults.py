@@ -58,8 +58,10 @@ class Member:
         self._broker, self._point = broker, point
         self.publish = broker.publish
 
-    async def consume(self, topics: Collection[str], group: str, work: Work, stop: Stop, *, atomic: bool, start: object) -> None:
-        del start
+    async def consume(
+        self, topics: Collection[str], group: str, work: Work, stop: Stop, *, atomic: bool, start: object, grace: float
+    ) -> None:
+        del start, grace
         assert (atomic, [*topics], group) == (False, [TOPIC], "delivery.alerts")
         while not stop.is_set():
             with suppress(Revoked):

@@ -10,9 +10,9 @@ import pytest
 from schemas.topics import EVENT_RECORDED, declared, delivery, delivery_dead
 from tests.workers.deliver.support import Sink, dead_letters, delivering, destination, event, header, until
 from workers.bus import memory
-from workers.bus.contract import Bus, BusUnavailable, Held, Lane, Record, Revoked, Start, Stop, Unknown, Work
+from workers.bus.contract import GRACE, Bus, BusUnavailable, Held, Lane, Record, Revoked, Start, Stop, Unknown, Work
 from workers.bus.partition import partition
-from workers.deliver import session
+from workers.deliver import flight, session
 
 
 class TakenLane:
@@ -63,12 +63,13 @@ class TakingBus:
         *,
         atomic: bool,
         start: Literal["first", "end"] | datetime = "first",
+        grace: float = GRACE,
     ) -> None:
         async def taken(lane: Lane, ends: Stop) -> None:
             self.lanes.append(TakenLane(lane, self._fails, self.thawed, arrives=self._arrives))
             await work(self.lanes[-1], ends)
 
-        await self._bus.consume(topics, group, taken, stop, atomic=atomic, start=start)
+        await self._bus.consume(topics, group, taken, stop, atomic=atomic, start=start, grace=grace)
 
 
 async def slowly(_id: str, _number: int) -> int:
@@ -197,9 +198,7 @@ async def test_what_is_to_be_buried_is_not_finished_before_its_letter_is_held(bu
     assert sink.seen("good") == 1
 
 
-async def test_what_is_under_way_ends_before_a_delivery_does(bus: Bus, sink: Sink, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session, "DRAIN_S", 0.1)
-
+async def test_what_is_under_way_ends_before_a_delivery_does(bus: Bus, sink: Sink) -> None:
     async def slowly(_identity: str, _number: int) -> int:
         await asyncio.sleep(1.5)
         return 200
@@ -212,3 +211,23 @@ async def test_what_is_under_way_ends_before_a_delivery_does(bus: Bus, sink: Sin
         await bus.publish([event("later")])
         await until(lambda: "later" in sink.ids)
     assert sorted(sink.ids) == ["e0", "e1", "e2", "e3", "later"]
+
+
+async def test_a_process_that_ends_does_not_wait_for_a_probe_of_a_destination_that_fails(
+    bus: Bus, sink: Sink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flight, "HASTE_S", 0.1)
+    hangs = False
+
+    async def fails(_identity: str, _number: int) -> int:
+        await asyncio.sleep(60.0 if hangs else 0.0)
+        return 500
+
+    sink.answer = fails
+    await bus.publish([event(f"e{number}", device=f"d{number}") for number in range(40)])
+    async with delivering(bus, destination(sink.url, timeout_s=14.0)) as worker:
+        await until(lambda: worker.flight and worker.flight.health.failing and not sink.flying)
+        hangs = True
+        await until(lambda: sink.flying)
+        ended = asyncio.get_running_loop().time()
+    assert asyncio.get_running_loop().time() - ended < 10

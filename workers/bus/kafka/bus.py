@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from schemas.errors import Rejected
 from schemas.topics import Topic
-from workers.bus.contract import Browser, Lag, Publisher, Record, Stop, Work
+from workers.bus.contract import GRACE, Browser, Lag, Publisher, Record, Stop, Work
 from workers.bus.kafka import topics
 from workers.bus.kafka.backlog import Backlog
 from workers.bus.kafka.browse import browser
@@ -32,10 +32,18 @@ class KafkaBus:
         await self._producer.publish(records)
 
     async def consume(
-        self, topics: Collection[str], group: str, work: Work, stop: Stop, *, atomic: bool, start: Begin = "first"
+        self,
+        topics: Collection[str],
+        group: str,
+        work: Work,
+        stop: Stop,
+        *,
+        atomic: bool,
+        start: Begin = "first",
+        grace: float = GRACE,
     ) -> None:
         """Run one `work` per assigned lane and session until `stop` is set."""
-        await consume(self._address, Plan(self._names, tuple(sorted(topics)), group, work, stop, atomic, start))
+        await consume(self._address, Plan(self._names, tuple(sorted(topics)), group, work, stop, atomic, start, grace))
 
     def exclusive(self, name: str) -> AbstractAsyncContextManager[Publisher]:
         """Entering fences the name's former holder, whose late records are never seen; its calls raise Revoked."""

@@ -22,7 +22,6 @@ from workers.bus.kafka.wire import Wire
 from workers.bus.metrics import COMMIT_SECONDS, COMMITS, SESSIONS_ENDED
 from workers.bus.session import stray
 
-GRACE: Final = 5.0  # seconds that a `work` may take to return once its session has ended
 PACE: Final = 0.01  # seconds from one plain commit to the next: what is done meanwhile goes in it, of all lanes
 Begin = Literal["first", "end"] | datetime
 
@@ -39,6 +38,7 @@ class Plan(msgspec.Struct, frozen=True):
     stop: Stop
     atomic: bool
     start: Begin
+    grace: float  # seconds that a `work` may take to return once its session has ended
 
     @property
     def ahead(self) -> Ahead:
@@ -233,7 +233,7 @@ class Sessions:
             await asyncio.gather(*watched, return_exceptions=True)
 
     async def _finish(self, works: Collection[asyncio.Task[None]], reason: str) -> None:
-        """Let works finish what they do if stopped from outside, else let their calls raise Revoked; at most 5 s for either."""
+        """Let works finish what they do if stopped from outside, else let their calls raise Revoked; within the grace."""
         if self._plan.stop.is_set() and not self.reason:
             self.reason = "stop"
             SESSIONS_ENDED.labels("stop").inc(len(self.lanes))
@@ -242,7 +242,7 @@ class Sessions:
         elif not self.reason:
             self.end(reason)
         if works:
-            await asyncio.wait(works, timeout=GRACE)
+            await asyncio.wait(works, timeout=self._plan.grace)
         for lane in self.lanes.values():
             lane.revoke()
         await self._merger.close()

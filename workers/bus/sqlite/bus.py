@@ -14,7 +14,7 @@ import structlog
 
 from schemas.errors import RinghookError
 from schemas.topics import Topic
-from workers.bus.contract import Browser, BusBroken, BusUnavailable, Lag, Publisher, Record, Stop, TooLarge, Work
+from workers.bus.contract import GRACE, Browser, BusBroken, BusUnavailable, Lag, Publisher, Record, Stop, TooLarge, Work
 from workers.bus.metrics import PUBLISH_FAILURES, PUBLISH_SECONDS, RECORDS_PUBLISHED
 from workers.bus.session import Session, serve
 from workers.bus.sqlite import deeds
@@ -156,7 +156,15 @@ class SqliteBus:
             raise BusUnavailable(f"the disk did not confirm within {DEADLINE} s") from error
 
     async def consume(
-        self, topics: Collection[str], group: str, work: Work, stop: Stop, *, atomic: bool, start: Beginning = "first"
+        self,
+        topics: Collection[str],
+        group: str,
+        work: Work,
+        stop: Stop,
+        *,
+        atomic: bool,
+        start: Beginning = "first",
+        grace: float = GRACE,
     ) -> None:
         """Run `work` for every index; a second member of a group stands by until the first is gone."""
         reads = _reads(self.layout, topics)
@@ -170,7 +178,7 @@ class SqliteBus:
         async with self._turns[group]:
             self._groups.add(group)
             try:
-                await serve(begin, work, stop)
+                await serve(begin, work, stop, grace)
             finally:
                 self._groups.discard(group)
 
