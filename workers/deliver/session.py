@@ -73,7 +73,7 @@ class Session:
         `asked`: what it delivers is no live traffic, which it must not delay; what nobody asks for any more is left out.
         """
         self.index, self.aside = lane.index, asked is not None
-        self._finished, self._topic, self._asked = finished, topic, asked
+        self._finished, self._topic, self._replays = finished, topic, asked
         self._unsure: Sequence[Held] = ()  # fetched, and nobody could say yet whether it is asked for
         self.window: Window[Parcel] = Window(0)
         self.parked: Parked[Parcel] = Parked((), flight.now())
@@ -90,7 +90,7 @@ class Session:
         self._settled_n = 0  # as the lane's row has it
         self._revoked: Revoked | None = None
         self._proven = self._committed_at = 0.0
-        self._asked: float | None = None  # since when a commit is out
+        self._out_since: float | None = None  # since when a commit is out
         self._committed = 0  # the window's changes when it was last committed
         self._flying: dict[Item[Parcel], asyncio.Task[object] | None] = {}
         self._nudge = asyncio.Event()  # something ended that the loop may want to know of
@@ -180,7 +180,7 @@ class Session:
     async def _take_up(self, batch: Sequence[Held]) -> None:
         """Admit what was fetched; where the store is away that knows what is asked for, another time."""
         try:
-            over = await self._asked.over(batch) if self._asked else ()
+            over = await self._replays.over(batch) if self._replays else ()
         except Unavailable as error:
             self._unsure = batch
             self._insist.refused(error)
@@ -318,7 +318,7 @@ class Session:
         return not self.closing() and awake() - self._proven < PROVEN_FOR_S and self._answered()
 
     def _answered(self) -> bool:
-        return self._asked is None or awake() - self._asked < ANSWERS_IN_S
+        return self._out_since is None or awake() - self._out_since < ANSWERS_IN_S
 
     def closing(self) -> bool:
         """Say whether the session ends."""
@@ -368,14 +368,14 @@ class Session:
         self._finished.told(() if self._refused else untold, known)  # of rows the store has to know it, too
 
     async def _ask(self, position: int, note: bytes) -> None:
-        self._asked = awake()
+        self._out_since = awake()
         try:
             async with asyncio.timeout(COMMIT_DEADLINE_S):
                 await self._lane.commit({self._topic: position}, note)
         except TimeoutError:
             raise Unknown("a commit missed its deadline") from None
         finally:
-            self._asked = None
+            self._out_since = None
 
     async def _write(self, *, last: bool) -> int:
         """Write what changed of what waits, as step n + 1; return the n that the commit shall make true."""

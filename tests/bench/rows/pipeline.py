@@ -3,7 +3,7 @@
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from deploy.demo.installation import Installation
 from tests.bench import accounts, ground, webhooks
@@ -69,7 +69,8 @@ def _figures(on: str, seen: Seen, asked: float, cost: float = 0) -> list[Figure]
     note = f"{COUNT:,} events from {CONNECTIONS} connections" + (
         f"; {seen.missing} NOT DELIVERED in time" if seen.missing else ""
     )
+    sense: Literal["at most", "report"] = "at most" if cost else "report"
     return [
         Figure(f"pipeline, {on}", "events/s", seen.rates, asked, note=note),
-        Figure(f"its CPU, {on}", "µs/event", seen.costs, cost, sense="at most" if cost else "report", note=f"by process: {shares}"),
+        Figure(f"its CPU, {on}", "µs/event", seen.costs, cost, sense=sense, note=f"by process: {shares}"),
     ]
