@@ -26,7 +26,7 @@ class Health(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     failed: frozenset[Event] = frozenset()  # different events that failed since; never more than FAILING_AT are kept
     probes: int = 0
     probe_at: datetime | None = None
-    quiet_until: datetime | None = None  # Retry-After
+    quiet_until: datetime | None = None  # the longest Retry-After of an answer that throttles
     gone: bool = False
 
     @property
@@ -70,6 +70,7 @@ class Health(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     ) -> "Health":
         """Return the health after an answer; `asked` is Retry-After in seconds, `dice` in [0, 1) jitters the next probe.
 
+        What throttles speaks of all events, so its Retry-After holds all back; any other answer's is about its event alone.
         `tried` is when the event's attempt before began: where others got through since, its failing again says nothing new.
         """
         down = self.cut()
@@ -77,10 +78,15 @@ class Health(msgspec.Struct, frozen=True, gc=False, kw_only=True):
             return replace(down, life=now, failed=frozenset(), probes=0, probe_at=None)
         if verdict is Verdict.GONE:
             return replace(down, gone=True)
-        if asked is not None:
-            down = replace(down, quiet_until=now + timedelta(seconds=min(asked, RETRY_AFTER_CAP_S)))
+        if verdict is Verdict.THROTTLED and asked is not None:
+            down = _hushed(down, now + timedelta(seconds=min(asked, RETRY_AFTER_CAP_S)))
         known = tried is not None and self.life is not None and self.life >= tried and not self.failing
         return down if known else _worse(down, event, now, dice)
+
+
+def _hushed(health: Health, until: datetime) -> Health:
+    """Return the health of a destination that is sent nothing until then, or until what it has asked for before."""
+    return replace(health, quiet_until=max(until, health.quiet_until or until))
 
 
 def _worse(health: Health, event: Event, now: datetime, dice: float) -> Health:

@@ -37,6 +37,7 @@ class Sink:
         self.ids: list[str] = []
         self.flying = self.most = 0
         self.says = b""  # the body of each answer
+        self.asks: dict[str, str] = {}  # Retry-After of each answer to an event that is no 2xx
         self.answer: Callable[[str, int], int | Awaitable[int]] = lambda _id, _number: 200
 
     def seen(self, identity: str) -> int:
@@ -57,7 +58,8 @@ class Sink:
             status = said if isinstance(said, int) else await said
         finally:
             self.flying -= 1
-        return web.Response(status=status, body=self.says)
+        asked = {"Retry-After": self.asks[identity]} if identity in self.asks and status // 100 != 2 else None
+        return web.Response(status=status, body=self.says, headers=asked)
 
 
 @asynccontextmanager
