@@ -160,7 +160,6 @@ class Flight:
         self._beside = 0  # events in flight that come from rows, or from a lane aside
         self._pace, self._waking = Pace(destination.rate), False
         self._most = destination.most
-        self._share = max(destination.concurrency // SHARE, 1)
         self._latency = metrics.LATENCY.labels(destination=destination.name)
         self._seconds = metrics.ATTEMPT_SECONDS.labels(destination=destination.name)
 
@@ -211,7 +210,7 @@ class Flight:
         if picked is None and self._proves(now):
             return None
         if picked is None:
-            beside = self._beside < self._share
+            beside = self._beside < max(self.health.allowed // SHARE, 1)
             picked = self._first(now, lambda lane: lane.take(now, parked=beside) if beside or not lane.aside else None)
         if picked is None:
             return None
@@ -265,6 +264,8 @@ class Flight:
         while picked:
             await self._attempt(*picked)
             picked = self._take()
+            if self.health.ramp:
+                self.pump()  # its answer may have allowed one more
 
     async def _attempt(self, lane: Channel, items: Sequence[Item[Parcel]]) -> None:
         """Send events once and settle each: done, again, buried or cancelled."""

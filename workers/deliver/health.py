@@ -7,6 +7,7 @@ import msgspec
 from msgspec.structs import replace
 
 from workers.deliver.answer import RETRY_AFTER_CAP_S, Verdict
+from workers.deliver.ramp import Ramp, halved
 
 Event = tuple[int, int]  # lane index and offset
 State = Literal["well", "throttled", "failing", "gone", "paused"]
@@ -28,11 +29,19 @@ class Health(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     probe_at: datetime | None = None
     quiet_until: datetime | None = None  # the longest Retry-After of an answer that throttles
     gone: bool = False
+    ramp: Ramp | None = None  # where fewer than `concurrency` may be in flight
 
     @property
     def failing(self) -> bool:
         """Say whether the destination, not one event, is at fault: fetching stops, no attempt is spent, nothing is buried."""
         return self.gone or len(self.failed) >= FAILING_AT
+
+    @property
+    def allowed(self) -> int:
+        """Return how many requests may be in flight at a time; one that is failing gets one, its probe."""
+        if self.failing:
+            return 1
+        return self.concurrency if self.ramp is None else self.ramp.allowed
 
     def state(self, now: datetime) -> State:
         """Return the one word for metrics and people."""
@@ -43,20 +52,21 @@ class Health(msgspec.Struct, frozen=True, gc=False, kw_only=True):
         return "throttled" if self.quiet_until and now < self.quiet_until else "well"
 
     def room(self, now: datetime) -> int:
-        """Return how many requests may start now: none when gone or asked to wait, one probe when failing."""
+        """Return how many requests may start now: none when gone or asked to wait, one probe when failing, few after that."""
         if self.gone or (self.quiet_until is not None and now < self.quiet_until):
             return 0
-        if not self.failing:
-            return max(self.concurrency - self.flying, 0)
-        return int(self.flying == 0 and (self.probe_at is None or now >= self.probe_at))
+        if self.failing and self.probe_at is not None and now < self.probe_at:
+            return 0
+        return max(self.allowed - self.flying, 0)
 
     def began(self, count: int) -> "Health":
         """Return the health with `count` more requests in flight."""
-        return replace(self, flying=self.flying + count)
+        flying = self.flying + count
+        return replace(self, flying=flying, ramp=self.ramp and self.ramp.used(flying))
 
     def cut(self) -> "Health":
         """Return the health after a request that was cancelled: it says nothing."""
-        return replace(self, flying=self.flying - 1)
+        return replace(self, flying=self.flying - 1, ramp=self.ramp and self.ramp.ended())
 
     def after(
         self,
@@ -75,18 +85,31 @@ class Health(msgspec.Struct, frozen=True, gc=False, kw_only=True):
         """
         down = self.cut()
         if verdict in _ALIVE:
-            return replace(down, life=now, failed=frozenset(), probes=0, probe_at=None)
+            return replace(down, life=now, failed=frozenset(), probes=0, probe_at=None, ramp=_risen(self))
         if verdict is Verdict.GONE:
             return replace(down, gone=True)
-        if verdict is Verdict.THROTTLED and asked is not None:
-            down = _hushed(down, now + timedelta(seconds=min(asked, RETRY_AFTER_CAP_S)))
+        if verdict is Verdict.THROTTLED:
+            ramp = self.ramp.refused(down.flying) if self.ramp else halved(self.allowed, down.flying)
+            down = replace(down, ramp=ramp, quiet_until=_quiet(self, now, asked))
         known = tried is not None and self.life is not None and self.life >= tried and not self.failing
         return down if known else _worse(down, event, now, dice)
 
 
-def _hushed(health: Health, until: datetime) -> Health:
-    """Return the health of a destination that is sent nothing until then, or until what it has asked for before."""
-    return replace(health, quiet_until=max(until, health.quiet_until or until))
+def _risen(health: Health) -> Ramp | None:
+    """Return the ramp after a sign of life; what has just come up begins with one, lest what waits bury it."""
+    if health.failing:
+        ramp: Ramp | None = Ramp(threshold=health.concurrency)
+    else:
+        ramp = health.ramp and health.ramp.took()
+    return ramp if ramp and ramp.allowed < health.concurrency else None
+
+
+def _quiet(health: Health, now: datetime, asked: float | None) -> datetime | None:
+    """Return until when nothing is sent: as was asked for before, or now, whichever is later."""
+    if asked is None:
+        return health.quiet_until
+    until = now + timedelta(seconds=min(asked, RETRY_AFTER_CAP_S))
+    return max(until, health.quiet_until or until)
 
 
 def _worse(health: Health, event: Event, now: datetime, dice: float) -> Health:

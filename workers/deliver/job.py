@@ -117,6 +117,7 @@ class Deliver:
         metrics.watch(
             self._destination.name,
             flying=lambda: flight.health.flying,
+            allowed=lambda: flight.health.allowed,
             waiting=flight.waiting,
             oldest=flight.oldest_age,
             state=lambda: flight.state(flight.now()),

@@ -25,6 +25,11 @@ ATTEMPT_SECONDS: Final = Histogram(
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
 )
 IN_FLIGHT: Final = Gauge("ringhook_delivery_in_flight", "Requests under way", ["destination"])
+ALLOWED: Final = Gauge(
+    "ringhook_delivery_in_flight_allowed",
+    "Requests that may be under way: `concurrency`, or fewer after the destination failed or refused some as too many",
+    ["destination"],
+)
 OLDEST: Final = Gauge(
     "ringhook_delivery_oldest_undelivered_age_seconds", "Age of the oldest event taken up and not finished", ["destination"]
 )
@@ -66,12 +71,14 @@ def watch(
     destination: str,
     *,
     flying: Callable[[], int],
+    allowed: Callable[[], int],
     waiting: Callable[[], int],
     oldest: Callable[[], float],
     state: Callable[[], str],
 ) -> None:
     """Read these gauges from the running delivery whenever they are asked for."""
     IN_FLIGHT.labels(destination=destination).set_function(flying)
+    ALLOWED.labels(destination=destination).set_function(allowed)
     WAITING.labels(destination=destination).set_function(waiting)
     OLDEST.labels(destination=destination).set_function(oldest)
     for name in _STATES:
@@ -80,7 +87,7 @@ def watch(
 
 def unwatch(destination: str) -> None:
     """Forget the gauges of a delivery that ended."""
-    for gauge, labels in ((IN_FLIGHT, ()), (WAITING, ()), (OLDEST, ()), *((STATE, (name,)) for name in _STATES)):
+    for gauge, labels in ((IN_FLIGHT, ()), (ALLOWED, ()), (WAITING, ()), (OLDEST, ()), *((STATE, (name,)) for name in _STATES)):
         with suppress(KeyError):
             gauge.remove(destination, *labels)
 

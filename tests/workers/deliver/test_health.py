@@ -1,5 +1,7 @@
-"""How much a destination is sent: whose Retry-After stops all of it, and whose only one event."""
+"""How much a destination is sent: how many at a time, whose Retry-After stops all of it, and whose only one event."""
 
+import asyncio
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 from tests.workers.deliver.support import Sink, delivering, destination, event, until
 from workers.bus.contract import Bus
 from workers.deliver.answer import RETRY_AFTER_CAP_S, Verdict
-from workers.deliver.health import Health
+from workers.deliver.health import FAILING_AT, PROBE_LONGEST_S, Health
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
 WELL = Health(concurrency=4, life=T0)
@@ -59,3 +61,153 @@ async def test_a_later_answer_does_not_lift_what_the_destination_has_asked_for(b
         now = worker.flight.now()
         assert (worker.flight.state(now), worker.flight.state(now + timedelta(seconds=590))) == ("throttled", "throttled")
     assert len(sink.ids) == 2
+
+
+def answered(health: Health, verdict: Verdict, count: int = 1, *, at: float = 0.0) -> Health:
+    """Return the health after so many requests, one after the other, each with a new event."""
+    for number in range(count):
+        health = health.began(1).after(verdict, (0, number), after(at))
+    return health
+
+
+def test_what_came_up_is_sent_one_then_twice_as_many_with_each_round_up_to_its_concurrency() -> None:
+    health = answered(answered(Health(concurrency=20), Verdict.FAILED, FAILING_AT), Verdict.ACCEPTED)
+    rounds = []
+    while len(rounds) < 7:
+        rounds.append(room := health.room(T0))
+        health = health.began(room)
+        for number in range(room):
+            health = health.after(Verdict.ACCEPTED, (0, number), T0)
+    assert rounds == [1, 2, 4, 8, 16, 20, 20]
+
+
+def test_what_is_refused_as_too_much_gets_half_and_a_burst_of_refusals_is_one() -> None:
+    health = Health(concurrency=32, life=T0).began(32).after(Verdict.ACCEPTED, (0, 0), T0)
+    for number in range(FAILING_AT - 1):
+        health = health.after(Verdict.THROTTLED, (0, number), T0)
+    assert health.allowed == 16
+
+
+def test_what_was_refused_as_too_much_gets_one_more_with_each_round_and_only_where_it_takes_all_that_it_may_get() -> None:
+    health = answered(answered(Health(concurrency=32, life=T0), Verdict.THROTTLED, 3), Verdict.ACCEPTED, 100)
+    rounds = []
+    while health.allowed < 32:
+        rounds.append(room := health.room(T0))
+        health = health.began(room)
+        for number in range(room):
+            health = health.after(Verdict.ACCEPTED, (0, number), T0)
+    assert rounds == [*range(4, 32)]
+
+
+def test_events_that_fail_slow_no_others_down() -> None:
+    health = Health(concurrency=32, life=T0)
+    for _ in range(50):
+        health = answered(answered(health, Verdict.FAILED, FAILING_AT - 1), Verdict.ACCEPTED)
+        assert health.room(T0) == 32
+
+
+ENDS = st.sampled_from([Verdict.ACCEPTED, Verdict.ACCEPTED, Verdict.REFUSED, Verdict.THROTTLED, Verdict.FAILED])
+# How many begin, as far as they may; then how many end, and how.
+STEPS = st.lists(st.tuples(st.integers(0, 8), ENDS, st.integers(1, 8)), min_size=5, max_size=60)
+
+
+@dataclass
+class Request:
+    """One under way, as an observer would note it."""
+
+    halvings: int  # before it began
+    full: bool = False  # all that were allowed were under way with it
+
+
+@dataclass
+class Observer:
+    """How many are allowed, by the words of the decision: no counters, but a note on every request."""
+
+    concurrency: int
+    allowed: int
+    threshold: int
+    halvings: int = 0
+    gained: int = 0
+    flying: list[Request] = field(default_factory=list)  # in the order of their beginning
+
+    def begins(self, count: int) -> None:
+        self.flying += [Request(self.halvings) for _ in range(count)]
+        if len(self.flying) >= self.allowed:
+            for request in self.flying:
+                request.full = True
+
+    def ends(self, verdict: Verdict, *, failing: bool) -> None:
+        request = self.flying.pop(0)
+        if failing and verdict in {Verdict.ACCEPTED, Verdict.REFUSED}:
+            self.restarts(1, self.concurrency)
+        elif verdict in {Verdict.ACCEPTED, Verdict.REFUSED} and request.full and self.allowed < self.concurrency:
+            self.gained += 1
+            if self.allowed < self.threshold or self.gained == self.allowed:
+                self.allowed, self.gained = self.allowed + 1, 0
+        elif verdict is Verdict.THROTTLED and (request.halvings == self.halvings or self.allowed == self.concurrency):
+            half = max((1 if failing else self.allowed) // 2, 1)
+            self.restarts(half, half)
+            self.halvings += 1
+
+    def restarts(self, allowed: int, threshold: int) -> None:
+        self.allowed, self.threshold, self.gained = allowed, threshold, 0
+        for request in self.flying:
+            request.full = False
+
+
+@given(st.integers(1, 8), STEPS)
+def test_how_many_are_allowed_is_as_one_who_notes_each_request_has_it(
+    concurrency: int, steps: list[tuple[int, Verdict, int]]
+) -> None:
+    health, now = Health(concurrency=concurrency), T0
+    observer = Observer(concurrency, concurrency, concurrency)
+    for number, (begin, verdict, end) in enumerate(steps):
+        now += timedelta(seconds=2 * PROBE_LONGEST_S)
+        count = min(begin, health.room(now))
+        observer.begins(count)
+        health = health.began(count)
+        for each in range(min(end, len(observer.flying))):
+            observer.ends(verdict, failing=health.failing)
+            health = health.after(verdict, (number, each), now)
+            assert health.allowed == (1 if health.failing else observer.allowed)
+            assert health.room(now + timedelta(seconds=PROBE_LONGEST_S)) == max(health.allowed - len(observer.flying), 0)
+
+
+async def test_a_service_that_has_just_come_up_gets_ever_more_at_a_time(bus: Bus, sink: Sink) -> None:
+    up, took, more = False, 0, list[int]()
+
+    async def comes_up(_id: str, _number: int) -> int:
+        nonlocal took
+        if not up:
+            return 500
+        more.append(sink.flying - took)
+        await asyncio.sleep(0.02)
+        took += 1
+        return 200
+
+    sink.answer = comes_up
+    await bus.publish([event(f"e{number}", device=f"d{number}") for number in range(60)])
+    async with delivering(bus, destination(sink.url, concurrency=8)) as worker:
+        await until(lambda: worker.flight and worker.flight.health.failing and not worker.flight.health.flying)
+        up = True
+        await until(lambda: took == 60)
+    assert max(more) <= 1, "one, and one more with each that it took"
+    assert sink.most == 8
+
+
+async def test_a_service_that_takes_few_at_a_time_is_asked_for_little_more(bus: Bus, sink: Sink) -> None:
+    refused = 0
+
+    async def takes_four(_id: str, _number: int) -> int:
+        nonlocal refused
+        if sink.flying > 4:
+            refused += 1
+            return 429
+        await asyncio.sleep(0.005)
+        return 200
+
+    sink.answer = takes_four
+    await bus.publish([event(f"e{number}", device=f"d{number}") for number in range(300)])
+    async with delivering(bus, destination(sink.url, concurrency=32)):
+        await until(lambda: len(sink.ids) - refused == 300)
+    assert refused < 150

@@ -173,12 +173,12 @@ def test_a_failing_destination_is_probed_with_one_event_ever_more_rarely_and_lif
     assert pauses[0] <= 1.0
     assert PROBE_LONGEST_S * 0.8 <= pauses[-1] <= PROBE_LONGEST_S
     health = health.began(1).after(Verdict.ACCEPTED, (0, 1), now)
-    assert (health.room(now), health.failing) == (4, False)
+    assert (health.room(now), health.failing) == (1, False)
 
 
 def test_retry_after_quiets_the_whole_destination() -> None:
     health = Health(concurrency=4).began(1).after(Verdict.THROTTLED, (0, 1), T0, asked=30)
-    assert (health.room(T0 + seconds(29)), health.room(T0 + seconds(30))) == (0, 4)
+    assert (health.room(T0 + seconds(29)), health.room(T0 + seconds(30))) == (0, 2)
     assert health.state(T0) == "throttled"
 
 
