@@ -57,8 +57,8 @@ def replay(context: click.Context, /, directory: Path, **options: Any) -> None: 
     """Send to one destination again what was recorded in a span of time, in order, beside what is live.
 
     Each delivery carries `webhook-replay`, and the `webhook-id` that it had. It takes at most a quarter of the destination's
-    concurrency. Needs running `ringhook deliver` and `admin` (or `up`), and the scope `operate`. Ctrl-C ends the waiting, not the
-    replay.
+    concurrency and rate, and no turn that a live event waits for. Needs running `ringhook deliver` and `admin` (or `up`), and the
+    scope `operate`. Ctrl-C ends the waiting, not the replay.
     """
     if context.invoked_subcommand is None:
         _begin(directory, **options)

@@ -21,8 +21,8 @@ from workers.deliver.closed import Closed
 from workers.deliver.destinations import Destination, wants
 from workers.deliver.dress import Dressed, dressing
 from workers.deliver.facts import Facts
+from workers.deliver.gate import Gate
 from workers.deliver.health import Health, State
-from workers.deliver.pace import Pace
 from workers.deliver.parcel import GONE, Parcel, together
 from workers.deliver.policy import Again, Bury, Cancel, Decision, Policy, Tries, attempted
 from workers.deliver.send import Sender
@@ -35,7 +35,9 @@ from workers.runtime.stops import Why
 log = structlog.get_logger()
 BURY_DEADLINE_S: Final = 15.0
 FAREWELL: Final = event_type(REMOVED)  # the last event of an account whose user removed the app: what tells of it is sent
-SHARE: Final = 4  # at most one part in so many of the concurrency goes to keys that wait (slow to fail, maybe) and to replays
+SHARE: Final = (
+    4  # at most one part in so many of concurrency and rate goes to keys that wait (slow to fail, maybe) and to replays
+)
 REMEDY: Final = "nothing is sent to it, and its backlog waits, until `ringhook destinations resume {}`"
 BATCH_BYTES: Final = 512 * 1024  # of events in one request, beyond its last
 PROVEN: Final = timedelta(seconds=5)  # after which a probe goes to whoever may start
@@ -107,7 +109,7 @@ Picked = tuple[Channel, Sequence[Item[Parcel]]]  # events that go in one request
 
 
 def is_beside(lane: Channel, item: Item[Parcel]) -> bool:
-    """Say whether an event may take no more than its share of the concurrency."""
+    """Say whether an event may take no more than its share of concurrency and rate."""
     return lane.aside or item.line is not None
 
 
@@ -158,7 +160,8 @@ class Flight:
         self._publisher, self._facts, self._tasks, self._dice = publisher, facts, tasks, dice
         self._stops, self._delay = stops, Delay()
         self._beside = 0  # events in flight that come from rows, or from a lane aside
-        self._pace, self._waking = Pace(destination.rate), False
+        self._gate = Gate(destination.rate, self.pump)
+        self._gate_beside = Gate(destination.rate and destination.rate / SHARE, self.pump)
         self._most = destination.most
         self._latency = metrics.LATENCY.labels(destination=destination.name)
         self._seconds = metrics.ATTEMPT_SECONDS.labels(destination=destination.name)
@@ -202,23 +205,35 @@ class Flight:
             self._tasks.create_task(self._work(*picked), name="deliver.work")
 
     def _take(self) -> Picked | None:
-        """Return what may be sent now, the lanes taking turns, and count it as in flight."""
+        """Return what may be sent now, and count it as in flight."""
         now = self.now()
-        if self.closed or self.resting or self.health.room(now) <= 0 or not self._paced(now):
+        if self.closed or self.resting or self.health.room(now) <= 0 or not self._gate.is_open(now):
             return None
-        picked = self._first(now, lambda lane: lane.untried(now)) if self.health.failing else None
-        if picked is None and self._proves(now):
-            return None
-        if picked is None:
-            beside = self._beside < max(self.health.allowed // SHARE, 1)
-            picked = self._first(now, lambda lane: lane.take(now, parked=beside) if beside or not lane.aside else None)
+        picked = self._picked(now)
         if picked is None:
             return None
-        self.health = self.health.began(1)
-        self._beside += is_beside(*picked)
-        self._pace.take(now.timestamp())
         lane, item = picked
+        self._count(lane, item, now)
         return lane, [item, *self._others(lane, item, now)]
+
+    def _picked(self, now: datetime) -> tuple[Channel, Item[Parcel]] | None:
+        """Return what goes next: where the destination fails, what was never sent."""
+        beside = self._may_beside(now)
+        picked = self._next(now, lambda lane: lane.untried(now), beside=beside) if self.health.failing else None
+        if picked is not None or self._proves(now):
+            return picked
+        return self._next(now, lambda lane: lane.take(now, parked=beside), beside=beside)
+
+    def _may_beside(self, now: datetime) -> bool:
+        """Say whether one more may go of what waits in rows, or was put aside."""
+        return self._beside < max(self.health.allowed // SHARE, 1) and self._gate_beside.is_open(now)
+
+    def _count(self, lane: Channel, item: Item[Parcel], now: datetime) -> None:
+        self.health = self.health.began(1)
+        self._gate.passed(now)
+        if is_beside(lane, item):
+            self._beside += 1
+            self._gate_beside.passed(now)
 
     def _proves(self, now: datetime) -> bool:
         """Say whether a probe waits a moment: what was never sent is in a lane that must prove first that it is ours."""
@@ -234,23 +249,20 @@ class Flight:
             size += one.size
         return others
 
-    def _paced(self, now: datetime) -> bool:
-        """Say whether the destination's rate lets a request start now; else one starts as soon as it does."""
-        wait = self._pace.due(now.timestamp())
-        if wait and not self._waking:
-            self._waking = True
-            asyncio.get_running_loop().call_later(wait, self._wake)
-        return not wait
+    def _next(
+        self, now: datetime, take: Callable[[Channel], Item[Parcel] | None], *, beside: bool
+    ) -> tuple[Channel, Item[Parcel]] | None:
+        """Return what a lane has to send, live ones before those aside; among themselves they take turns."""
+        live = self._first(now, take, aside=False)
+        return live or (self._first(now, take, aside=True) if beside else None)
 
-    def _wake(self) -> None:
-        self._waking = False
-        self.pump()
-
-    def _first(self, now: datetime, take: Callable[[Channel], Item[Parcel] | None]) -> tuple[Channel, Item[Parcel]] | None:
+    def _first(
+        self, now: datetime, take: Callable[[Channel], Item[Parcel] | None], *, aside: bool
+    ) -> tuple[Channel, Item[Parcel]] | None:
         for _ in range(len(self.lanes)):
             lane = self.lanes[0]
             self.lanes.rotate(-1)
-            if not lane.idle(now) and lane.may_start() and (item := take(lane)):
+            if lane.aside is aside and not lane.idle(now) and lane.may_start() and (item := take(lane)):
                 return lane, item
         return None
 

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime, timedelta
 from itertools import count
+from time import monotonic
 
 import pytest
 from msgspec.structs import replace
@@ -167,6 +168,35 @@ async def test_what_is_put_aside_takes_its_share_and_live_events_pass(bus: Bus, 
         hanging.set()
         await reaches("done")
     assert keyed(sink.ids[len(EVENTS) :]) == WHOLE
+
+
+OLD = [event(f"old{number}", device=f"d{number % 20}", account=f"a{number % 20}") for number in range(200)]
+
+
+async def test_what_is_put_aside_gets_no_more_than_a_part_of_the_rate(bus: Bus, sink: Sink) -> None:
+    await bus.publish(OLD)
+    async with delivering(bus, destination(sink.url)):
+        await until(lambda: len(sink.ids) == len(OLD))
+    await begin(total=len(OLD))
+    async with delivering(bus, destination(sink.url, rate=40)):
+        await until(lambda: len(sink.ids) > len(OLD))
+        began = monotonic()
+        await until(lambda: len(sink.ids) >= len(OLD) + 30)
+    assert monotonic() - began > 1.5, "ten at once, and ten a second"
+
+
+async def test_what_is_put_aside_has_no_turn_while_live_events_wait_for_one(bus: Bus, sink: Sink) -> None:
+    await bus.publish(OLD)
+    async with delivering(bus, destination(sink.url)):
+        await until(lambda: len(sink.ids) == len(OLD))
+    sink.answer = slowly
+    await begin(total=len(OLD))
+    async with delivering(bus, destination(sink.url, concurrency=1)):
+        await until(lambda: len(sink.ids) > len(OLD))
+        await bus.publish([event(f"live{number}", device=f"d{number}") for number in range(20)])
+        await until(lambda: sum(name.startswith("live") for name in sink.ids) == 20)
+    began = next(place for place, name in enumerate(sink.ids) if name.startswith("live"))
+    assert all(name.startswith("live") for name in sink.ids[began : began + 20])
 
 
 def test_a_record_that_is_sent_again_is_as_it_was_and_says_by_what_it_comes() -> None:
