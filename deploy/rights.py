@@ -19,6 +19,7 @@ from workers.deliver import tables as deliver
 from workers.deliver.closed import closed
 from workers.deliver.copies import copies
 from workers.deliver.replay import replays
+from workers.deliver.resumed import resumed
 from workers.dispatch import tables as dispatch
 from workers.notice import contacts
 from workers.runtime import waiting
@@ -91,6 +92,7 @@ RIGHTS: Final[Mapping[str, Sequence[Right]]] = {
         *_RELOAD,
         *_may("SIUD", waiting.waiting, waiting.lines, deliver.tries, copies),
         *_may("SI", closed),
+        *_may("S", resumed),
         *_may("SUD", replays),
         *_may("D", lanes),  # of a replay that is over
         *_may("S", stops),
@@ -106,6 +108,7 @@ RIGHTS: Final[Mapping[str, Sequence[Right]]] = {
         _see(linker.grants, "code_hash", of=GrantStanding),
         *_may("SI", linker.forgets),
         *_may("SID", closed),
+        *_may("SIU", resumed),
         *_may("SIUD", handled),
         *_may("S", copies),
         *_may("SIU", replays),

@@ -25,7 +25,9 @@ NONE: Final = "ringhook.toml names no [[destination]]."
 ABSENT: Final = "no copy of `ringhook deliver` (or `up`) runs with it"
 PAUSED: Final = "{name} is paused: nothing is sent to it, and what comes waits, until `ringhook destinations resume {name}`."
 RESUMED: Final = "{name} is sent to again."
+STANDS: Final = "The wish is held. Just now:"
 LATE: Final = "{missing} of {copies} copies have not heard of it yet; each does as soon as it reaches the store."
+MET: Final = {"pause": ("paused", PAUSED), "resume": ("well", RESUMED)}  # in which state it then is, and the words for it
 CLOSED: Final = {"paused": "paused by {by}", "gone": "closed by {by}"}
 
 
@@ -89,7 +91,7 @@ async def _pinged(services: Sequence[Service]) -> list[Pinged]:
 @DIRECTORY
 def pause(name: str, directory: Path, *, as_json: bool) -> None:
     """Send nothing to a destination; its events wait, over restarts too."""
-    _wish(directory, name, "pause", PAUSED, as_json=as_json)
+    _wish(directory, name, "pause", as_json=as_json)
 
 
 @destinations.command()
@@ -97,20 +99,27 @@ def pause(name: str, directory: Path, *, as_json: bool) -> None:
 @JSON
 @DIRECTORY
 def resume(name: str, directory: Path, *, as_json: bool) -> None:
-    """Send to a destination again that was paused, or that answered 410."""
-    _wish(directory, name, "resume", RESUMED, as_json=as_json)
+    """Send to a destination again, at once, that was paused, answered 410, or asked for rest (Retry-After)."""
+    _wish(directory, name, "resume", as_json=as_json)
 
 
-def _wish(directory: Path, name: str, wish: str, words: str, *, as_json: bool) -> None:
+def _wish(directory: Path, name: str, wish: str, *, as_json: bool) -> None:
     said = ask(directory, "POST", f"/v1/destinations/{quote(name, safe='')}/{wish}")
-    if as_json:
-        click.echo(orjson.dumps(said).decode())
-        return
-    click.echo(words.format(name=name))
-    if not said["copies"]:
-        click.echo(f"Just now {ABSENT}.")
-    elif missing := said["copies"] - said["obey"]:
-        click.echo(LATE.format(missing=missing, copies=said["copies"]))
+    click.echo(orjson.dumps(said).decode() if as_json else "\n".join(outcome(wish, said)))
+
+
+def outcome(wish: str, seen: dict[str, Any]) -> Iterator[str]:
+    """Return what has come of a wish, in lines: the words for it, or how the destination stands where it is otherwise."""
+    state, words = MET[wish]
+    if seen["state"] == state:
+        yield words.format(name=seen["name"])
+        if not seen["copies"]:
+            yield f"Just now {ABSENT}."
+    else:
+        yield STANDS
+        yield line(seen)
+    if missing := seen["copies"] - seen["obey"]:
+        yield LATE.format(missing=missing, copies=seen["copies"])
 
 
 def _one(name: str, seen: list[dict[str, Any]]) -> dict[str, Any]:
@@ -131,6 +140,8 @@ def _facts(seen: dict[str, Any]) -> Iterator[str]:
     if not seen["copies"]:
         yield ABSENT
         return
+    if seen["quiet_until_at"]:
+        yield f"asked us to wait until {second(seen['quiet_until_at'])}"
     if seen["behind"] is not None:
         since = f", the oldest from {second(seen['behind_since_at'])}" if seen["behind_since_at"] else ""
         yield f"{seen['behind']} behind{since}"

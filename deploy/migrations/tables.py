@@ -6,6 +6,7 @@ import linker.tables
 import workers.deliver.closed
 import workers.deliver.copies
 import workers.deliver.replay
+import workers.deliver.resumed
 import workers.deliver.tables
 import workers.dispatch.tables
 import workers.notice

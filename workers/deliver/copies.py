@@ -28,6 +28,8 @@ copies: Final = Table(
     Column("failed_at", Double),
     Column("failure", Text),
     Column("seen_at", Double, nullable=False),
+    Column("resumed", BigInteger, nullable=False, server_default="0"),
+    Column("quiet_until", Double),
 )
 
 
@@ -46,6 +48,8 @@ class Copy(msgspec.Struct, frozen=True):
     failed_at: float | None
     failure: str | None  # what the latest attempt that failed came to: a status, or why there was no answer
     seen_at: float
+    resumed: int = 0  # how often it has heard that the destination is resumed
+    quiet_until: float | None = None  # until when the destination has asked for rest
 
 
 async def tell(connection: AsyncConnection, copy: Copy) -> None:

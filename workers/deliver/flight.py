@@ -185,15 +185,18 @@ class Flight:
         """Return the one word for metrics and people."""
         return self.closed.why if self.closed else self.health.state(now)
 
-    def close(self, closed: Closed | None) -> None:
-        """Send nothing from now on, what is under way excepted; None: go on."""
+    def close(self, closed: Closed) -> None:
+        """Send nothing from now on, what is under way excepted."""
         self.closed = closed
         name = self.destination.name
-        if closed is None:
-            log.info("destination.resumed", destination=name)
-            self.pump()
-        elif closed.why == "paused":
+        if closed.why == "paused":
             log.info("destination.paused", destination=name, by=closed.by, meaning=REMEDY.format(name))
+
+    def resume(self) -> None:
+        """Send from now on, also where it has asked for rest, or is to be probed later."""
+        self.closed, self.health = None, self.health.resumed()
+        log.info("destination.resumed", destination=self.destination.name)
+        self.pump()
 
     def may_send(self) -> bool:
         """Say whether a request may start now, or is under way, of any lane that is ours."""

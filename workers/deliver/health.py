@@ -68,6 +68,10 @@ class Health(msgspec.Struct, frozen=True, gc=False, kw_only=True):
         """Return the health after a request that was cancelled: it says nothing."""
         return replace(self, flying=self.flying - 1, ramp=self.ramp and self.ramp.ended())
 
+    def resumed(self) -> "Health":
+        """Return the health of one that is to be sent to now, whatever it has asked for and whenever it was to be probed."""
+        return replace(self, quiet_until=None, probe_at=None)
+
     def after(
         self,
         verdict: Verdict,

@@ -42,7 +42,7 @@ class Tries(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     made: int = 1
     spent: int = 0
     refused: int = 0
-    asked: float | None = None  # the latest answer's Retry-After, seconds
+    asked: float | None = None  # the latest answer's Retry-After, seconds, where it is about this event alone
     answered: bool = False  # the latest attempt brought an answer that may be about the event: neither silence nor 401, 404 …
     limited: bool = False  # it brought 429
     single: bool = False  # an earlier event of its key was buried, and none succeeded since
@@ -104,7 +104,7 @@ def attempted(tries: Tries | None, verdict: Verdict, answer: Answer, began: date
         latest=began,
         made=before.made + 1,
         refused=before.refused + (verdict is Verdict.REFUSED),
-        asked=answer.asked,
+        asked=None if verdict is Verdict.THROTTLED else answer.asked,  # then its destination waits, until an operator resumes it
         answered=answer.status is not None and answer.status >= 400 and answer.status not in _DESTINATION,  # noqa: PLR2004 -- HTTP
         limited=answer.status == 429,  # noqa: PLR2004 -- Too Many Requests
         single=single,

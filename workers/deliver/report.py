@@ -31,7 +31,8 @@ class Reporter:
     def __init__(self, wishes: Wishes, flight: Flight, copy: str, lag: Callable[[], Lag | None]) -> None:
         self._wishes, self._flight, self._copy, self._lag = wishes, flight, copy, lag
         self._database = wishes.database
-        self._told_at, self._told = 0.0, ""
+        self._told_at, self._told = 0.0, ("", 0)
+        self._resumed: int | None = None  # how often, as it has heard; None: it was not here before
 
     async def begin(self, stop: Stop) -> None:
         """Learn whether the destination is closed, before anything is sent. Revoked: `stop` came first."""
@@ -67,23 +68,28 @@ class Reporter:
         if gone:
             async with self._database.begin() as connection:
                 await closed.close(connection, self._name, "gone", ANSWERED, utc_now())
-        found = (await self._wishes(anew=anew or gone)).closed.get(self._name)
+        wished = await self._wishes(anew=anew or gone)
+        found, times = wished.closed.get(self._name), wished.resumed.get(self._name, 0)
         if found:
             flight.health = replace(flight.health, gone=False)  # the row says it from now on, and for every copy
-        if bool(found) != bool(flight.closed):
+        if found and not flight.closed:
             flight.close(found)
+        elif not found and (flight.closed or self._resumed not in {None, times}):
+            flight.resume()
+        self._resumed = times
 
     async def _tell(self) -> None:
         now, state = utc_now().timestamp(), self._flight.state(self._flight.now())
-        if state == self._told and now - self._told_at < TELL_S:
+        told = state, self._resumed or 0
+        if told == self._told and now - self._told_at < TELL_S:
             return
         async with self._database.begin() as connection:
             await copies.tell(connection, self._seen(state, now))
-        self._told, self._told_at = state, now
+        self._told, self._told_at = told, now
 
     def _seen(self, state: str, now: float) -> Copy:
         flight, lag = self._flight, self._lag()
-        life, trouble = flight.health.life, flight.trouble
+        life, trouble, quiet = flight.health.life, flight.trouble, flight.health.quiet_until
         return Copy(
             destination=self._name,
             copy=self._copy,
@@ -97,6 +103,8 @@ class Reporter:
             failed_at=trouble[0].timestamp() if trouble else None,
             failure=trouble[1] if trouble else None,
             seen_at=now,
+            resumed=self._resumed or 0,
+            quiet_until=quiet.timestamp() if quiet and quiet > flight.now() else None,
         )
 
     async def _leave(self) -> None:

@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from workers.deliver import closed, copies
+from workers.deliver import closed, copies, resumed
 from workers.deliver.closed import Closed
 from workers.deliver.copies import Copy
 from workers.runtime.database import Database
@@ -25,7 +25,8 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     closed_at: float | None
     closed_by: str | None
     copies: int
-    obey: int  # how many of them are as closed, or as open, as it shall be
+    obey: int  # how many of them are as closed, or as open, as it shall be, and have heard that it was resumed
+    quiet_until_at: float | None  # until when it has asked for rest
     in_flight: int
     waiting: int
     held: int  # put aside: replays, letters sent anew
@@ -36,15 +37,15 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     failure: str | None
 
 
-def summed(names: Collection[str], shut: Mapping[str, Closed], seen: Sequence[Copy]) -> list[Standing]:
-    """Return how each of these destinations fares, and each that has rows, in the order of their names."""
+def summed(names: Collection[str], shut: Mapping[str, Closed], seen: Sequence[Copy], times: Mapping[str, int]) -> list[Standing]:
+    """Return how each of these destinations fares, and each that has rows, by name; `times`: how often each was resumed."""
     told = defaultdict[str, list[Copy]](list)
     for copy in seen:
         told[copy.destination].append(copy)
-    return [_summed(name, shut.get(name), told[name]) for name in sorted({*names, *shut, *told})]
+    return [_summed(name, shut.get(name), told[name], times.get(name, 0)) for name in sorted({*names, *shut, *told})]
 
 
-def _summed(name: str, shut: Closed | None, seen: Sequence[Copy]) -> Standing:
+def _summed(name: str, shut: Closed | None, seen: Sequence[Copy], times: int) -> Standing:
     measured = max((copy for copy in seen if copy.behind is not None), key=lambda copy: copy.seen_at, default=None)
     failed = max((copy for copy in seen if copy.failed_at), key=lambda copy: copy.failed_at or 0.0, default=None)
     return Standing(
@@ -53,7 +54,8 @@ def _summed(name: str, shut: Closed | None, seen: Sequence[Copy]) -> Standing:
         closed_at=shut.since if shut else None,
         closed_by=shut.by if shut else None,
         copies=len(seen),
-        obey=sum((copy.state in {"paused", "gone"}) == bool(shut) for copy in seen),
+        obey=sum(_obeys(copy, times, closed=bool(shut)) for copy in seen),
+        quiet_until_at=max((copy.quiet_until for copy in seen if copy.quiet_until), default=None),
         in_flight=sum(copy.flying for copy in seen),
         waiting=sum(copy.waiting for copy in seen),
         held=max((copy.held for copy in seen), default=0),
@@ -63,6 +65,11 @@ def _summed(name: str, shut: Closed | None, seen: Sequence[Copy]) -> Standing:
         failed_at=failed.failed_at if failed else None,
         failure=failed.failure if failed else None,
     )
+
+
+def _obeys(copy: Copy, times: int, *, closed: bool) -> bool:
+    is_closed = copy.state in {"paused", "gone"}
+    return is_closed if closed else not is_closed and copy.resumed == times
 
 
 def _worst(seen: Sequence[Copy]) -> str:
@@ -80,7 +87,8 @@ class Destinations:
     async def standing(self, now: datetime) -> Sequence[Standing]:
         """Return all destinations."""
         async with self.database.read() as connection:
-            return summed(self.names, await closed.read(connection), await copies.live(connection, now))
+            shut, times = await closed.read(connection), await resumed.read(connection)
+            return summed(self.names, shut, await copies.live(connection, now), times)
 
     async def served(self, now: datetime) -> Sequence[str]:
         """Return the names of the configuration, and of what a copy still runs; one that is closed alone may be no more."""
@@ -93,6 +101,7 @@ class Destinations:
             await closed.close(connection, name, "paused", by, now)
 
     async def resume(self, name: str) -> None:
-        """Send to it again."""
+        """Send to it again, and at once, whether it was closed, has asked for rest, or is to be probed later."""
         async with self.database.begin() as connection:
             await closed.reopen(connection, name)
+            await resumed.once_more(connection, name)

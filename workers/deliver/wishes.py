@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from workers.deliver import closed
+from workers.deliver import closed, resumed
 from workers.deliver import replay as rows
 from workers.deliver.closed import Closed
 from workers.deliver.replay import Replay
@@ -17,11 +17,12 @@ FRESH_S: Final = 0.8
 
 
 class Wished(msgspec.Struct, frozen=True):
-    """By destination: why nothing is sent to it, its replays that are not over, and those of which nothing more is sent."""
+    """By destination: why nothing is sent to it, its replays that are not over or are cancelled, how often it was resumed."""
 
     closed: Mapping[str, Closed]
     replays: Mapping[str, Sequence[Replay]]
     cancelled: Mapping[str, frozenset[str]]
+    resumed: Mapping[str, int]
 
 
 class Wishes:
@@ -43,4 +44,9 @@ class Wishes:
 
     async def _read(self) -> Wished:
         async with self.database.read() as connection:
-            return Wished(await closed.read(connection), await rows.live(connection), await rows.cancelled(connection))
+            return Wished(
+                closed=await closed.read(connection),
+                replays=await rows.live(connection),
+                cancelled=await rows.cancelled(connection),
+                resumed=await resumed.read(connection),
+            )

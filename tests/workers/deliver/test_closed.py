@@ -1,13 +1,16 @@
 """A destination that is closed, by an operator or by its own 410: nothing is sent, nothing lost, and whoever asks sees it."""
 
 import asyncio
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+
+from msgspec.structs import replace
 
 from tests.workers.deliver.support import STORES, Sink, delivering, destination, event, until
 from workers.bus.contract import Bus, Lag
 from workers.deliver import closed, copies
 from workers.deliver.closed import Closed
 from workers.deliver.copies import Copy
+from workers.deliver.standing import Destinations, Standing
 
 
 async def close(why: closed.Why = "paused", name: str = "alerts") -> bool:
@@ -99,3 +102,43 @@ async def test_each_copy_tells_how_the_destination_fares_and_leaves_nothing_behi
     assert copy.failure == "503"
     assert copy.behind_since == datetime(2026, 2, 13, tzinfo=UTC).timestamp()
     assert await live() == []
+
+
+async def standing() -> Standing:
+    (seen,) = await Destinations(STORES[-1], ["alerts"]).standing(datetime.now(UTC))
+    return seen
+
+
+async def stands(state: str) -> Standing:
+    async with asyncio.timeout(20):
+        while (seen := await standing()).state != state or seen.obey < seen.copies:  # noqa: ASYNC110 - the store tells nobody
+            await asyncio.sleep(0.1)
+    return seen
+
+
+async def test_one_that_asked_for_rest_says_until_when_and_is_sent_to_at_once_when_it_is_resumed(bus: Bus, sink: Sink) -> None:
+    sink.answer = lambda _id, number: 503 if number == 1 else 200
+    sink.asks["e0"] = "600"
+    await bus.publish([event("e0")])
+    async with delivering(bus, destination(sink.url)):
+        seen = await stands("throttled")
+        await bus.publish([event("e1", device="other")])
+        assert seen.quiet_until_at
+        assert 500 < seen.quiet_until_at - datetime.now(UTC).timestamp() <= 600
+        for _ in range(2):
+            await Destinations(STORES[-1], ["alerts"]).resume("alerts")
+            seen = await stands("well")
+        assert seen.quiet_until_at is None
+        await until(lambda: {"e0", "e1"} <= {*sink.ids} and sink.seen("e0") == 2, 10)
+
+
+async def test_one_that_is_probed_later_is_probed_at_once_when_it_is_resumed(bus: Bus, sink: Sink) -> None:
+    sink.answer = lambda _id, _number: 500
+    await bus.publish([event(f"e{number}", device=f"d{number}") for number in range(6)])
+    async with delivering(bus, destination(sink.url)) as worker:
+        await until(lambda: worker.flight and worker.flight.health.failing and not worker.flight.health.flying)
+        assert worker.flight
+        worker.flight.health = replace(worker.flight.health, probe_at=worker.flight.now() + timedelta(hours=1))
+        sink.answer = lambda _id, _number: 200
+        await Destinations(STORES[-1], ["alerts"]).resume("alerts")
+        await until(lambda: worker.flight and not worker.flight.health.failing, 10)

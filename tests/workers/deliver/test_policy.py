@@ -106,8 +106,13 @@ def test_silence_counts_only_where_life_was_seen_since_the_attempt_before() -> N
 
 
 def test_retry_after_is_obeyed() -> None:
-    told = replace(tries(503), asked=90.0)
-    assert POLICY.decide(Verdict.THROTTLED, told, ALIVE, LATER, 0.5) == Again(LATER + seconds(90))
+    told = attempted(None, Verdict.FAILED, Answer(status=500, asked=90.0), T0, single=False)
+    assert POLICY.decide(Verdict.FAILED, told, ALIVE, LATER, 0.5) == Again(LATER + seconds(90))
+
+
+def test_what_a_destination_asks_for_all_of_its_events_is_kept_by_it_and_lifted_for_all() -> None:
+    told = attempted(None, Verdict.THROTTLED, Answer(status=503, asked=90.0), T0, single=False)
+    assert POLICY.decide(Verdict.THROTTLED, told, ALIVE, LATER, 0.5) == Again(LATER + seconds(1))
 
 
 @pytest.mark.parametrize(

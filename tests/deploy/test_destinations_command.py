@@ -1,0 +1,70 @@
+"""`ringhook destinations status`, `pause` and `resume`: what they make of the answer."""
+
+from typing import Any
+
+import orjson
+import pytest
+from click.testing import CliRunner
+
+from deploy.command.destinations import destinations
+from tests.deploy.conftest import Answering
+
+WELL: dict[str, Any] = {
+    "name": "crm",
+    "state": "well",
+    "closed_at": None,
+    "closed_by": None,
+    "copies": 2,
+    "obey": 2,
+    "quiet_until_at": None,
+    "in_flight": 0,
+    "waiting": 0,
+    "held": 0,
+    "behind": 3,
+    "behind_since_at": None,
+    "accepted_at": "2026-02-13T13:39:57+00:00",
+    "failed_at": None,
+    "failure": None,
+}
+WAITS = WELL | {"state": "throttled", "quiet_until_at": "2026-02-13T13:50:00+00:00"}
+TOLD = "crm  throttled  asked us to wait until 2026-02-13 13:50:00Z, 3 behind, last accepted 2026-02-13 13:39:57Z"
+
+
+def run(*words: str) -> str:
+    done = CliRunner().invoke(destinations, words)
+    if done.exception and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    return done.stdout.strip()
+
+
+def test_status_says_until_when_one_has_asked_for_rest(port: type[Answering]) -> None:
+    port.answers = [(200, orjson.dumps({"destinations": [WAITS]}))]
+    assert run("status") == TOLD
+    port.answers = [(200, orjson.dumps({"destinations": [WAITS]}))]
+    assert orjson.loads(run("status", "--json"))["destinations"][0]["quiet_until_at"] == WAITS["quiet_until_at"]
+
+
+@pytest.mark.parametrize(
+    ("wish", "seen", "words"),
+    [
+        ("resume", WELL, "crm is sent to again."),
+        ("resume", WAITS, f"The wish is held. Just now:\n{TOLD}"),
+        ("resume", WELL | {"obey": 1}, "crm is sent to again.\n1 of 2 copies have not heard of it yet"),
+        (
+            "resume",
+            WELL | {"state": "not running", "copies": 0, "obey": 0},
+            "The wish is held. Just now:\ncrm  not running  no copy of",
+        ),
+        ("pause", WELL | {"state": "paused"}, "crm is paused: nothing is sent to it"),
+        (
+            "pause",
+            WELL | {"state": "gone", "closed_by": "its answer 410", "closed_at": "2026-02-13T13:39:57+00:00"},
+            "The wish is held. Just now:\ncrm  gone  closed by its answer 410 since",
+        ),
+    ],
+)
+def test_a_wish_is_answered_with_how_the_destination_then_stands(
+    port: type[Answering], wish: str, seen: dict[str, Any], words: str
+) -> None:
+    port.answers = [(200, orjson.dumps(seen))]
+    assert run(wish, "crm").startswith(words)
