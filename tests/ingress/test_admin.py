@@ -144,7 +144,7 @@ async def admin(store_url: str) -> AsyncIterator[Admin]:
             add_dead(api, browser, letters(FIXED), searches, handled)
             add_destinations(api, known)
             add_replays(api, replays, known, browser, searches)
-            add_retry(api, Retry(browser, bus, handled, replays, letters(FIXED)))
+            add_retry(api, Retry(browser, bus, handled, replays, letters(FIXED), destinations=known))
             add_resend(api, browser, searches, known, publisher=bus, replays=replays)
             async with listening(application) as port, aiohttp.ClientSession(f"http://127.0.0.1:{port}") as client:
                 yield Admin(client, port, application, wishes, seals, loans, attempts, clock)

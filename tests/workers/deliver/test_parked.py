@@ -318,9 +318,7 @@ async def test_while_the_destination_is_dead_its_backlog_stays_on_the_bus(bus: B
     sink.answer = lambda _identity, _number: 503
     await bus.publish([event(f"e{number}", device=f"d{number}") for number in range(400)])
     async with delivering(bus, destination(sink.url), policy=Standard(schedule=(60.0,) * 9)) as worker:
-        await until(lambda: len(sink.ids) > 8)
-        assert worker.flight
-        assert worker.flight.health.failing
+        await until(lambda: len(sink.ids) > 8 and worker.flight and worker.flight.health.failing)
         assert await rows(store) == 0
         sink.answer = lambda _identity, _number: 200
         await until(lambda: len(sink.unique) == 400)
