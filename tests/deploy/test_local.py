@@ -1,6 +1,7 @@
 """The ground everything else is tested on: a real broker and a real server, and jars that are believed only by hash."""
 
 import asyncio
+import os
 import shutil
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from deploy.local import jars, packages
+from deploy.local import jars, packages, ports
 from deploy.local.kafka import Kafka
 from deploy.local.postgres import Postgres
 
@@ -209,3 +210,9 @@ def until(holds: object, within: float = 10) -> None:
     while not holds():
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def test_ports_that_are_given_one_after_the_other_are_never_the_same() -> None:
+    given = [port for _ in range(100) for port in ports.free(2)]
+    assert len({*given}) == 200
+    assert {port % ports.SHARES for port in given} == {os.getpid() % ports.SHARES}, "those of other processes are others"
