@@ -48,9 +48,14 @@ def stale(grant: Grant, now: float) -> bool:
 
 
 def first(grant: Grant, words: str | None, now: float) -> Grant:
-    """Renew, then come back to this stage; it goes on counting its tries."""
-    after = replace(to(grant, "refresh", now), resume=grant.stage, resume_at=None, reason=words, tries=grant.tries)
+    """Renew, then come back to this stage; who was aside stays there."""
+    after = _at_once(grant, words, now)
     return replace(after, queue=ASIDE) if grant.queue == ASIDE else after
+
+
+def _at_once(grant: Grant, words: str | None, now: float) -> Grant:
+    """Enter the renewal that somebody waits for; the stage that it goes back to goes on counting its tries."""
+    return replace(to(grant, "refresh", now), resume=grant.stage, resume_at=None, reason=words, tries=grant.tries)
 
 
 def wanted(grant: Grant, now: float) -> Move | None:
@@ -60,12 +65,12 @@ def wanted(grant: Grant, now: float) -> Move | None:
     the way: it is left alone.
     """
     if grant.stage == "rest":
-        return Move(replace(first(grant, grant.reason, now), queue=renewing(grant)))
+        return Move(_at_once(grant, grant.reason, now))
     if grant.stage == "refresh" and grant.queue == ASIDE and (grant.due_at or 0.0) <= now:
         return Move(replace(grant, queue=renewing(grant)))
     if plain(grant.stage) == "refresh" or grant.begun:
         return None
-    return Move(replace(first(grant, grant.reason, now), queue=renewing(grant), resume_at=grant.due_at))
+    return Move(replace(_at_once(grant, grant.reason, now), resume_at=grant.due_at))
 
 
 def begin(grant: Grant, now: float) -> Move:

@@ -12,12 +12,15 @@ from dataclasses import dataclass, field
 import aiohttp
 import pytest
 import uvloop
+from aiohttp import StreamReader
 from aiohttp.client_proto import ResponseHandler
+from aiohttp.http import RawResponseMessage
 
 from tests.workers.deliver.support import destination
 from workers.deliver.answer import Answer
 from workers.deliver.send import Sender
 from workers.deliver.watch import Connector
+from workers.deliver.wire import INFORMATIONAL, Wire
 
 HINT = b"HTTP/1.1 103 Early Hints\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
@@ -182,3 +185,24 @@ async def test_aiohttp_makes_its_protocols_where_ours_take_their_place() -> None
         assert theirs._factory.func is ResponseHandler
         assert ours._factory.func is not ResponseHandler
         assert ours._factory.keywords.keys() == theirs._factory.keywords.keys()
+
+
+class Counted(Wire):
+    """Counts what is parsed."""
+
+    parsed = 0
+
+    def feed_data(self, data: tuple[RawResponseMessage, StreamReader], size: int = 0) -> None:
+        self.parsed += 1
+        super().feed_data(data, size)
+
+
+@pytest.mark.parametrize(("said", "kept"), [(HINT, INFORMATIONAL), (OK, 1)], ids=["informational", "answers"])
+async def test_of_one_read_no_more_is_parsed_than_is_soon_stopped_and_one_answer_is_kept(said: bytes, kept: int) -> None:
+    wire = Counted(asyncio.get_running_loop())
+    wire.connection_made(asyncio.Transport())
+    with suppress(NotImplementedError):  # what it does to its transport is not looked at here
+        wire.set_response_params()
+        wire.data_received(said * 5_000)
+    assert wire.parsed <= 100
+    assert len(wire._buffer) == kept

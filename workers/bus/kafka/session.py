@@ -103,7 +103,7 @@ class Sessions:
         self._feed = feed
         self._wire = wire
         self._committer = transactor or Plain(wire)
-        self._merger = Merger(self._committer, me, self.end, pace=0.0 if transactor else PACE)
+        self._merger = Merger(self._committer, me, self.end, pace=0.0 if plan.atomic else PACE)
         self._ended = asyncio.Event()
         self._over = asyncio.Event()
 
@@ -145,7 +145,7 @@ class Sessions:
 
         One without outputs may commit until then what it has done: we are a member of this generation still.
         """
-        if isinstance(self._committer, Plain):
+        if not self._plan.atomic:
             self._told(reason)
             for lane in self.lanes.values():
                 lane.finish()
@@ -196,7 +196,7 @@ class Sessions:
         self._feed.flow(places, on=on)
 
     async def _commit(self, offsets: Committed, outputs: Sequence[Record]) -> None:
-        if outputs and isinstance(self._committer, Plain):
+        if outputs and not self._plan.atomic:
             raise TypeError("outputs need consume(atomic=True)")
         placed = [(self._plan.names.place(record), record) for record in outputs]
         await self._merger.commit(offsets, placed)
