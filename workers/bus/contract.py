@@ -174,7 +174,10 @@ class Bus(Publisher, Protocol):
         ...
 
     async def retain(self, topic: str, period: timedelta) -> None:
-        """Let records go only after so long. Rejected: this user may not say so. BusUnavailable: perhaps, or not."""
+        """Let records go only after so long, and return once `retention` says so.
+
+        Rejected: this user may not say so. BusUnavailable: perhaps it is, or will be.
+        """
         ...
 
     def browse(self) -> AbstractAsyncContextManager["Browser"]:

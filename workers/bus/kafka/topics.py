@@ -12,6 +12,7 @@ from aiokafka.protocol.metadata import MetadataRequest
 
 from schemas.errors import Misconfigured, Rejected
 from schemas.topics import DAY, FORGETTING, Topic
+from workers.bus.contract import BusUnavailable
 from workers.bus.kafka import group
 from workers.bus.kafka.batch import BATCH_LIMIT
 from workers.bus.kafka.codes import DENIED, INVALID_REPLICATION_FACTOR, NONE, TOPIC_DENIED, TOPIC_EXISTS, Refused
@@ -88,9 +89,10 @@ async def retention(address: Address, name: str) -> timedelta | None:
 
 
 async def retain(address: Address, name: str, period: timedelta) -> None:
-    """Keep a topic's records for so long. Rejected where our user may not say so; Unavailable."""
+    """Return once a topic's records are kept for so long, and said to be. Rejected where our user may not say so; Unavailable."""
     async with _asked(address) as wire:
         await _alter(wire, {name: {"retention.ms": _ms(period)}})
+        await _told(wire, name, "retention.ms", _ms(period))
 
 
 def wanted(topic: Topic, *, single_broker: bool) -> dict[str, str]:
@@ -239,6 +241,18 @@ async def _settled(wire: Wire, namespace: str, topics: Collection[Topic], *, sin
             found = await _find(wire, namespace, left)
             left = [topic for topic in left if _unsettled(topic, found.get(topic.physical(namespace)), single_broker)]
             await asyncio.sleep(PAUSE if left else 0)
+
+
+async def _told(wire: Wire, name: str, key: str, value: str) -> None:
+    """Return once a broker tells of one setting, as `_settled`; BusUnavailable where it does not, or another has set it since."""
+    try:
+        async with asyncio.timeout(ANSWER):
+            told = None
+            while told != value:
+                told = (await _configs(wire, [name]))[name].get(key)
+                await asyncio.sleep(0 if told == value else PAUSE)
+    except TimeoutError as error:
+        raise BusUnavailable(f"the brokers do not say that {key} of {name} is {value}") from error
 
 
 async def _led(wire: Wire, made: Mapping[str, int]) -> None:
