@@ -12,9 +12,9 @@ import msgspec
 
 from workers.bus.contract import Held
 from workers.deliver.policy import Decision
-from workers.deliver.window import LIMIT
+from workers.deliver.window import SPAN
 
-BOUND: Final = LIMIT  # events, of this session as of former ones; the oldest go first, and come twice then
+BOUND: Final = SPAN  # events, of this session as of former ones; the oldest go first, and come twice then
 
 
 class Known(msgspec.Struct, frozen=True):

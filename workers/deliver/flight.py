@@ -96,8 +96,8 @@ class Channel(Protocol):
         """Say whether the session ends: nothing new starts, nothing is buried."""
         ...
 
-    def began(self, item: Item[Parcel]) -> None:
-        """Hear that the current task is about to send an item."""
+    def began(self, item: Item[Parcel], task: asyncio.Task[object] | None) -> None:
+        """Hear that this task is about to send an item."""
         ...
 
     def ended(self, item: Item[Parcel]) -> None:
@@ -276,16 +276,17 @@ class Flight:
             self._beside -= is_beside(lane, items[0])
             return
         picked: Picked | None = (lane, items)
+        me = asyncio.current_task()  # asked once: before Python 3.12 that is no quick question
         while picked:
-            await self._attempt(*picked)
+            await self._attempt(*picked, me)
             picked = self._take()
             if self.health.ramp:
                 self.pump()  # its answer may have allowed one more
 
-    async def _attempt(self, lane: Channel, items: Sequence[Item[Parcel]]) -> None:
+    async def _attempt(self, lane: Channel, items: Sequence[Item[Parcel]], me: asyncio.Task[object] | None) -> None:
         """Send events once and settle each: done, again, buried or cancelled."""
         for item in items:
-            lane.began(item)
+            lane.began(item, me)
         try:
             for item, decision in zip(items, await self._decided(lane, items), strict=True):
                 if not isinstance(decision, Bury) or await self._buried(lane, item, decision):

@@ -5,7 +5,7 @@ What takes longer than half a minute moves from the window to rows, with all tha
 
 import asyncio
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Hashable, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -39,6 +39,7 @@ PROVEN_FOR_S: Final = 8.0  # no request starts on an older proof
 ANSWERS_IN_S: Final = 1.0  # nor while a commit waits longer for its answer: what is accepted then may never be told
 IDLE_COMMIT_S: Final = 6 * 3600.0  # offsets of a group that never commits expire
 IDLE_WAIT_S: Final = 0.5
+FAULT_WAIT_S: Final = 1.0  # where the destination is at fault: hundreds of lanes may have nothing else to do
 COMMIT_DEADLINE_S: Final = 15.0
 BATCH_LEAST: Final = 64
 AHEAD: Final = 64  # events that may go to rows from one probe to the next, in search of one that was never sent
@@ -86,6 +87,7 @@ class Session:
         self._parked_last = False
         self._probe = self._passed = 0  # events that went to rows since that probe
         self._moved_at = 0  # probes that had failed when the foremost were last moved there, too
+        self._slow: Hashable | None = None  # a key that goes to rows as soon as its first is settled
         self._refused = False  # the store did not take the last step: what it does not know to be done must not be overtaken
         self._settled_n = 0  # as the lane's row has it
         self._revoked: Revoked | None = None
@@ -153,7 +155,7 @@ class Session:
     def _patience(self) -> float:
         """How long to wait for something to do: there is little where the destination is at fault."""
         if self._flight.shut or self._flight.health.failing:
-            return IDLE_WAIT_S
+            return FAULT_WAIT_S
         return PACE_S if awake() - self._began_at < WAIT_S else WAIT_S
 
     def _wanted(self) -> int:
@@ -214,14 +216,20 @@ class Session:
     def _park(self) -> None:
         """Let keys wait in rows whose first event does not get through: while the destination works, or they hide others."""
         now = self._flight.now()
-        if self._flight.state(now) == "well":
-            for item in self.window.stuck(now - PARK_AFTER):
-                if not self.parked.crowded:
-                    self.parked.join(self.window.take(item))
+        well = self._flight.state(now) == "well"
+        held_up = well and self.window.held_up(now)
+        self._slow = self.window.slow() if held_up else None
+        if well:
+            for item in self.window.stuck(now if held_up else now - PARK_AFTER):
+                self._let_wait(item)
         elif self._flight.health.failing and self._hides():
             self._moved_at = self._flight.health.probes
             for item in self.window.foremost(AHEAD):  # whatever bound is reached: else nobody could ever show life
                 self.parked.join(self.window.take(item))
+
+    def _let_wait(self, item: Item[Parcel]) -> None:
+        if not self.parked.crowded:
+            self.parked.join(self.window.take(item))
 
     def _hides(self) -> bool:
         """Say whether nothing is in hand, nor can be read, that was never sent: others may be behind. Once a probe."""
@@ -288,8 +296,14 @@ class Session:
             self._finished.add(item.load.held, decision)
         if item.line is None:
             self.window.settle(item.offset, decision)
+            self._let_wait_if_slow(item.key)
         else:
             self.parked.settle(item, decision)
+
+    def _let_wait_if_slow(self, key: Hashable | None) -> None:
+        """Let what follows in a key wait in rows, and what failed of it, if it holds up its neighbours."""
+        if key is not None and key == self._slow and (first := self.window.first(key)):
+            self._let_wait(first)
 
     def oldest(self) -> float | None:
         """Return since when the bus has the oldest event that is not finished, in epoch seconds."""
@@ -324,9 +338,9 @@ class Session:
         """Say whether the session ends."""
         return self._revoked is not None or self._stop.is_set()
 
-    def began(self, item: Item[Parcel]) -> None:
-        """Hear that the current task is about to send an item."""
-        self._flying[item], self._began_at = asyncio.current_task(), awake()
+    def began(self, item: Item[Parcel], task: asyncio.Task[object] | None) -> None:
+        """Hear that this task is about to send an item."""
+        self._flying[item], self._began_at = task, awake()
 
     def ended(self, item: Item[Parcel]) -> None:
         """Hear that it was settled, or given up."""

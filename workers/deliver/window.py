@@ -16,7 +16,9 @@ from workers.deliver.policy import Again, Bury, Decision, Done, Tries, counted
 
 T = TypeVar("T")
 
-LIMIT: Final = 1_024  # offsets between the lowest unfinished and the end, from which on no more are fetched
+LIMIT: Final = 1_024  # offsets open, from which on no more are fetched
+SPAN: Final = 3 * LIMIT  # offsets from the lowest unfinished to the end, likewise: one request that hangs holds nobody up so soon
+MOST: Final = 0.75  # of the offsets spanned
 BYTES_LIMIT: Final = 8 * 1024 * 1024  # of records held; the last batch fetched may go over
 _HEAD: Final = struct.Struct(">BQQ")  # the layout, n, and the offset that bit 0 of the bitmap stands for
 _LAYOUT: Final = 1
@@ -105,7 +107,15 @@ class Window(Generic[T]):
     @property
     def free(self) -> int:
         """How many more offsets may be admitted."""
-        return 0 if self.bytes >= BYTES_LIMIT else max(LIMIT - (self.end - self.next()), 0)
+        return 0 if self.bytes >= BYTES_LIMIT else max(min(LIMIT - self.open, SPAN - self._span), 0)
+
+    @property
+    def _span(self) -> int:
+        return self.end - self.next()
+
+    def held_up(self, now: datetime) -> bool:
+        """Say whether nothing more may be admitted although nothing that was could be sent now."""
+        return not self.free and self.idle(now)
 
     def oldest(self) -> float | None:
         """Return since when the bus has the lowest unfinished offset, in epoch seconds; None where there is none."""
@@ -212,10 +222,24 @@ class Window(Generic[T]):
         """Return the events at rest that failed before, and keep the window from going on by so many offsets."""
         return [item for item in self.stuck(datetime.max.replace(tzinfo=UTC)) if item.offset < self.next() + span]
 
+    def slow(self) -> Hashable | None:
+        """Return the key whose first is in flight with others behind it, and keeps the window from going on; None: nobody's does.
+
+        Nor where most of what came since is not finished either: all are slow then, and nobody is served by moving some.
+        """
+        lowest = next(iter(self._open.values()), None)
+        if lowest is None or not lowest.flying or len(self._open) > MOST * self._span:
+            return None
+        return lowest.key if len(self._queues.get(lowest.key, ())) > 1 else None
+
+    def first(self, key: Hashable) -> Item[T] | None:
+        """Return the event of a key that is next."""
+        return self._queues[key][0] if key in self._queues else None
+
     def take(self, item: Item[T]) -> Sequence[Item[T]]:
         """Take an event at rest and all that follow it in its key out of the queues; their offsets stay open until `finish`."""
         taken = [item] if item.key is None else [*self._queues.pop(item.key)]
-        del self._failed[item.offset]
+        self._failed.pop(item.offset, None)
         self._rest(item)
         return taken
 

@@ -21,7 +21,7 @@ from workers.deliver.forgotten import Forgotten
 from workers.deliver.policy import Standard, Tries
 from workers.deliver.session import TOPIC
 from workers.deliver.tables import tries
-from workers.deliver.window import LIMIT
+from workers.deliver.window import LIMIT, SPAN
 from workers.runtime import stops
 from workers.runtime.database import Database, StoreUnavailable
 from workers.runtime.stops import StopTable
@@ -259,10 +259,10 @@ async def test_an_outage_fetches_no_more_than_a_note_can_hold(bus: Bus, sink: Si
     async with delivering(bus, destination(sink.url, filter={"prefix": {"subject": "d"}})) as worker:
         await until(lambda: worker.flight and worker.flight.health.failing)
         for _ in range(10):
-            await bus.publish([event(f"x{number}", device="x") for number in range(400)])  # which it does not want
+            await bus.publish([event(f"x{number}", device="x") for number in range(500)])  # which it does not want
         await asyncio.sleep(2)
         assert worker.flight
-        assert max(lane.window.end - lane.window.next() for lane in worker.flight.lanes) <= LIMIT
+        assert max(lane.window.end - lane.window.next() for lane in worker.flight.lanes) <= SPAN
 
 
 async def test_what_waits_is_sent_when_it_is_due_though_its_lane_was_quiet_for_longer_than_a_proof_lasts(
@@ -314,6 +314,39 @@ async def test_whoever_lives_behind_keys_that_fail_is_found_in_whichever_lane_it
         await until(lambda: worker.flight and worker.flight.health.life, 12)
 
 
+async def test_who_fails_does_not_hold_up_its_neighbours_however_many_follow(
+    bus: Bus, sink: Sink, store: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "PARK_AFTER", timedelta(seconds=30))
+    monkeypatch.setattr(window, "SPAN", 96)
+    sink.answer = lambda identity, _number: 500 if identity.startswith("bad") else 200
+    async with delivering(bus, destination(sink.url), policy=LONG):
+        for lot in range(5):
+            await bus.publish([event(f"bad{lot}", device=f"b{lot}"), *(event(f"good{lot}-{n}", device="g") for n in range(100))])
+        await until(lambda: len([one for one in sink.unique if one.startswith("good")]) == 500)
+        assert await rows(store) <= 5
+
+
+async def test_a_key_that_is_slow_waits_in_rows_and_its_neighbours_go_at_their_own_pace(
+    bus: Bus, sink: Sink, store: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "PARK_AFTER", timedelta(seconds=30))
+    monkeypatch.setattr(window, "SPAN", 96)
+
+    async def answer(identity: str, _number: int) -> int:
+        await asyncio.sleep(0.4 if identity.startswith("slow") else 0)
+        return 200
+
+    sink.answer = answer
+    lots = [[event(f"slow{lot}", device="s"), *(event(f"good{lot}-{n}", device=f"g{n}") for n in range(30))] for lot in range(14)]
+    await bus.publish([one for lot in lots for one in lot])
+    async with delivering(bus, destination(sink.url)):
+        await until(lambda: len([one for one in sink.unique if one.startswith("good")]) == 420)
+        assert len([one for one in sink.unique if one.startswith("slow")]) < 9
+        await until(lambda: "slow13" in sink.ids, 20)
+    assert [one for one in sink.ids if one.startswith("slow")] == [f"slow{n}" for n in range(14)]
+
+
 async def test_while_the_destination_is_dead_its_backlog_stays_on_the_bus(bus: Bus, sink: Sink, store: Database) -> None:
     sink.answer = lambda _identity, _number: 503
     await bus.publish([event(f"e{number}", device=f"d{number}") for number in range(400)])
@@ -325,8 +358,9 @@ async def test_while_the_destination_is_dead_its_backlog_stays_on_the_bus(bus: B
 
 
 async def test_a_long_outage_of_a_destination_with_few_devices_leaves_its_backlog_on_the_bus(
-    bus: Bus, sink: Sink, store: Database
+    bus: Bus, sink: Sink, store: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(health, "PROBE_LONGEST_S", 1.0)
     sink.answer = lambda _identity, _number: 500
     await bus.publish([event(f"e{number}", device=f"d{number % 6}") for number in range(LIMIT + 400)])
     async with delivering(bus, destination(sink.url), policy=Standard(schedule=(0.3,) * 9)) as worker:

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workers.deliver.policy import Again, Bury, Done, Tries
-from workers.deliver.window import LIMIT, Item, Window, noted
+from workers.deliver.window import LIMIT, SPAN, Item, Window, noted
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
 KEYS = st.sampled_from(["a", "b", "c", None])
@@ -106,7 +106,7 @@ def test_a_note_of_a_full_window_fits_and_brings_back_every_hole() -> None:
     for item in window.ready(T0, LIMIT):
         if item.offset % 3:
             window.settle(item.offset, Done())
-    assert window.free == 1  # 5 was finished, so the lowest unfinished is 6
+    assert window.free == LIMIT - len(range(6, 5 + LIMIT, 3))  # those open
     note = window.note(7)
     assert (len(note) <= 145, noted(note)) == (True, 7)
     fresh: Window[int] = Window.from_note(window.next(), note)
@@ -150,6 +150,43 @@ def test_bytes_held_bound_the_window_as_well() -> None:
     window.ready(T0, 1)
     window.settle(0, Done())
     assert window.free == LIMIT
+
+
+def spanning(count: int, *keys: str) -> Window[int]:
+    """Return a window of as many events, of the keys in turn; the first of each key is in flight."""
+    window: Window[int] = Window(0)
+    for offset in range(count):
+        window.admit(Item(offset, keys[offset % len(keys)], offset, T0))
+    assert len(window.ready(T0, count)) == len(keys)
+    return window
+
+
+def test_one_that_hangs_lets_a_window_go_on_for_as_long_as_its_note_can_tell() -> None:
+    window = spanning(2, "hangs", "k")
+    window.settle(1, Done())
+    while window.free:
+        assert not window.held_up(T0)
+        window.admit(Item(window.end, "k", 0, T0))
+        window.settle(window.ready(T0, 1)[0].offset, Done())
+    assert window.end == SPAN
+    assert window.held_up(T0)
+    assert Window.from_note(window.next(), window.note(1)).note(1) == window.note(1)
+
+
+def test_a_key_is_slow_that_has_others_behind_it_while_those_of_its_neighbours_are_done() -> None:
+    window = spanning(90, "slow", *(f"k{number}" for number in range(8)))
+    assert window.slow() is None  # nobody is faster than the others
+    for turn in range(9):
+        for key in range(1, 9):
+            window.settle(9 * turn + key, Done())
+            window.ready(T0, 1)
+    assert window.slow() == "slow"
+    window.settle(0, Again(T0))
+    assert window.slow() is None  # it has failed, and is at rest
+    first = window.first("slow")
+    assert first
+    assert [item.offset for item in window.take(first)] == list(range(0, 90, 9))
+    assert window.first("slow") is None
 
 
 def test_followers_of_a_buried_event_are_single_until_one_succeeds() -> None:

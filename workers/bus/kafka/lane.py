@@ -4,6 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from sys import intern
 from typing import Any, Final, Protocol
 
@@ -16,6 +17,7 @@ from workers.bus.kafka.group import pack, unpack
 from workers.bus.metrics import RECORDS_EXPIRED
 
 FULL_BYTES: Final = 512 * 1024
+SHORT: Final = 64  # bytes of a header that is kept once for all records that have the same
 
 Committed = Mapping[Place, tuple[int, str]]
 
@@ -247,8 +249,20 @@ def as_held(topic: str, record: Any) -> Held:  # noqa: ANN401 (aiokafka ships no
         topic=topic,
         key=record.key or b"",
         value=record.value or b"",
-        headers=tuple((intern(name), value or b"") for name, value in record.headers),  # every record brings its own copies
+        headers=tuple(map(_header, record.headers)),
         index=record.partition,
         offset=record.offset,
         time=datetime.fromtimestamp(record.timestamp / 1000, UTC),
     )
+
+
+def _header(header: tuple[str, bytes | None]) -> tuple[str, bytes]:
+    return _shared(header) if len(header[1] or b"") <= SHORT else _named(header)
+
+
+def _named(header: tuple[str, bytes | None]) -> tuple[str, bytes]:
+    name, value = header
+    return intern(name), value or b""
+
+
+_shared = lru_cache(maxsize=4096)(_named)  # every record brings copies of its own, and where destinations are dead thousands wait

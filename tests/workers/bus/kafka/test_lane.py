@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 from workers.bus.contract import Record
 from workers.bus.kafka.eos import Place
-from workers.bus.kafka.lane import Committed, Found, KafkaLane
+from workers.bus.kafka.lane import SHORT, Committed, Found, KafkaLane, as_held
 
 PLACE = Place("ns.alpha.v1", 0)
 
@@ -64,3 +64,22 @@ async def test_a_position_is_raised_past_what_is_no_record_and_never_past_one_th
         await lane.fetch(taken, 0)
         await lane.commit({"alpha": following}, b"")
         assert session.commits.pop() == {PLACE: (committed, "")}
+
+
+def told(*headers: tuple[str, bytes | None]) -> tuple[tuple[str, bytes], ...]:
+    """Return the headers of a record as we hold it, from copies of its own as aiokafka makes them."""
+    copies = [("".join(list(name)), value and bytes(bytearray(value))) for name, value in headers]
+    return as_held("alpha", SimpleNamespace(key=b"k", value=b"v", headers=copies, partition=0, offset=1, timestamp=0)).headers
+
+
+def test_what_thousands_of_waiting_records_say_alike_is_held_once() -> None:
+    (one,), (other,) = told(("ce_type", b"motion")), told(("ce_type", b"motion"))
+    assert one == ("ce_type", b"motion")
+    assert one is other
+
+
+def test_a_long_header_is_let_go_with_its_record_and_an_empty_one_is_none() -> None:
+    (one, empty), (other, _) = [told(("ce_id", b"x" * (SHORT + 1)), ("ce_subject", None)) for _ in range(2)]
+    assert one == other
+    assert one is not other
+    assert empty == ("ce_subject", b"")
