@@ -26,6 +26,7 @@ from workers.deliver.health import Health, State
 from workers.deliver.parcel import GONE, Parcel, together
 from workers.deliver.policy import Again, Bury, Cancel, Decision, Policy, Tries, attempted
 from workers.deliver.send import Sender
+from workers.deliver.share import ALL, NONE, SHARE, Beside, beyond, sure
 from workers.deliver.sign import Signer
 from workers.deliver.window import Item
 from workers.runtime.backoff import Backoff
@@ -35,9 +36,6 @@ from workers.runtime.stops import Why
 log = structlog.get_logger()
 BURY_DEADLINE_S: Final = 15.0
 FAREWELL: Final = event_type(REMOVED)  # the last event of an account whose user removed the app: what tells of it is sent
-SHARE: Final = (
-    4  # at most one part in so many of concurrency and rate goes to keys that wait (slow to fail, maybe) and to replays
-)
 REMEDY: Final = "nothing is sent to it, and its backlog waits, until `ringhook destinations resume {}`"
 BATCH_BYTES: Final = 512 * 1024  # of events in one request, beyond its last
 PROVEN: Final = timedelta(seconds=5)  # after which a probe goes to whoever may start
@@ -60,8 +58,15 @@ class Channel(Protocol):
         """Say whether there is nothing that could be sent now."""
         ...
 
-    def take(self, now: datetime, *, parked: bool) -> Item[Parcel] | None:
-        """Return an event that may be sent now, and that must be settled; of those that wait in rows only where `parked`."""
+    def presses(self, now: datetime) -> bool:
+        """Say whether an event of the log could be sent now."""
+        ...
+
+    def take(self, now: datetime, *, rows: bool, again: bool) -> Item[Parcel] | None:
+        """Return an event that may be sent now, and that must be settled.
+
+        Of those that wait in rows only where `rows`, and of these what failed before only where `again`.
+        """
         ...
 
     def another(self, now: datetime, like: Parcel) -> Item[Parcel] | None:
@@ -109,8 +114,18 @@ Picked = tuple[Channel, Sequence[Item[Parcel]]]  # events that go in one request
 
 
 def is_beside(lane: Channel, item: Item[Parcel]) -> bool:
-    """Say whether an event may take no more than its share of concurrency and rate."""
+    """Say whether an event is none of the log's own, and leaves a part of concurrency and rate to those."""
     return lane.aside or item.line is not None
+
+
+def is_doubtful(lane: Channel, item: Item[Parcel]) -> bool:
+    """Say whether such an event may be slow to fail: it did fail, or nobody has tried it lately."""
+    return lane.aside or item.tries is not None
+
+
+def _taken(lane: Channel, *, now: datetime, may: Beside) -> Item[Parcel] | None:
+    """Take what a lane may send; one aside is asked only where all of its own may go."""
+    return lane.take(now, rows=may.rows or lane.aside, again=may.again or lane.aside)
 
 
 class Stops(Protocol):
@@ -159,7 +174,7 @@ class Flight:
         self._sender, self._signer, self._policy = sender, signer, policy
         self._publisher, self._facts, self._tasks, self._dice = publisher, facts, tasks, dice
         self._stops, self._delay = stops, Delay()
-        self._beside = 0  # events in flight that come from rows, or from a lane aside
+        self._beside: dict[Item[Parcel], bool] = {}  # in flight from rows, or from a lane aside; True: may be slow to fail
         self._gate = Gate(destination.rate, self.pump)
         self._gate_beside = Gate(destination.rate and destination.rate / SHARE, self.pump)
         self._most = destination.most
@@ -221,21 +236,36 @@ class Flight:
 
     def _picked(self, now: datetime) -> tuple[Channel, Item[Parcel]] | None:
         """Return what goes next: where the destination fails, what was never sent."""
-        beside = self._may_beside(now)
-        picked = self._next(now, lambda lane: lane.untried(now), beside=beside) if self.health.failing else None
+        may = self._may_beside(now)
+        picked = self._next(now, lambda lane: lane.untried(now), aside=may.aside) if self.health.failing else None
         if picked is not None or self._proves(now):
             return picked
-        return self._next(now, lambda lane: lane.take(now, parked=beside), beside=beside)
+        return self._next(now, partial(_taken, now=now, may=may), aside=may.aside)
 
-    def _may_beside(self, now: datetime) -> bool:
-        """Say whether one more may go of what waits in rows, or was put aside."""
-        return self._beside < max(self.health.allowed // SHARE, 1) and self._gate_beside.is_open(now)
+    def _may_beside(self, now: datetime) -> Beside:
+        """Return what may go of that which waits in rows, or was put aside."""
+        pace, allowed = self._gate_beside.is_open(now), self.health.allowed
+        if pace and len(self._beside) < sure(allowed):
+            return ALL
+        if self._presses(now):
+            return NONE
+        doubtful = sum(self._beside.values())
+        return beyond(len(self._beside), doubtful, allowed=allowed, concurrency=self.destination.concurrency, pace=pace)
+
+    def _presses(self, now: datetime) -> bool:
+        """Say whether a live event could be sent now."""
+        return any(not lane.aside and lane.presses(now) and lane.may_start() for lane in self.lanes)
 
     def _count(self, lane: Channel, item: Item[Parcel], now: datetime) -> None:
         self.health = self.health.began(1)
         self._gate.passed(now)
         if is_beside(lane, item):
-            self._beside += 1
+            self._beside[item] = is_doubtful(lane, item)
+            self._count_pace(now)
+
+    def _count_pace(self, now: datetime) -> None:
+        """Count what goes by the sure part of the rate; what goes beyond it owes nothing."""
+        if self._gate_beside.is_open(now):
             self._gate_beside.passed(now)
 
     def _proves(self, now: datetime) -> bool:
@@ -253,11 +283,11 @@ class Flight:
         return others
 
     def _next(
-        self, now: datetime, take: Callable[[Channel], Item[Parcel] | None], *, beside: bool
+        self, now: datetime, take: Callable[[Channel], Item[Parcel] | None], *, aside: bool
     ) -> tuple[Channel, Item[Parcel]] | None:
         """Return what a lane has to send, live ones before those aside; among themselves they take turns."""
         live = self._first(now, take, aside=False)
-        return live or (self._first(now, take, aside=True) if beside else None)
+        return live or (self._first(now, take, aside=True) if aside else None)
 
     def _first(
         self, now: datetime, take: Callable[[Channel], Item[Parcel] | None], *, aside: bool
@@ -273,7 +303,7 @@ class Flight:
         """Send one request after the other for as long as there are any: a task for each would cost more than its settling."""
         if lane.closing():  # the session ended between the picking and this task's first turn
             self.health = self.health.cut()
-            self._beside -= is_beside(lane, items[0])
+            self._beside.pop(items[0], None)
             return
         picked: Picked | None = (lane, items)
         me = asyncio.current_task()  # asked once: before Python 3.12 that is no quick question
@@ -292,7 +322,7 @@ class Flight:
                 if not isinstance(decision, Bury) or await self._buried(lane, item, decision):
                     lane.settle(item, decision)
         finally:
-            self._beside -= is_beside(lane, items[0])
+            self._beside.pop(items[0], None)
             for item in items:
                 lane.ended(item)
 

@@ -69,8 +69,8 @@ class Health(msgspec.Struct, frozen=True, gc=False, kw_only=True):
         return replace(self, flying=self.flying - 1, ramp=self.ramp and self.ramp.ended())
 
     def resumed(self) -> "Health":
-        """Return the health of one that is to be sent to now, whatever it has asked for and whenever it was to be probed."""
-        return replace(self, quiet_until=None, probe_at=None)
+        """Return the health of one that is to be sent to now, as much as it takes, whatever it has asked for or refused."""
+        return replace(self, quiet_until=None, probe_at=None, ramp=None)
 
     def after(
         self,

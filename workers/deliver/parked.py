@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from datetime import datetime
 from hashlib import sha256
+from operator import itemgetter
 from typing import Final, Generic, TypeVar
 
 import msgspec
@@ -126,7 +127,8 @@ class Parked(Generic[T]):
         self._news: set[str] = set()  # lines of which the store does not know all
         self._done: dict[str, int] = {}  # through which sequence rows are done that the store still has
         self._unread: list[tuple[datetime, str]] = []  # heap of lines none of which is loaded
-        self._due: list[tuple[datetime, str]] = []  # heap of lines whose first is loaded and not in flight
+        self._due: list[tuple[datetime, str]] = []  # heap of lines whose first is loaded, was never sent and is not in flight
+        self._due_again: list[tuple[datetime, str]] = []  # the same of those whose first failed before
         for one in kept:
             self._take_in(one, now)
 
@@ -220,17 +222,21 @@ class Parked(Generic[T]):
         self._bytes += sum(item.size for item in items)
         if queue.tried and queue.tried.offset == items[0].offset:
             items[0].tries = queue.tried.tries
-        heapq.heappush(self._due, (queue.due, name))
+        self._offer(name, queue)
+
+    def _offer(self, name: str, queue: _Queue[T]) -> None:
+        heapq.heappush(self._due_again if queue.loaded[0].tries else self._due, (queue.due, name))
 
     def idle(self, now: datetime) -> bool:
         """Say whether there is nothing that could be sent now."""
-        return not self._due or self._due[0][0] > now
+        return not any(heap and heap[0][0] <= now for heap in (self._due, self._due_again))
 
-    def ready(self, now: datetime) -> Item[T] | None:
-        """Take an event that may be sent now; it must be settled."""
-        if self.idle(now):
+    def ready(self, now: datetime, *, again: bool = True) -> Item[T] | None:
+        """Take an event that may be sent now, of those that failed before only where `again`; it must be settled."""
+        heaps = [heap for heap in (self._due, self._due_again if again else []) if heap and heap[0][0] <= now]
+        if not heaps:
             return None
-        return self._queues[heapq.heappop(self._due)[1]].loaded[0]
+        return self._queues[heapq.heappop(min(heaps, key=itemgetter(0)))[1]].loaded[0]
 
     def settle(self, item: Item[T], decision: Decision) -> None:
         """Let the first of a line wait until it is due, or go, which frees the next."""
@@ -264,7 +270,7 @@ class Parked(Generic[T]):
         queue.flows = isinstance(decision, Done)
         if queue.loaded:
             queue.since = queue.loaded[0].since or queue.since
-            heapq.heappush(self._due, (queue.due, name))
+            self._offer(name, queue)
         elif queue.rows:
             heapq.heappush(self._unread, (queue.due, name))
         elif not queue.joining:

@@ -269,16 +269,20 @@ class Session:
         """Say whether there is nothing that could be sent now."""
         return self.window.idle(now) and self.parked.idle(now)
 
-    def take(self, now: datetime, *, parked: bool) -> Item[Parcel] | None:
+    def presses(self, now: datetime) -> bool:
+        """Say whether an event of the log could be sent now."""
+        return not self.window.idle(now)
+
+    def take(self, now: datetime, *, rows: bool, again: bool) -> Item[Parcel] | None:
         """Return an event that may be sent now: those in rows and those of the log take turns."""
-        parked = parked and not self._refused
-        item = self._of_rows(now) if parked and not (self._parked_last and not self.window.idle(now)) else None
+        rows = rows and not self._refused
+        item = self._of_rows(now, again=again) if rows and not (self._parked_last and self.presses(now)) else None
         self._parked_last = item is not None
         return item or next(iter(self.window.ready(now, 1)), None)
 
-    def _of_rows(self, now: datetime) -> Item[Parcel] | None:
+    def _of_rows(self, now: datetime, *, again: bool) -> Item[Parcel] | None:
         """Return an event of a row that may be sent now; one that a former session finished is not."""
-        while (item := self.parked.ready(now)) and (fate := self._finished.fate(item.load.held)):
+        while (item := self.parked.ready(now, again=again)) and (fate := self._finished.fate(item.load.held)):
             self.settle(item, fate)
         return item
 

@@ -99,6 +99,11 @@ def test_what_was_refused_as_too_much_gets_one_more_with_each_round_and_only_whe
     assert rounds == [*range(4, 32)]
 
 
+def test_whom_an_operator_resumes_gets_all_that_it_may_at_once() -> None:
+    health = answered(Health(concurrency=32, life=T0), Verdict.THROTTLED, 2)
+    assert (health.allowed, health.resumed().allowed) == (8, 32)
+
+
 def test_events_that_fail_slow_no_others_down() -> None:
     health = Health(concurrency=32, life=T0)
     for _ in range(50):

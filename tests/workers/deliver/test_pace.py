@@ -101,7 +101,7 @@ async def test_retries_and_probes_count_too(bus: Bus, sink: Sink) -> None:
     assert all(later - sooner > 0.9 for sooner, later in zip(clock.at, clock.at[2:], strict=False))
 
 
-async def test_keys_that_wait_in_rows_get_no_more_than_a_part_of_the_rate(
+async def test_while_live_events_wait_keys_in_rows_get_no_more_than_a_part_of_the_rate(
     bus: Bus, sink: Sink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(session, "PARK_AFTER", timedelta(seconds=0.1))
@@ -110,8 +110,24 @@ async def test_keys_that_wait_in_rows_get_no_more_than_a_part_of_the_rate(
     await bus.publish([event(f"bad{number:03}", device=f"bad{number % 4}", account=f"b{number % 4}") for number in range(160)])
     async with delivering(bus, destination(sink.url, rate=40), policy=Standard(schedule=(0.2,) * 400)) as worker:
         await until(lambda: worker.flight and worker.flight.waiting() == 160)
-        bad, seen, began = False, len(sink.ids), time.monotonic()
         await bus.publish([event(f"live{number}", device=f"d{number}") for number in range(60)])
+        await until(lambda: "live0" in sink.ids)
+        bad, seen, began = False, len(sink.ids), time.monotonic()
         await until(lambda: sum(name.startswith("live") for name in sink.ids) == 60)
         beside, took = [name for name in sink.ids[seen:] if name.startswith("bad")], time.monotonic() - began
     assert len(beside) <= 10 * (1 + took) + 1, "a quarter of the rate, and a second's worth at once"
+
+
+async def test_keys_that_wait_in_rows_get_all_of_the_rate_that_nothing_live_wants(
+    bus: Bus, sink: Sink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "PARK_AFTER", timedelta(seconds=0.1))
+    bad = True
+    sink.answer = lambda name, _number: 500 if name.startswith("bad") and bad else 200
+    await bus.publish([event(f"bad{number:03}", device=f"bad{number % 4}", account=f"b{number % 4}") for number in range(120)])
+    async with delivering(bus, destination(sink.url, rate=40), policy=Standard(schedule=(0.2,) * 400)) as worker:
+        await bus.publish([event("live")])
+        await until(lambda: worker.flight and worker.flight.waiting() == 120)
+        bad, began = False, time.monotonic()
+        await until(lambda: worker.flight and worker.flight.waiting() == 0)
+    assert time.monotonic() - began < 8, "three seconds, and eleven by a quarter"

@@ -159,6 +159,62 @@ async def test_many_keys_wait_and_come_in_order(bus: Bus, sink: Sink, store: Dat
     assert all(came == sorted(came) for key, came in order.items() if key.startswith("bad"))
 
 
+async def all_in_rows(bus: Bus, store: Database, keys: int, each: int) -> None:
+    """Publish events of keys that fail beside one that lives until all of theirs wait."""
+    bad = [event(f"bad{key}-{number}", device=f"bad{key}") for number in range(each) for key in range(keys)]
+    await bus.publish(bad)
+    async with asyncio.timeout(20):
+        while await rows(store) != len(bad):
+            await bus.publish([event("alive", device="good")])
+            await asyncio.sleep(0.1)
+
+
+async def test_after_an_outage_with_nothing_but_rows_left_they_get_what_the_destination_takes(
+    bus: Bus, sink: Sink, store: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(health, "PROBE_FIRST_S", 0.1)
+    broken, down = True, False
+
+    async def answers(identity: str, _number: int) -> int:
+        await asyncio.sleep(0.02)
+        return 500 if down or (broken and identity.startswith("bad")) else 200
+
+    sink.answer = answers
+    async with delivering(bus, destination(sink.url), policy=LONG) as worker:
+        await all_in_rows(bus, store, keys=30, each=12)
+        down = True
+        await bus.publish([event(f"late{number}", device=f"late{number}") for number in range(8)])
+        await until(lambda: worker.flight and worker.flight.health.failing)
+        broken, down, sink.most = False, False, 0
+        await waits(store, 0)
+        assert worker.flight
+        assert worker.flight.health.allowed > 8, "what rows take proves as much as live events do"
+    assert sink.most > 6
+
+
+async def test_what_fails_again_in_rows_leaves_the_others_their_places(bus: Bus, sink: Sink, store: Database) -> None:
+    hangs, hanging, stuck = False, asyncio.Event(), 0
+
+    async def answers(identity: str, _number: int) -> int:
+        nonlocal stuck
+        if not identity.startswith("bad"):
+            return 200
+        stuck += hangs
+        if hangs:
+            await hanging.wait()
+        return 500
+
+    sink.answer = answers
+    async with delivering(bus, destination(sink.url, concurrency=8), policy=LONG):
+        await all_in_rows(bus, store, keys=12, each=1)
+        hangs = True
+        for _ in range(30):  # without a sign of life fewer would be tried
+            await bus.publish([event("alive", device="good")])
+            await asyncio.sleep(0.05)
+        hanging.set()
+        assert stuck == 2, "a quarter, though hardly anything else is to be sent"
+
+
 async def test_of_an_account_that_was_forgotten_no_row_keeps_anything_and_none_is_sent(
     bus: Bus, sink: Sink, store: Database
 ) -> None:
