@@ -61,7 +61,7 @@ class Again(msgspec.Struct, frozen=True, gc=False):
 
 
 class Bury(msgspec.Struct, frozen=True, gc=False):
-    """To the dead letters: refused too often, all attempts spent, the follower of a buried one failed, or none could be made."""
+    """To the dead letters: refused too often, all attempts spent, a follower was answered no, or none could be made."""
 
     reason: Literal["refused", "exhausted", "follower", "not_an_event", "unshaped"]
 
@@ -148,7 +148,7 @@ class Standard(msgspec.Struct, frozen=True, gc=False):
             return Done()
         if verdict is Verdict.GONE or not self._spends(tries, health):
             return Again(self._at(tries.made, tries, now, dice, UNSPENT_LONGEST_S), spent=False)
-        if tries.single:
+        if tries.single and tries.answered and verdict is not Verdict.THROTTLED:
             return Bury("follower")
         if verdict is Verdict.REFUSED and tries.refused >= self.refused_limit:
             return Bury("refused")

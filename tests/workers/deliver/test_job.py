@@ -107,6 +107,27 @@ async def test_a_failing_device_waits_while_its_neighbours_pass_and_is_buried_wi
     assert {line["status"] for line in history} == {500}
 
 
+async def test_what_follows_a_buried_one_is_not_buried_for_a_destination_that_says_later(bus: Bus, sink: Sink) -> None:
+    lives = asyncio.Event()
+
+    async def answers(identity: str, number: int) -> int:
+        if identity == "b" and number == 1:
+            await lives.wait()
+            return 503
+        return 422 if identity == "a" else 200
+
+    sink.answer = answers
+    async with delivering(bus, destination(sink.url)) as worker:
+        await bus.publish([event("a", device="k")])
+        await dead_letters(bus, 1)
+        await bus.publish([event("b", device="k")])
+        await until(lambda: sink.seen("b") == 1)
+        await bus.publish([event("other", device="o")])
+        await until(lambda: sink.seen("other") and worker.flight and worker.flight.health.flying == 1)
+        lives.set()
+        await until(lambda: sink.seen("b") == 2, 5)
+
+
 async def test_what_the_partner_refuses_is_buried_after_three_attempts(bus: Bus, sink: Sink) -> None:
     sink.answer = lambda _id, _number: 422
     await bus.publish([event("e1")])
