@@ -116,4 +116,4 @@ class DeliveryAttempted(msgspec.Struct, frozen=True, kw_only=True):
     destination: str
     event: str
     account: str
-    verdict: str  # accepted, refused, failed, throttled, gone; cancelled: nothing was sent, since nothing is for this account
+    verdict: str  # accepted, refused, failed, throttled, gone; cancelled, unwanted: nothing was sent

@@ -21,7 +21,7 @@ LEFT_OUT: Final = (
     "Attempts are kept 3 days. Under load, first attempts that were accepted at once may be left out: that none is shown does "
     "not mean that none was made."
 )
-RETRIED: Final = "{destination} gets {event} once more, in the order of its key (replay {replay})."
+RETRIED: Final = "{event} is put aside for {destination}, to be sent once more, in the order of its key (replay {replay})."
 SCANNED: Final = "Only the newest {scanned} attempts were looked at: --account leads further back."
 FAILURES: Final = {
     "connect": "no connection",
@@ -38,6 +38,7 @@ VERDICTS: Final = {
     "throttled": "asked to slow down",
     "gone": "gone (410): the destination is disabled",
     "cancelled": "not sent: nothing is sent for this account any more",
+    "unwanted": "not sent: the destination does not take it (its `filter`, or `deliver_unlinked`)",
 }
 
 
@@ -88,7 +89,7 @@ def list_(
 @JSON
 @DIRECTORY
 def retry(event: str, directory: Path, *, destination: str, account: str, as_json: bool) -> None:
-    """Send an event to one destination once more, whatever became of it; it carries `webhook-replay`."""
+    """Send an event to one destination once more, whatever became of it and whatever its filter; it carries `webhook-replay`."""
     said = tell(directory, "/v1/deliveries/retry", {"event": event, "destination": destination, "account": account})
     click.echo(orjson.dumps(said).decode() if as_json else RETRIED.format(**said))
 

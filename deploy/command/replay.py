@@ -28,7 +28,7 @@ STATES: Final = {
     "preparing": "is about to be sent",
     "copying": "is being put aside for it: {copied} of about {looked} looked at ({total} in all) are wanted",
     "sending": "is being sent: {copied} events in all",
-    "done": "is done: {copied} events were sent, or put aside as dead letters",
+    "done": "is done: {copied} events were sent, put aside as dead letters, or told as not sent (`ringhook deliveries show`)",
     "cancelled": "was cancelled: nothing more of it is sent",
 }
 

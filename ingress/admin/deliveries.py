@@ -17,7 +17,7 @@ from workers.bus.contract import Browser, Held
 from workers.bus.partition import partition
 
 DEADLINE_S: Final = 60.0  # above what two allowances give, one after the other
-WELL: Final = frozenset({"accepted", "cancelled"})
+WELL: Final = frozenset({"accepted", "cancelled", "unwanted"})
 ANSWER: Final = "answer"  # what a destination said: strangers' text, for those who may see bodies
 Text = Annotated[str, msgspec.Meta(max_length=512)]
 _READ: Final = msgspec.json.Decoder(DeliveryAttempted)

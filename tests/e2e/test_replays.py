@@ -103,7 +103,7 @@ async def test_a_span_is_sent_again_and_dead_letters_are_tried_once_more(world: 
     assert "done" in await said(scene, "replay", "list")
 
     one = ["deliveries", "retry", ids[0], "--destination", "picky"]
-    assert f"picky gets {ids[0]} once more" in await said(scene, *one)
+    assert f"{ids[0]} is put aside for picky" in await said(scene, *one)
     assert await until(lambda: picky.ids.count(ids[0]) == 3, 60)
 
     bad = scene.ring.make("button_press", account)

@@ -13,7 +13,7 @@ from schemas.topics import DELIVERY_ATTEMPTED
 from tests.ingress.looking import NOW, Desk, desk, event
 from workers.bus.contract import Held, Record
 from workers.deliver.answer import Answer, Verdict
-from workers.deliver.letters import attempted, cancelled
+from workers.deliver.letters import CANCELLED, attempted, unsent
 from workers.deliver.policy import Attempt, Tries
 
 DELIVERIES = "/v1/deliveries"
@@ -72,7 +72,7 @@ async def test_they_are_chosen_by_what_they_say(at: Desk) -> None:
         attempt(2, account="a2", verdict=Verdict.REFUSED),
         attempt(1, made=2, verdict=Verdict.THROTTLED),
         attempt(3),
-        cancelled("alerts", held, event(4), None, NOW),
+        unsent("alerts", held, event(4), None, NOW, why=CANCELLED),
     )
     assert ids(await at.told(DELIVERIES, failed=True)) == ["r1", "r2", "r1"]
     assert ids(await at.told(DELIVERIES, destination="archive")) == ["r1"]

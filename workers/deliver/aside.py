@@ -103,7 +103,7 @@ class Aside:
     def _copying(self, one: Replay) -> Act:
         async def copy(stop: Stop) -> None:
             start = datetime.fromtimestamp(one.begin_at, UTC)
-            await Drive(self._bus, Copying(one), self._database, start=start).run(stop)
+            await Drive(self._bus, Copying(one, self._flight.wants), self._database, start=start).run(stop)
 
         return copy
 

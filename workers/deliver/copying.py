@@ -19,6 +19,7 @@ class Copying:
     """Job: reads on beyond the range until somebody sees that it is through with it."""
 
     replay: Replay
+    takes: Wants  # what the destination's own filter says, to which what is asked for by its id is not held
     topics: Collection[str] = (EVENT_RECORDED.name,)
     stepped: Collection[Table] = ()  # what it counts is about right
     wants: Wants = field(init=False)
@@ -37,11 +38,14 @@ class Copying:
         within = [held for held in batch if self.replay.begin_at <= held.time.timestamp() < self.replay.end_at]
         wanted = {held.offset for held in within if self._wants(held)}
         await note(step.connection, self.replay.id, len(within), len(wanted))
-        return [(again(held, self.replay.id, self.replay.destination),) if held.offset in wanted else () for held in batch]
+        return [(self._again(held),) if held.offset in wanted else () for held in batch]
 
     def _wants(self, held: Held) -> bool:
         event = packed(held).event  # what is none, live delivery has buried
-        return event is not None and self.wants(event)
+        return event is not None and self.wants(event) and (self.replay.wanted.named or self.takes(event))
+
+    def _again(self, held: Held) -> Record:
+        return again(held, self.replay.id, self.replay.destination, named=self.replay.wanted.named)
 
     async def due(self, step: Step, limit: int, now: datetime) -> Sequence[Record]:
         """Owe nothing."""

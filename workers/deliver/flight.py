@@ -12,6 +12,7 @@ import structlog
 
 from schemas.errors import Rejected, Unavailable
 from schemas.events import Event, event_type
+from schemas.filters import wanting
 from schemas.records import CLOCKS_APART
 from schemas.ring.envelope import REMOVED
 from workers.bus.contract import Publisher, Record, TooLarge
@@ -163,6 +164,7 @@ class Flight:
     ) -> None:
         self.destination = destination
         self.wants, self._dress = wants(destination), dressing(destination.body, destination.shape)
+        self._may_get = wanting(None, unlinked=destination.deliver_unlinked)  # also what is asked for by its name
         self.health = Health(concurrency=destination.concurrency)
         self.resting = False  # nothing new begins: the process, or this delivery, ends
         self.held = 0  # records put aside that are to be sent yet
@@ -362,15 +364,22 @@ class Flight:
             return Cancel() if item.load is GONE else Bury("not_an_event")
         if item.load.replay in self.cancelled:
             return Cancel()
+        if is_beside(lane, item) and not self._takes(item.load, event):
+            self._tell_unsent(item.load, event, item.tries, letters.UNWANTED)
+            return Cancel()
         why = whys.get(event.accountid)
         if isinstance(why, Unavailable):
             self._delay.waits("delivery.delayed", str(why), destination=self.destination.name)
             return Again(self.now() + timedelta(seconds=UNKNOWN_S), spent=False)
         self._delay.goes_on("delivery.resumed", destination=self.destination.name)
         if why == "forgotten" or (event.type != FAREWELL and (why or self._is_past(lane, event))):
-            self._tell_cancelled(item.load, event, item.tries)
+            self._tell_unsent(item.load, event, item.tries, letters.CANCELLED)
             return Cancel()
         return None if lane.may_start() else Again(self.now(), spent=False)  # the answer may have taken its time
+
+    def _takes(self, parcel: Parcel, event: Event) -> bool:
+        """Say whether the destination takes what was put aside, maybe under another filter; named: under none."""
+        return self._may_get(event) if parcel.named else self.wants(event)
 
     def _is_past(self, lane: Channel, event: Event) -> bool:
         """Say whether a removal cancelled an event that waited, and is undone since; who asks for one once more gets it."""
@@ -427,12 +436,12 @@ class Flight:
         facts = {"verdict": latest.verdict.value, "status": latest.status, "failure": latest.failure, "number": tries.made}
         log.info("delivery.failed", destination=name, event_id=event.id, **facts)
 
-    def _tell_cancelled(self, parcel: Parcel, event: Event, tries: Tries | None) -> None:
+    def _tell_unsent(self, parcel: Parcel, event: Event, tries: Tries | None, why: letters.Unsent) -> None:
         """Count, record and log that an event goes nowhere."""
         name = self.destination.name
-        metrics.attempt(name, letters.CANCELLED).inc()
-        self._facts.add(partial(letters.cancelled, name, parcel.held, event, tries, self.now()))
-        log.info("delivery.cancelled", destination=name, event_id=event.id)
+        metrics.attempt(name, why).inc()
+        self._facts.add(partial(letters.unsent, name, parcel.held, event, tries, self.now(), why=why))
+        log.info("delivery.cancelled", destination=name, event_id=event.id, why=why)
 
     def _tell_health(self) -> None:
         name = self.destination.name

@@ -3,7 +3,7 @@
 from codecs import getincrementaldecoder
 from datetime import datetime
 from hashlib import sha256
-from typing import Final
+from typing import Final, Literal
 
 import orjson
 from msgspec.structs import replace
@@ -18,7 +18,9 @@ from workers.runtime.dead import letter
 
 Headers = tuple[tuple[str, bytes], ...]
 NEVER_SENT: Final = b"none"
-CANCELLED: Final = "cancelled"
+Unsent = Literal["cancelled", "unwanted"]
+CANCELLED: Final = "cancelled"  # nothing is sent for its account any more
+UNWANTED: Final = "unwanted"  # the destination does not take it, or no more
 _TEXT: Final = getincrementaldecoder("utf-8")  # a sign that the cut went through is left out, not replaced
 
 
@@ -79,9 +81,9 @@ def _text(said: bytes | None) -> str | None:
     return None if said is None else _TEXT("replace").decode(said)
 
 
-def cancelled(destination: str, held: Held, event: Event, tries: Tries | None, now: datetime) -> Record:
-    """Return the record of an attempt that was not made, because nothing is sent for its account any more."""
-    line: dict[str, object] = {"at": now.isoformat(), "verdict": CANCELLED, "status": None, "failure": None, "took_ms": 0.0}
+def unsent(destination: str, held: Held, event: Event, tries: Tries | None, now: datetime, *, why: Unsent) -> Record:
+    """Return the record of an attempt that was not made, and why."""
+    line: dict[str, object] = {"at": now.isoformat(), "verdict": why, "status": None, "failure": None, "took_ms": 0.0}
     line |= {"timing": None, "answer": None}
     return _told(destination, held, event, tries.made if tries else 0, line)
 

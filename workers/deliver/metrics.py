@@ -9,7 +9,7 @@ from prometheus_client import Counter, Gauge, Histogram
 
 ATTEMPTS: Final = Counter(
     "ringhook_delivery_attempts_total",
-    "HTTP attempts by outcome: accepted, refused, failed, throttled, gone, or why there was no answer; cancelled: none was made",
+    "HTTP attempts by outcome: accepted, refused, failed, throttled, gone, or why no answer; none made: cancelled, unwanted",
     ["destination", "outcome"],
 )
 LATENCY: Final = Histogram(

@@ -16,6 +16,7 @@ from workers.deliver.dress import Dress, Dressed, batched
 from workers.deliver.window import Item
 
 REPLAY: Final = "replay"  # header of a record that is no live traffic: by which replay it comes
+NAMED: Final = "named"  # header of one that an operator asked for by its name: it is sent whatever the destination's filter
 ORIGIN: Final = "origin_offset"  # and its offset on event.recorded
 DIGITS: Final = 20  # more than an offset has
 REPLAYED: Final = "webhook-replay"  # header of its delivery
@@ -36,6 +37,11 @@ class Parcel(msgspec.Struct, frozen=True, gc=False):
     def replay(self) -> str | None:
         """By which replay it comes, if by one."""
         return text(self.held, REPLAY)
+
+    @property
+    def named(self) -> bool:
+        """Say whether an operator asked for this very event."""
+        return text(self.held, NAMED) is not None
 
     @property
     def offset(self) -> int:

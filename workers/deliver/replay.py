@@ -17,13 +17,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from schemas.filters import Wants, wanting
 from schemas.topics import delivery, delivery_held
 from workers.bus.contract import Held, Record
-from workers.deliver.parcel import ORIGIN, REPLAY
+from workers.deliver.parcel import NAMED, ORIGIN, REPLAY
 from workers.runtime.database import metadata
 from workers.runtime.lane import lanes
 from workers.runtime.lines import TOTAL
 from workers.runtime.rows import insert_once
 from workers.runtime.waiting import lines
 
+_MARKS: Final = frozenset((REPLAY, ORIGIN, NAMED))
 State = Literal["preparing", "copying", "sending", "done", "cancelled"]
 OPEN: Final = ("preparing", "copying", "sending")
 KEPT_S: Final = 45 * 86_400.0  # of one that is over: a segment of its topic goes when its last record is 30 days old
@@ -53,6 +54,11 @@ class Wanted(msgspec.Struct, frozen=True, omit_defaults=True):
     filter: dict[str, Any] | None = None
     ids: tuple[str, ...] = ()
 
+    @property
+    def named(self) -> bool:
+        """Say whether it asks for events by their names."""
+        return bool(self.ids)
+
 
 class Replay(msgspec.Struct, frozen=True, kw_only=True):
     """One replay; times are epoch seconds, and the range is of when events were recorded: from `begin_at`, before `end_at`."""
@@ -81,11 +87,14 @@ def held_group(destination: str) -> str:
     return f"{delivery(destination)}.held"
 
 
-def again(held: Held, replay: str, destination: str) -> Record:
-    """Return the record that brings an event to one destination once more, in the order of its key."""
+def again(held: Held, replay: str, destination: str, *, named: bool) -> Record:
+    """Return the record that brings an event to one destination once more, in the order of its key.
+
+    `named`: an operator asked for this very event, so that it is sent whatever the destination's filter.
+    """
     origin = held.header(ORIGIN) or held.header("dead_offset") or str(held.offset).encode()
-    kept = tuple((name, value) for name, value in held.headers if not name.startswith("dead_") and name not in {REPLAY, ORIGIN})
-    mine = ((REPLAY, replay.encode()), (ORIGIN, origin))
+    kept = tuple((name, value) for name, value in held.headers if not name.startswith("dead_") and name not in _MARKS)
+    mine = ((REPLAY, replay.encode()), (ORIGIN, origin), *(((NAMED, b""),) if named else ()))
     return Record(topic=delivery_held(destination).name, key=held.key, value=held.value, headers=(*kept, *mine))
 
 

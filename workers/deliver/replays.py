@@ -102,4 +102,4 @@ class Replays:
 
     def again(self, held: Held, name: str, destination: str) -> Record:
         """Return the record that brings an event to one destination once more, by the replay of that name."""
-        return again(held, name, destination)
+        return again(held, name, destination, named=True)

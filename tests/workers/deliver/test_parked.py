@@ -14,7 +14,7 @@ from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tests.workers.deliver import support
-from tests.workers.deliver.support import Sink, dead_letters, delivering, destination, event, header, until
+from tests.workers.deliver.support import Sink, attempts, dead_letters, delivering, destination, event, header, until
 from workers.bus.contract import Bus
 from workers.deliver import health, session, window
 from workers.deliver.forgotten import Forgotten
@@ -307,6 +307,24 @@ async def test_what_waits_under_a_former_key_goes_before_all_that_comes(bus: Bus
         broken = False
         await until(lambda: "next" in sink.ids)
     assert [one for one in sink.unique if not one.startswith("good")] == ["bad0", "bad1", "next"]
+
+
+async def test_what_waits_is_not_sent_once_the_filter_takes_it_no_more_and_that_is_told(
+    bus: Bus, sink: Sink, store: Database
+) -> None:
+    sink.answer = lambda identity, _number: 500 if identity == "press" else 200
+    await bus.publish([event("press", device="p", kind="button_press")])
+    policy = Standard(schedule=(0.3,) * 99)
+    async with delivering(bus, destination(sink.url), policy=policy):
+        await bus.publish([event("good", device="g")])
+        await waits(store, 1)
+    tried = sink.seen("press")
+    sink.ids.clear()
+    sink.answer = lambda _identity, _number: 200
+    async with delivering(bus, destination(sink.url, filter={"exact": {"type": "com.ring.motion_detected"}}), policy=policy):
+        await waits(store, 0)
+    assert sink.ids == []
+    assert (await attempts(bus, tried + 2))[-1]["verdict"] == "unwanted"
 
 
 async def test_an_outage_fetches_no_more_than_a_note_can_hold(bus: Bus, sink: Sink) -> None:

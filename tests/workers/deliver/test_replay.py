@@ -14,7 +14,8 @@ from structlog.testing import capture_logs
 
 from schemas.cloudevents import read
 from schemas.topics import EVENT_RECORDED, delivery_held
-from tests.workers.deliver.support import STORES, Sink, delivering, destination, event, header, until
+from tests.workers.deliver.support import STORES, Sink, attempts, delivering, destination, event, header, until
+from tests.workers.deliver.support import read as everything
 from workers.bus.contract import Bus, Held, Record, Stop
 from workers.deliver import aside, session, wishes
 from workers.deliver import replay as rows
@@ -77,6 +78,7 @@ def keyed(ids: list[str]) -> dict[str, list[str]]:
     return {device: [name for name in ids if name.startswith(device)] for device in "ABC"}
 
 
+PRESSES = {"exact": {"type": "com.ring.button_press"}}
 WHOLE = {device: [f"{device}{number}" for number in range(4)] for device in "ABC"}
 
 
@@ -106,6 +108,48 @@ async def test_only_what_is_wanted_comes_again(bus: Bus, sink: Sink) -> None:
         done = await reaches("done")
     assert sink.ids[len(EVENTS) + 1 :] == ["A1", "A3"]
     assert done.copied == 2
+
+
+async def test_a_range_is_counted_and_sent_as_the_destinations_own_filter_says(bus: Bus, sink: Sink) -> None:
+    await bus.publish([*EVENTS, event("press", device="A", kind="button_press")])
+    async with delivering(bus, destination(sink.url, filter=PRESSES)):
+        await until(lambda: sink.ids == ["press"])
+        await begin()
+        done = await reaches("done")
+    assert sink.ids == ["press", "press"]
+    assert (done.looked, done.copied) == (len(EVENTS) + 1, 1)
+
+
+async def test_what_is_asked_for_by_its_id_is_sent_whatever_the_filter(bus: Bus, sink: Sink) -> None:
+    await bus.publish([*EVENTS, event("press", device="A", kind="button_press")])
+    async with delivering(bus, destination(sink.url, filter=PRESSES)):
+        await until(lambda: sink.ids == ["press"])
+        await begin(Wanted(ids=("A1", "B1")))
+        done = await reaches("done")
+    assert sorted(sink.ids) == ["A1", "B1", "press"]
+    assert done.copied == 2
+
+
+async def test_what_is_put_aside_by_name_is_sent_whatever_the_filter(bus: Bus, sink: Sink) -> None:
+    await bus.publish([event("A1", device="A")])
+    (held,) = await everything(bus, EVENT_RECORDED.name, 1)
+    replays = Replays(STORES[-1])
+    async with delivering(bus, destination(sink.url, filter=PRESSES)):
+        await replays.prepare("r1", "alerts", ["A1"], by="ada", now=datetime.now(UTC))
+        await bus.publish([replays.again(held, "r1", "alerts")])
+        await replays.prepared("r1", datetime.now(UTC))
+        await until(lambda: sink.ids == ["A1"], 20)
+        await reaches("done")
+
+
+async def test_an_event_of_an_account_nobody_linked_is_not_sent_by_its_name_either_and_that_is_told(bus: Bus, sink: Sink) -> None:
+    await bus.publish([event("A1", device="A", linked=False)])
+    async with delivering(bus, destination(sink.url)):
+        await begin(Wanted(ids=("A1",)))
+        done = await reaches("done")
+        (told,) = await attempts(bus, 1)
+    assert (sink.ids, done.copied) == ([], 1)
+    assert (told["event"], told["verdict"], told["replay"]) == ("A1", "unwanted", "r1")
 
 
 async def test_it_goes_on_after_restarts_where_it_was(bus: Bus, sink: Sink) -> None:
@@ -210,11 +254,11 @@ def test_a_record_that_is_sent_again_is_as_it_was_and_says_by_what_it_comes() ->
         offset=17,
         time=datetime.now(UTC),
     )
-    first = again(held, "r1", "alerts")
+    first = again(held, "r1", "alerts", named=False)
     assert (first.topic, first.key, first.value) == (delivery_held("alerts").name, plain.key, plain.value)
     assert first.headers == (*plain.headers, ("replay", b"r1"), ("origin_offset", b"17"))
     letter = replace(held, headers=(*first.headers, ("dead_reason", b"exhausted"), ("dead_offset", b"4")), offset=99)
-    second = again(letter, "r2", "alerts")
+    second = again(letter, "r2", "alerts", named=False)
     assert header_of(second)("origin_offset") == "17"
     assert header_of(second)("replay") == "r2"
     assert not [name for name, _ in second.headers if name.startswith("dead_")]
@@ -281,7 +325,7 @@ def aside_of(record: Record, name: str) -> Record:
     """Return what is put aside of an event by the replay of that name."""
     where = {"topic": EVENT_RECORDED.name, "index": 0, "offset": 0, "time": datetime.now(UTC)}
     held = Held(key=record.key, value=record.value, headers=record.headers, **where)  # type: ignore[arg-type] # each of its kind
-    return again(held, name, "alerts")
+    return again(held, name, "alerts", named=False)
 
 
 async def test_what_was_done_before_is_not_sent_again_where_the_group_was_forgotten(bus: Bus, sink: Sink) -> None:
