@@ -15,6 +15,7 @@ from yarl import URL
 from schemas.findings.reach import obstacle
 from workers.deliver.answer import Answer, Failure, retry_after
 from workers.deliver.destinations import Destination
+from workers.deliver.redact import redacted, secret_parts
 from workers.deliver.tls import shared
 from workers.deliver.watch import Connector, sockets, started
 from workers.runtime.guard import Guarded
@@ -40,7 +41,9 @@ class Sender:
         resolver: aiohttp.abc.AbstractResolver | None = None,
     ) -> None:
         """`headers` are those that only the environment knows; without `tls` the system's authorities are believed."""
-        self._headers = {**_HEADERS, **destination.headers} | {name: value.reveal() for name, value in (headers or {}).items()}
+        secret = {name: value.reveal() for name, value in (headers or {}).items()}
+        self._headers = {**_HEADERS, **destination.headers} | secret
+        self._secrets = tuple(secret.values())
         self._url = URL(destination.url)
         self._named = not _is_address(self._url.host)
         self._secure = not destination.allow_http
@@ -76,7 +79,10 @@ class Sender:
             await self._session.close()
 
     async def post(self, body: bytes, headers: Mapping[str, str]) -> Answer:
-        """Return what came of one attempt within the destination's timeout; never raises for what the other side does."""
+        """Return what came of one attempt within the destination's timeout; never raises for what the other side does.
+
+        What it says is without the secrets that it was told.
+        """
         if self._session is None or (self._secure and self._url.scheme != "https"):
             return Answer(failure="guard")
         watch = started()
@@ -88,7 +94,8 @@ class Sender:
                     await _read(response)
                     return Answer(status=response.status, took=ended - watch.began, timing=timing)
                 asked = retry_after(response.headers.get("Retry-After"), datetime.now(UTC)) if response.status >= 400 else None  # noqa: PLR2004
-                said = await _read(response)
+                secrets = secret_parts((*self._secrets, headers.get("webhook-signature", "")))
+                said = redacted(await _read(response), secrets)
                 return Answer(status=response.status, asked=asked, took=ended - watch.began, timing=timing, said=said)
         except _FOREIGN as error:
             ended, why = time.perf_counter(), failure(error)

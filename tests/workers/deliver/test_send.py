@@ -12,6 +12,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from tests.workers.deliver.support import Sink, destination
 from workers.deliver.answer import Answer
 from workers.deliver.send import Sender
+from workers.runtime.secrets import Secret
 
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -202,3 +203,22 @@ async def test_a_redirect_is_not_followed_with_the_body(sink: Sink) -> None:
 async def test_how_an_answer_begins_is_kept_where_it_does_not_accept(talk: Talk, said: bytes | None) -> None:
     async with speaking(talk) as (url, _):
         assert (await attempt(url)).said == said
+
+
+@pytest.mark.parametrize("padding", [0, 998])
+async def test_what_a_service_repeats_of_secret_headers_and_our_signature_is_not_kept(padding: int) -> None:
+    """Also where the cut goes through one."""
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        got = await reader.readuntil(b"\r\n\r\n")
+        told = b"." * padding + b"".join(line + b"\n" for line in got.split(b"\r\n") if b"CANARY" in line)
+        writer.write(b"HTTP/1.1 500 No\r\nContent-Length: %d\r\n\r\n%b" % (len(told), told))
+        await writer.drain()
+
+    async with speaking(talk) as (url, _):
+        secret = {"Authorization": Secret("Bearer CANARY-1")}
+        async with Sender(destination(url), headers=secret) as sender:
+            answer = await sender.post(b"{}", {"webhook-id": "e1", "webhook-signature": "v1,CANARY-2= v1,CANARY-3="})
+    assert answer.status == 500
+    assert b"CAN" not in (answer.said or b"")
+    assert answer.said
