@@ -94,11 +94,20 @@ class Fleet(Generic[S]):
         """Deliver to these from now on; return what changed. What ends lets its requests end, and its place is kept."""
         found = await self.planned(services, drop)
         wanted = {service.name: service for service in services}
-        await asyncio.gather(*(self._end(name) for name in (*found.changed, *found.removed)))
-        for name in (*found.changed, *found.added):
-            self._runs[name] = Run(wanted[name], self._make(wanted[name]))
-            self._begin(self._runs[name])
+        for name in found.added:
+            self._start(wanted[name])
+        successions = [self._succeed(wanted[name]) for name in found.changed]
+        await asyncio.gather(*successions, *map(self._end, found.removed))
         return found
+
+    async def _succeed(self, service: S) -> None:
+        """Let a changed one begin once its predecessor has ended, which other destinations do not wait for."""
+        await self._end(service.name)
+        self._start(service)
+
+    def _start(self, service: S) -> None:
+        self._runs[service.name] = Run(service, self._make(service))
+        self._begin(self._runs[service.name])
 
     async def planned(self, services: Collection[S], drop: Collection[str]) -> Change:
         """Return what `become` would do."""

@@ -77,13 +77,22 @@ async def test_those_that_did_not_change_run_on_and_the_former_ends_before_its_s
     async with running(log, A, B) as fleet:
         assert await fleet.become([A, Service("b", 2), C], ()) == Change(added=("c",), changed=("b",))
         await asyncio.sleep(0.01)
-        assert log.lines == ["+a1", "+b1", "-b1", "+b2", "+c1"]
+        assert log.lines == ["+a1", "+b1", "+c1", "-b1", "+b2"]
         assert await fleet.become([A, Service("b", 2), C], ()) == Change()
         assert await fleet.become([], ("b",)) == Change(removed=("a", "b", "c"))
         assert log.running == []
         assert await fleet.become([A], ()) == Change(added=("a",))
         await asyncio.sleep(0.01)
         assert log.running == ["a1"]
+
+
+async def test_one_that_ends_slowly_holds_up_no_other() -> None:
+    log = Log()
+    async with running(log, Service("slow"), Service("quick")) as fleet:
+        await fleet.become([Service("slow", 2), Service("quick", 2), Service("new")], ())
+        await asyncio.sleep(0.01)
+    assert log.lines.index("+new1") < log.lines.index("-slow1")
+    assert log.lines.index("-quick1") < log.lines.index("+quick2") < log.lines.index("-slow1") < log.lines.index("+slow2")
 
 
 async def test_one_with_a_backlog_goes_only_if_that_is_said() -> None:
@@ -108,7 +117,7 @@ async def test_an_error_after_which_nobody_may_go_on_ends_all_of_them_in_peace_a
     assert {"-a1", "-b1"} < {*log.lines}
 
 
-async def test_nothing_begins_once_the_process_ends() -> None:
+async def test_nothing_that_changed_begins_anew_once_the_process_ends() -> None:
     log, stop = Log(), asyncio.Event()
     slow = Service("slow")
     fleet = Fleet([A, slow], log.make, log.measure)
@@ -119,4 +128,5 @@ async def test_nothing_begins_once_the_process_ends() -> None:
     stop.set()
     async with asyncio.timeout(5):
         await asyncio.gather(task, becoming)
-    assert log.lines == ["+a1", "+slow1", "-a1", "-slow1"]
+    assert [line for line in log.lines if line[0] == "+"] == ["+a1", "+slow1", "+b1"]
+    assert log.running == []
