@@ -33,6 +33,7 @@ STATES: Final = {
 }
 
 
+OWN: Final = "Of these go, unless --id names them, those that the destination's own filter wants."
 EXAMPLES: Final = """\b
 Examples:
   ringhook replay --destination crm --from 6h --to 2h --dry-run
@@ -137,9 +138,9 @@ def _awaited(directory: Path, said: dict[str, Any], *, quiet: bool) -> dict[str,
 def counted(said: dict[str, Any]) -> str:
     """Return what a dry run tells."""
     if said["whole"]:
-        return f"{said['matched']} of {said['looked']} recorded events would be sent."
+        return f"{said['matched']} of {said['looked']} recorded events fit. {OWN}"
     matched, looked, total = (said[name] for name in ("matched", "looked", "total"))
-    return f"{matched} of the first {looked} events that were looked at would be sent; there are about {total}."
+    return f"{matched} of the first {looked} events that were looked at fit; there are about {total}. {OWN}"
 
 
 def _say(said: dict[str, Any], *, as_json: bool) -> None:

@@ -93,6 +93,7 @@ async def test_a_span_is_sent_again_and_dead_letters_are_tried_once_more(world: 
         scene, "replay", "--destination", "picky", "--from", "1h", *(f"--id={name}" for name in ids[:2]), "--dry-run"
     )
     assert dry.startswith("2 of "), dry
+    assert "would be sent" not in dry, "it does not know the destination's own filter"
     whole = await said(scene, "replay", "--destination", "picky", "--from", "first", "--filter", '{"suffix":{"type":"_press"}}')
     assert "is done: " in whole, whole
     again = picky.ids[before:]
