@@ -98,11 +98,13 @@ class Sealed:
     async def reseal(self, key: str, after: str, limit: int, again: Again) -> Page:
         """Write the next rows that this key sealed as `again` has them; all of them or none.
 
-        Rows that a step holds, or whose request may be under way, are left for later: what it brings is sealed anew anyway.
+        Rows that a step holds, or whose request may be under way or may have brought tokens that are not written yet, are left
+        for later: those are sealed for the row's next write, and anew anyway.
         """
         free = or_(grants.c.lease_until.is_(None), grants.c.lease_until < store_time())
         mine = (grants.c.sealed_with == key) & (grants.c.code_hash > after)
-        wanted = select(grants).where(mine, free, grants.c.stage.not_in(INTENTS)).order_by(grants.c.code_hash).limit(limit)
+        settled = grants.c.stage.not_in(INTENTS) & grants.c.settles_at.is_(None)
+        wanted = select(grants).where(mine, free, settled).order_by(grants.c.code_hash).limit(limit)
         async with self.database.begin() as connection:
             rows = [grant_of(row) for row in await connection.execute(wanted.with_for_update(skip_locked=True))]
             written = [sealed for row in rows if (sealed := again(row)) is not None]

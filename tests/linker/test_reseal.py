@@ -17,6 +17,7 @@ from linker.sealed import Key, Sealed
 from linker.tables import grants, keys
 from linker.vault import Vault
 from schemas.errors import Misconfigured
+from schemas.records import App
 from tests.linker.rig import VAULT, Rig
 from tests.linker.ring import nonce
 from workers.runtime.sealing import KeyMissing, Keyring, generate_key
@@ -89,6 +90,39 @@ async def test_a_row_that_a_step_holds_or_whose_request_is_under_way_is_left_for
     await sweep(NOW)
     assert await Sealed(rig.database).counts(["k1", "k2"]) == {"k1": 0, "k2": 3}
     assert only_new_opens(free, (await rig.grants(free.code_hash))[0])
+
+
+async def test_tokens_that_come_after_their_renewal_was_given_up_are_kept_while_everything_is_sealed_again(rig: Rig) -> None:
+    [grant] = await linked(rig, 1)
+    rig.vault, sweep = vault(NEW, VAULT), reseal(rig, NEW, VAULT)
+
+    class Paused:
+        """Ring's answer comes so late that the lease is over, somebody else has looked, and the keys have changed."""
+
+        timeout, longest = rig.api.timeout, rig.api.longest
+
+        async def refresh(self, app: App, token: str, within: float) -> object:
+            answer = await rig.api.refresh(app, token, within)
+            if rig.ring.count("refresh") == 1:
+                await rig.let_leases_end()
+                async with rig.linker() as other:
+                    await rig.turn(other, given_up)
+                await sweep(NOW)
+            return answer
+
+    async def given_up() -> bool:
+        [found] = await rig.grants(grant.code_hash)
+        return found.settles_at is not None
+
+    async def over() -> bool:
+        [found] = await rig.grants(grant.code_hash)
+        return rig.ring.count("refresh") > 0 and found.stage in {"wait", "rest"} and found.settles_at is None
+
+    async with rig.linker(api=Paused()) as slow:
+        await rig.turn(slow, over)
+    [kept] = await rig.grants(grant.code_hash)
+    assert (kept.state, kept.risk, rig.vault.open(kept, "refresh")) == ("unclaimed", None, rig.ring.world.grants[0].refresh)
+    assert await Sealed(rig.database).in_use() == ["k2"]
 
 
 async def test_an_altered_row_stays_as_it_is_and_stops_no_other(rig: Rig) -> None:
