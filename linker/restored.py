@@ -68,7 +68,7 @@ class Restored:
             page = {name: told[name] for name in names[at : at + PAGE]}
             known = await self.mending.known(page)
             unknown, gone = lost_since(page, known, now), removed_since(page, known)
-            # Each before versions are as told.
+            # Each before versions are as told: what is news is told by them.
             await self.mending.free({said.account: said.at.timestamp() for said in came_back_since(page, known)})
             last = {name: said.generation if (said := page[name]) else None for name in gone}
             await self.mending.stop(last, ended_since(page, known, now), now)
@@ -77,6 +77,7 @@ class Restored:
                 await self._outdate(said, now)
             for name in gone:
                 await self._remove(name, page[name], now)
+            await self.mending.rise({name: said.version for name, said in page.items() if said})
             lost, removed = lost + len(unknown) + len(anew), removed + len(gone)
         log.warning("store.compared", told=len(told), linked_since=lost, removed_since=removed)
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from msgspec.structs import asdict
-from sqlalchemy import Table, case, func, or_, select, update
+from sqlalchemy import Table, bindparam, case, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from linker import refresh
@@ -17,7 +17,7 @@ from workers.runtime.database import Database
 from workers.runtime.lease import store_time
 from workers.runtime.rows import insert_once
 
-LEAP: Final = 1_000_000  # more versions than an account can have had since any backup: the next one is above all that were told
+LEAP: Final = 1_000_000  # versions: what is told while the bus is read, or reaches it late, is below the next one, too
 PAGE: Final = 500
 
 
@@ -87,8 +87,19 @@ class Mending:
             mine = [name for name, told_at in back.items() if not (name in held and removed_after(held[name], told_at))]
             await stops.free(connection, dict.fromkeys((stops.fingerprint(self.namespace, name) for name in mine), 0.0))
 
+    async def rise(self, told: Mapping[str, int]) -> None:
+        """Let no account's version be below the one that was told of it; what is news to the store is not told by it any more."""
+        async with self.database.begin() as connection:
+            held = await hold_accounts(connection, told.keys())
+            below = [{"of": name, "told": told[name]} for name, account in held.items() if account.version < told[name]]
+            if below:
+                await connection.execute(_RISEN, below)
+
     async def leap(self, before: str, after: str) -> str | None:
-        """Announce a page of accounts again, above every version that was told; return the last, None after the last page."""
+        """Announce a page of accounts again, above every version that was told; return the last, None after the last page.
+
+        `rise` has been called for all of them.
+        """
         async with self.database.begin() as connection:
             page = await _page(connection, accounts, after)
             changes = {"version": accounts.c.version + LEAP, "behind": True}
@@ -115,6 +126,9 @@ def removed_after(account: Account, told_at: float) -> bool:
     Versions cannot say it: those of a restored store begin again below what was told. Both times are a linker's own.
     """
     return account.state == "removed" and account.changed_at > told_at
+
+
+_RISEN: Final = update(accounts).where(accounts.c.account == bindparam("of")).values(version=bindparam("told"))
 
 
 async def _add(connection: AsyncConnection, unknown: Collection[Account]) -> None:

@@ -225,6 +225,23 @@ async def test_the_same_backup_restored_once_more_is_mended_as_well(world: World
     assert (seen.linked, seen.last_partner_user) == (False, "u-new")
 
 
+async def test_restored_once_more_all_is_announced_above_what_was_told_since_it_was_mended_the_first_time(world: World) -> None:
+    rig, names = world.rig, ("acct-1", "acct-2", "acct-3")
+    [anew, same, gone] = await rig.grants(*[await world.linked(name) for name in names])
+    await world.tell(
+        changed("acct-1", 2 * LEAP + 7, generation=anew.generation + 1, user="u-new"),
+        changed("acct-2", 2 * LEAP + 8, generation=same.generation, user="u1"),
+        changed("acct-3", 2 * LEAP + 9, "removed", generation=gone.generation, user="u1"),
+    )
+    await setback.found(rig.database, "dispatch", 3, 80, 20)
+    await world.mend()
+    while await Announce(rig.store, world.bus)(world.now) == AGAIN:
+        pass
+    last = [said for name in names if (said := (await history.told(world.bus, 0.02))[name])]
+    assert [said.state for said in last] == ["lost", "completed", "removed"]
+    assert all(said.version > 2 * LEAP + 9 for said in last)
+
+
 async def test_a_grant_on_its_way_goes_on_where_only_the_one_before_it_had_ended(world: World) -> None:
     rig = world.rig
     code = await world.linked("acct-1")
@@ -415,7 +432,7 @@ class Killed(BaseException):
     """What kill -9 is to a coroutine."""
 
 
-@pytest.mark.parametrize("part", ["known", "free", "stop", "remember", "leap", "renew", "advance"])
+@pytest.mark.parametrize("part", ["known", "free", "stop", "remember", "rise", "leap", "renew", "advance"])
 @pytest.mark.parametrize("when", ["before", "after"])
 async def test_killed_in_any_part_the_next_sweep_goes_on(world: World, part: str, when: str) -> None:
     rig = world.rig
