@@ -8,18 +8,23 @@ from hashlib import sha256
 from typing import Final
 
 import msgspec
+import structlog
+from msgspec.structs import replace
 from sqlalchemy import Table
 
 from linker import claims, metrics, saga, store
 from linker.rows import Attempt, Grant
 from schemas.errors import UNREADABLE, Rejected
-from schemas.records import CodeReceived, LinkRequested, LinkSecret
+from schemas.records import CLOCKS_APART, CodeReceived, LinkRequested, LinkSecret
 from schemas.ring import nonce
 from schemas.topics import CODE_RECEIVED, LINK_REQUESTED
 from workers.bus.contract import Held, Record
 from workers.runtime.jobs import Step
+from workers.runtime.sampling import Sampler
 from workers.runtime.sealing import CodeOpener
 
+log = structlog.get_logger()
+BEHIND: Final = "ingress's clock is ahead of this host's: let NTP keep both, since minutes and removals are judged by their times"
 COMMITS: Final = 0.02  # seconds until what was just written can be seen: whoever looks before has looked in vain
 
 
@@ -32,10 +37,11 @@ class Intake:
     name: str = "linker.intake"
     topics: Collection[str] = (CODE_RECEIVED.name, LINK_REQUESTED.name)
     stepped: Collection[Table] = ()  # others act on these rows: they carry no n and are never undone
+    clocks: Sampler = field(default_factory=lambda: Sampler(60.0))
 
     async def __call__(self, batch: Sequence[Held], step: Step, now: datetime) -> Sequence[Sequence[Record] | Rejected]:
         """Return no records for each record taken in, or why it is buried."""
-        taken = [self._read(record) for record in batch]
+        taken = [self._taken(record, now.timestamp()) for record in batch]
         await store.add_grants(step.connection, [one for one in taken if isinstance(one, Grant)])
         signed_in = [one for one in taken if isinstance(one, Attempt)]
         for one in signed_in:
@@ -48,6 +54,15 @@ class Intake:
         """Owe nothing."""
         del step, limit, now
         return ()
+
+    def _taken(self, record: Held, now: float) -> Grant | Attempt | Rejected:
+        """Return the row as due by our own clock: by one of ingress's that is ahead a code's minute would go by unused."""
+        row = self._read(record)
+        if isinstance(row, Rejected) or row.due_at is None or row.due_at <= now:
+            return row
+        if (ahead := row.due_at - now) > CLOCKS_APART and self.clocks.take("ahead") is not None:
+            log.warning("clock.behind", seconds=round(ahead, 1), meaning=BEHIND)
+        return replace(row, due_at=now)
 
     def _read(self, record: Held) -> Grant | Attempt | Rejected:
         try:

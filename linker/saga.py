@@ -35,7 +35,7 @@ from schemas.records import App
 
 __all__ = ["TAP", "Call", "Move", "Verdict", "plain"]
 _UNSENT: Final = {
-    False: "linker was down, or had too much to do",
+    False: "linker was down, had too much to do, or its host's clock is ahead of ingress's",
     True: "too many codes came by the path without a secret, which sends few a second, or linker was down",
 }
 _NO_PLACE: Final = "Ring's limit left no place for it"

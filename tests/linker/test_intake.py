@@ -1,9 +1,11 @@
 """Records become rows once, whatever is repeated; what is no record of ours is buried."""
 
 import asyncio
+from datetime import UTC, datetime
 
 import msgspec
 import pytest
+from structlog.testing import capture_logs
 
 from linker.claims import LOOKING
 from schemas.errors import Rejected
@@ -31,6 +33,20 @@ async def test_a_batch_wakes_advance(rig: Rig) -> None:
     async with asyncio.timeout(5):
         await rig.intake.wake.wait()
     assert list(rig.intake.stepped) == []
+
+
+async def test_a_clock_of_ingress_that_is_ahead_keeps_neither_a_code_nor_a_sign_in_waiting_and_is_told(rig: Rig) -> None:
+    began, time, ahead = rig.now, rig.time(), rig.now + 70
+    given = nonce(time, "acct-1")
+    rig.ring.redirected(given, time)
+    asked = msgspec.structs.replace(rig.request("t1", given, time, "u1"), requested_at=datetime.fromtimestamp(ahead, UTC))
+    with capture_logs() as logs:
+        code = await rig.code("acct-1", at=ahead)
+        await rig.feed(held("link.requested", "t1", asked))
+    await rig.state(rig.linker(), code, "completed")
+    assert rig.now - began < 5
+    [line] = [line for line in logs if line["event"] == "clock.behind"]
+    assert (line["log_level"], line["seconds"]) == ("warning", 70)
 
 
 @pytest.mark.parametrize("value", [b'{"x":', b'{"attempt":"\xff","app":"\xff"}', b'{"x":' + b"[" * 20_000])
