@@ -20,11 +20,12 @@ from schemas.findings.reach import obstacle
 from schemas.findings.trying import OURS
 from schemas.records import App
 from schemas.ring import answers, api, limits
+from workers.runtime.lookup import Resolver
 from workers.runtime.secrets import Secret
 
 TIMEOUT: Final = 8.0  # seconds for a whole call
 TOKENS: Final = 30.0  # seconds for one that brings tokens, where the row is held that long: they are in this one answer alone
-CONNECT: Final = 3.0  # of which for the connection
+CONNECT: Final = 5.0  # of which for the connection, from the look-up of the name on: until then nothing was sent
 CONNECTIONS: Final = 400  # more than there is room for steps: whoever waited for one would take that for a slow Ring
 BODY_LIMIT: Final = 64 * 1024
 STRAY: Final = 30.0  # seconds between two looks whether an app is configured: only a restart changes that
@@ -134,7 +135,10 @@ class RingApi:
     ) -> Raw | NotSent | Unclear:
         try:
             with RING_SECONDS.labels(call).time():
-                async with asyncio.timeout(within), session.request(method, url, allow_redirects=False, **what) as response:
+                async with (
+                    asyncio.timeout(within),
+                    session.request(method, url, allow_redirects=False, timeout=_connects(within), **what) as response,
+                ):
                     self.heard(limits.read(response.headers, datetime.now(UTC)))
                     return Raw(response.status, response.headers.get("Retry-After"), await _body(response))
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
@@ -179,10 +183,14 @@ async def connect(
         yield RingApi(oauth, session, _safe(oauth_url), _safe(api_url), apps, timeout, longest, heard)
 
 
+def _connects(within: float) -> aiohttp.ClientTimeout:
+    """Bound what comes before the request, so that it ends before all of it does: else nobody could say that nothing was sent."""
+    return aiohttp.ClientTimeout(total=None, connect=min(CONNECT, CONNECT / TIMEOUT * within))
+
+
 def _session(*, force_close: bool) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=CONNECTIONS, force_close=force_close),
-        timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT),
+        connector=aiohttp.TCPConnector(limit=CONNECTIONS, force_close=force_close, resolver=Resolver()),
         trust_env=False,
         cookie_jar=aiohttp.DummyCookieJar(),
         headers={"User-Agent": "ringhook", "Accept": "application/json"},

@@ -1,9 +1,10 @@
 """The steps of one grant: decide, write the intent, call Ring once, write what came of it; then the next, where it is due."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple, Protocol
+from functools import partial
+from typing import Final, NamedTuple, Protocol, TypeVar
 
 import msgspec
 import structlog
@@ -40,6 +41,7 @@ CLIENT: Final = (
     "Ring does not accept this app's client id or secret: each code that comes is lost, and no token is renewed; compare "
     "RINGHOOK_RING_CLIENT_ID and RINGHOOK_RING_CLIENT_SECRET with the portal's, mend them and restart"
 )
+T = TypeVar("T")
 INSISTS: Final = 600.0  # seconds an outcome is tried to be written: it may hold the only copy of tokens
 _RESULTS: Final[dict[type[Outcome], Result]] = {
     Done: "done",
@@ -140,7 +142,7 @@ class Steps:
         try:
             return await self.store.intend(before, after)
         except OutcomeUnknown:
-            if (fresh := await self._stands(before, after)) is None:
+            if (fresh := await _insistently(partial(self._stands, before, after), Unavailable)) is None:
                 raise
             return fresh
 
@@ -187,14 +189,7 @@ class Steps:
 
     async def _record(self, held: Grant, outcome: Outcome, moves: Moves) -> Stepped:
         """Write the outcome, again and again while the store is away."""
-        backoff, until = Backoff(first=0.05, longest=5.0), steady() + INSISTS
-        while True:
-            try:
-                return await self._end(held, outcome, moves)
-            except (Moved, Unavailable):
-                if steady() > until:
-                    raise
-            await asyncio.sleep(backoff.next())
+        return await _insistently(partial(self._end, held, outcome, moves), Moved, Unavailable)
 
     async def _end(self, held: Grant, outcome: Outcome, moves: Moves) -> Stepped:
         try:
@@ -213,8 +208,13 @@ class Steps:
         return "superseded"
 
     async def _postpone(self, held: Grant, before: Grant) -> Stepped:
-        await self._write(held, saga.postponed(before, LATER, self.clock()), _stays)
+        """Let it be done later; an intent is taken back, insistently: none but us knows that nothing was sent."""
+        write = partial(self._put_off, held, before)
+        await (write() if held is before else _insistently(write, Unavailable))
         return Stepped("waiting")
+
+    async def _put_off(self, held: Grant, before: Grant) -> None:
+        await self._write(held, saga.postponed(before, LATER, self.clock()), _stays)
 
     async def _write(self, before: Grant, move: Move, moves: Moves) -> Grant | None:
         """Write a transition, and give the lease back unless the next step is due at once and has room."""
@@ -260,3 +260,15 @@ def _measure(call: Call, grant: Grant, now: float) -> None:
         MARGIN.labels("exchange").observe(grant.received_at + schedule.CODE_LIFE - now)
     elif call == "post" and grant.nonce_until is not None:
         MARGIN.labels("post").observe(grant.nonce_until - now)
+
+
+async def _insistently(write: Callable[[], Awaitable[T]], *faults: type[Exception]) -> T:
+    """Try again and again while these come: what is written is known to nobody else."""
+    backoff, until = Backoff(first=0.05, longest=5.0), steady() + INSISTS
+    while True:
+        try:
+            return await write()
+        except faults:
+            if steady() > until:
+                raise
+        await asyncio.sleep(backoff.next())

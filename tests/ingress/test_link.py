@@ -1,6 +1,8 @@
+import asyncio
 import html
 import re
 from datetime import UTC, datetime, timedelta
+from urllib.parse import urlsplit
 
 import aiohttp
 import msgspec
@@ -158,6 +160,26 @@ async def test_a_wrong_passcode_asks_again_and_guessing_has_a_bound(edge: Edge) 
     assert (response.status, response.headers["Retry-After"]) == (429, "40")
     edge.clock.now += timedelta(seconds=40)
     assert (await post(edge, "/ring/account-link/dev", {"passcode": "open sesame"}))[0].status == 200
+
+
+async def test_guesses_whose_bodies_come_all_at_once_have_the_same_bound(edge: Edge) -> None:
+    await get(edge, START)
+    cookie = "; ".join(f"{one.key}={one.value}" for one in edge.client.cookie_jar)
+    head = (
+        f"POST /ring/account-link/dev HTTP/1.1\r\nHost: {urlsplit(edge.url).netloc}\r\nCookie: {cookie}\r\n"
+        "Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 10\r\nConnection: close\r\n\r\n"
+    )
+    guesses = [await asyncio.open_connection("127.0.0.1", edge.port) for _ in range(14)]
+    for _, writer in guesses:
+        writer.write(head.encode())
+        await writer.drain()
+    await asyncio.sleep(0.2)  # until each was begun
+    for _, writer in guesses:
+        writer.write(b"passcode=x")
+    statuses = [int((await reader.readline()).split()[1]) for reader, _ in guesses]
+    for _, writer in guesses:
+        writer.close()
+    assert sorted(statuses) == [403] * 10 + [429] * 4
 
 
 async def test_gets_alone_never_link_even_with_a_live_session(edge: Edge) -> None:

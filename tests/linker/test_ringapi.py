@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from urllib.parse import quote, quote_plus
@@ -14,6 +15,7 @@ from linker.ringapi import RingApi, connect
 from schemas.errors import Misconfigured
 from schemas.ring.limits import Limit
 from tests.linker.rig import APPS
+from workers.runtime import lookup
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -70,6 +72,18 @@ async def test_a_name_that_is_not_there_was_sent_nothing() -> None:
     async with connect(api_url=url, oauth_url=url, apps=APPS) as api:
         outcome = await api.exchange("first", "code")
     assert outcome == NotSent(words="no connection to Ring at no-such.example.com:443: there is no such name")
+
+
+async def test_name_servers_that_are_silent_were_sent_no_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    over = threading.Event()
+    monkeypatch.setattr(lookup, "_found", lambda _host, _family: [*range(over.wait(10) - 1)])
+    url = "https://silent.example.com"
+    try:
+        async with connect(api_url=url, oauth_url=url, apps=APPS, timeout=0.4, longest=0.4) as api:
+            outcome = await api.exchange("first", "code")
+    finally:
+        over.set()
+    assert outcome == NotSent(words="no connection to Ring at silent.example.com:443: no answer came in time")
 
 
 async def test_what_speaks_no_tls_or_closes_or_babbles_in_rings_place_is_told_in_words() -> None:

@@ -402,7 +402,7 @@ async def test_who_fails_does_not_hold_up_its_neighbours_however_many_follow(
 
 
 async def test_a_key_that_is_slow_waits_in_rows_and_its_neighbours_go_at_their_own_pace(
-    bus: Bus, sink: Sink, store: Database, monkeypatch: pytest.MonkeyPatch
+    bus: Bus, sink: Sink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(session, "PARK_AFTER", timedelta(seconds=30))
     monkeypatch.setattr(window, "SPAN", 96)
