@@ -7,7 +7,6 @@ until its last row is gone; what the store does not know of it yet is handed out
 
 import heapq
 import re
-from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from datetime import datetime
 from hashlib import sha256
@@ -24,6 +23,8 @@ from workers.runtime.lines import TOTAL, Line
 
 T = TypeVar("T")
 _PLAIN: Final = re.compile(r"[\x20-\x7e]{1,512}")
+
+_TRIES: Final = msgspec.msgpack.Decoder(Tries)
 
 KEYS_LIMIT: Final = 5_000  # lines of a lane; beyond them keys hold up their lane's window, and nothing is lost
 ROWS_LIMIT: Final = 1_000_000  # of a lane; beyond them its lane's log waits
@@ -45,12 +46,25 @@ def name_of(kind: str, key: Hashable | None, offset: int) -> str:
     return f"{kind}={text}" if _PLAIN.fullmatch(text) else f"{kind}#{sha256(text.encode(errors='surrogatepass')).hexdigest()}"
 
 
-class Tried(msgspec.Struct, frozen=True):
-    """What the first of a line went through, and when it is due again; `offset` says whose that is."""
+class Tried(msgspec.Struct, frozen=True, gc=False):
+    """What the first of a line went through, and when it is due again; `offset` says whose that is.
+
+    Packed as the store has it: thousands of lines may wait in memory, each with up to nine attempts behind it.
+    """
 
     offset: int
     due: datetime
-    tries: Tries
+    packed: bytes
+
+    @classmethod
+    def of(cls, offset: int, due: datetime, tries: Tries) -> "Tried":
+        """Pack what an event went through."""
+        return cls(offset, due, msgspec.msgpack.encode(tries))
+
+    @property
+    def tries(self) -> Tries:
+        """What it went through."""
+        return _TRIES.decode(self.packed)
 
 
 Latest = Callable[[Tries, datetime], datetime]  # `Policy.latest`
@@ -60,7 +74,8 @@ def believed(tried: Tried, now: datetime, latest: Latest) -> Tried:
     """Return what was tried as it can have been by our clock: one ahead of it noted attempts to come, and a retry after days."""
     tries = tried.tries
     before = replace(tries, first=min(tries.first, now), previous=min(tries.previous, now), latest=min(tries.latest, now))
-    return Tried(tried.offset, min(tried.due, latest(before, now)), before)
+    due = min(tried.due, latest(before, now))
+    return tried if (due, before) == (tried.due, tries) else Tried.of(tried.offset, due, before)
 
 
 class Kept(msgspec.Struct, frozen=True):
@@ -95,7 +110,7 @@ class _Queue(Generic[T]):
     def __init__(self, first: int, last: int, due: datetime, since: float) -> None:
         self.first, self.last, self.due, self.since = first, last, due, since
         self.joining: list[Item[T]] = []  # not stored yet
-        self.loaded: deque[Item[T]] = deque()  # its oldest rows, in memory to be sent
+        self.loaded: list[Item[T]] = []  # its oldest rows, in memory to be sent: few
         self.tried: Tried | None = None
         self.writes = False  # the store does not know `tried` yet
         self.flows = False  # its last event found its way: the next ones are worth reading, too
@@ -129,6 +144,10 @@ class Parked(Generic[T]):
         self._unread: list[tuple[datetime, str]] = []  # heap of lines none of which is loaded
         self._due: list[tuple[datetime, str]] = []  # heap of lines whose first is loaded, was never sent and is not in flight
         self._due_again: list[tuple[datetime, str]] = []  # the same of those whose first failed before
+        self.take_in(kept, now)
+
+    def take_in(self, kept: Iterable[Kept], now: datetime) -> None:
+        """Learn of lines that the store has, before any event."""
         for one in kept:
             self._take_in(one, now)
 
@@ -195,7 +214,7 @@ class Parked(Generic[T]):
             last = self._stored[name].last if name in self._stored else 0
             queue = self._queues[name] = _Queue[T](last + 1, last, items[0].due, items[0].since)
             if items[0].tries:
-                queue.tried, queue.writes = Tried(items[0].offset, items[0].due, items[0].tries), True
+                queue.tried, queue.writes = Tried.of(items[0].offset, items[0].due, items[0].tries), True
         queue.joining += items
         self._news.add(name)
 
@@ -252,7 +271,7 @@ class Parked(Generic[T]):
         item = queue.loaded[0]
         tries = counted(item.tries, decision)
         if tries:
-            queue.tried = Tried(item.offset, decision.at, tries)
+            queue.tried = Tried.of(item.offset, decision.at, tries)
             self._learns(name, queue)
         self._bytes -= sum(each.size for each in queue.loaded)
         queue.loaded.clear()
@@ -260,7 +279,7 @@ class Parked(Generic[T]):
         heapq.heappush(self._unread, (queue.due, name))
 
     def _went(self, name: str, queue: _Queue[T], decision: Decision) -> None:
-        item = queue.loaded.popleft()
+        item = queue.loaded.pop(0)
         self._bytes -= item.size
         self._done[name] = queue.first
         self._news.add(name)

@@ -42,6 +42,7 @@ IDLE_WAIT_S: Final = 0.5
 FAULT_WAIT_S: Final = 1.0  # where the destination is at fault: hundreds of lanes may have nothing else to do
 COMMIT_DEADLINE_S: Final = 15.0
 BATCH_LEAST: Final = 64
+LOT: Final = 500  # lines that are taken in at once
 AHEAD: Final = 64  # events that may go to rows from one probe to the next, in search of one that was never sent
 TIDY_EVERY_S: Final = 60.0
 PARK_AFTER: Final = timedelta(seconds=30)  # from an event's first attempt; then its key waits in rows, and the log goes on
@@ -119,7 +120,10 @@ class Session:
         self.window = Window.from_note(start.next[self._topic], start.note, buried)
         self._finished.begin(Known(start.next[self._topic], noted(start.note)))
         kept, kind = await self._insist(self._shelf.kept), kind_of(self._flight.destination.key)
-        self.parked = Parked(kept, self._flight.now(), kind=kind, buried=buried, latest=self._flight.latest)
+        self.parked = Parked((), self._flight.now(), kind=kind, buried=buried, latest=self._flight.latest)
+        for at in range(0, len(kept), LOT):
+            self.parked.take_in(kept[at : at + LOT], self._flight.now())
+            await asyncio.sleep(0)  # there may be thousands, and others run on
         if self.parked.foreign:
             meaning = "what waits began under another `key`: until it is done nothing new is read, so that order is kept"
             log.warning("delivery.key_changed", destination=self._flight.destination.name, lane=self.index, meaning=meaning)

@@ -11,7 +11,6 @@ from sqlalchemy import BigInteger, Executable, RowMapping, and_, cast, delete, e
 from workers.bus.contract import Held
 from workers.deliver.parcel import GONE, Parcel, packed
 from workers.deliver.parked import Change, Kept, Tried
-from workers.deliver.policy import Tries
 from workers.deliver.tables import tries
 from workers.deliver.window import Item
 from workers.runtime import stops, waiting
@@ -24,7 +23,6 @@ from workers.runtime.waiting import STEPPED, Broom, lane_of, lines, of_lane
 from workers.runtime.waiting import waiting as rows
 
 _HELD: Final = msgspec.msgpack.Decoder(Held)
-_TRIES: Final = msgspec.msgpack.Decoder(Tries)
 _MINE: Final = and_(tries.c.grp == lines.c.grp, tries.c.lane == lines.c.lane, tries.c.key == lines.c.key)
 _FIRST: Final = and_(
     rows.c.grp == lines.c.grp, rows.c.lane == lines.c.lane, rows.c.key == lines.c.key, rows.c.sequence == lines.c.first
@@ -121,7 +119,7 @@ def _forgetting(engine: str) -> Executable:
 
 
 def _tried(step: Step, name: str, tried: Tried) -> Values:
-    told = {"offset": tried.offset, "due_at": tried.due.timestamp(), "tries": msgspec.msgpack.encode(tried.tries)}
+    told = {"offset": tried.offset, "due_at": tried.due.timestamp(), "tries": tried.packed}
     return {"grp": step.group, "lane": step.index, "key": name} | told
 
 
@@ -129,4 +127,4 @@ def _kept(row: RowMapping) -> Kept:
     line, since = Line(row["key"], row["first"], row["last"]), row["since"] or 0.0
     if row["tries"] is None:
         return Kept(line, since)
-    return Kept(line, since, Tried(row["offset"], datetime.fromtimestamp(row["due_at"], UTC), _TRIES.decode(row["tries"])))
+    return Kept(line, since, Tried(row["offset"], datetime.fromtimestamp(row["due_at"], UTC), row["tries"]))

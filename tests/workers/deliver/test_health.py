@@ -121,7 +121,7 @@ class Request:
     """One under way, as an observer would note it."""
 
     halvings: int  # before it began
-    full: bool = False  # all that were allowed were under way with it
+    full: bool = False  # all that may be without live events were under way with it: three quarters of those allowed
 
 
 @dataclass
@@ -137,7 +137,7 @@ class Observer:
 
     def begins(self, count: int) -> None:
         self.flying += [Request(self.halvings) for _ in range(count)]
-        if len(self.flying) >= self.allowed:
+        if len(self.flying) >= self.allowed - self.allowed // 4:
             for request in self.flying:
                 request.full = True
 

@@ -191,9 +191,9 @@ def test_what_was_put_off_is_not_asked_for_before_it_is_due_and_its_followers_ne
 def test_what_a_clock_ahead_put_off_is_due_at_the_latest_by_which_one_of_now_would_be_and_the_store_learns_it() -> None:
     ahead = T0 + 10**6 * SECOND
     tries = Tries(first=ahead, previous=ahead, latest=ahead, made=4, spent=3)
-    kept = [Kept(Line("d=a", 1, 2), 0.0, Tried(7, ahead + 30 * SECOND, tries)), Kept(Line(TOTAL, 1, 2))]
+    kept = [Kept(Line("d=a", 1, 2), 0.0, Tried.of(7, ahead + 30 * SECOND, tries)), Kept(Line(TOTAL, 1, 2))]
     parked: Parked[int] = Parked(kept, T0, latest=latest)
-    believed = Tried(7, T0 + 5 * SECOND, Tries(first=T0, previous=T0, latest=T0, made=4, spent=3))
+    believed = Tried.of(7, T0 + 5 * SECOND, Tries(first=T0, previous=T0, latest=T0, made=4, spent=3))
     assert (parked.urgent, parked.change().tried) == (True, {"d=a": believed})
     assert (parked.wanted(T0 + 4 * SECOND), parked.wanted(T0 + 5 * SECOND)) == ({}, {"d=a": (1, 1)})
     soon: Parked[int] = Parked([Kept(Line("d=a", 1, 2), 0.0, believed)], T0, latest=latest)

@@ -46,7 +46,9 @@ class Place:
     async def delete(self, topic: str) -> None:
         admin = AIOKafkaAdminClient(bootstrap_servers=",".join(parse(self.url).servers))
         await admin.start()
-        await admin.delete_topics([physical(self.namespace, topic)])
+        await admin.delete_topics([name := physical(self.namespace, topic)])
+        while name in await admin.list_topics():  # noqa: ASYNC110 - the controller answers before the brokers know
+            await asyncio.sleep(0.05)
         await admin.close()
 
     @asynccontextmanager
