@@ -41,7 +41,7 @@ async def rows(store: Database) -> int:
 
 
 async def waits(store: Database, count: int) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while await rows(store) != count:  # noqa: ASYNC110 -- the store has no event to set
             await asyncio.sleep(0.02)
 
