@@ -114,17 +114,23 @@ class Steps:
             return await self._postpone(grant, grant)
         with turn:
             held = await self._intend(grant, move.grant) if move.grant != grant else grant
-            if not await self._may(turn, call, grant, lease_ends):
-                return await self._postpone(held, grant)
-            _measure(call, grant, self.clock())
-            outcome = await self._ask(call, held, self._patience(lease_ends))
-            if isinstance(outcome, Refused | NotSent) and outcome.client:
-                self._tell_client(grant, outcome)
-            if isinstance(outcome, NotSent) and outcome.limited:
-                self.budget.rest(outcome.wait)
+            may = await self._may(turn, call, grant, lease_ends)
+            outcome = await self._heard(call, grant, held, lease_ends) if may else None
+        if outcome is None:  # the turn is given back by now: what is taken back may take as long as the store is away
+            return await self._postpone(held, grant)
         if call == "exchange" and isinstance(outcome, Done):
             self.notices.proven("code")
         return await self._record(held, outcome, moves)
+
+    async def _heard(self, call: Call, grant: Grant, held: Grant, lease_ends: float) -> Outcome:
+        """Make the request, and heed what the answer says of all that come after it."""
+        _measure(call, grant, self.clock())
+        outcome = await self._ask(call, held, self._patience(lease_ends))
+        if isinstance(outcome, Refused | NotSent) and outcome.client:
+            self._tell_client(grant, outcome)
+        if isinstance(outcome, NotSent) and outcome.limited:
+            self.budget.rest(outcome.wait)
+        return outcome
 
     def _tell_client(self, grant: Grant, outcome: Refused | NotSent) -> None:
         """Log that nobody can be linked or stay linked until an operator acts; a line a minute and app says it."""
