@@ -421,6 +421,20 @@ async def test_a_key_that_is_slow_waits_in_rows_and_its_neighbours_go_at_their_o
     assert [one for one in sink.ids if one.startswith("slow")] == [f"slow{n}" for n in range(14)]
 
 
+async def test_a_session_takes_in_all_lines_that_it_finds_however_many_at_a_time(
+    bus: Bus, sink: Sink, store: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "LOT", 2)
+    sink.answer = lambda identity, _number: 500 if identity.startswith("bad") else 200
+    await bus.publish([event(f"bad{key}", device=f"bad{key}") for key in range(5)])
+    async with delivering(bus, destination(sink.url), policy=LONG):
+        await bus.publish([event("good", device="good")])
+        await waits(store, 5)
+    sink.answer = lambda _identity, _number: 200
+    async with delivering(bus, destination(sink.url), policy=LONG):
+        await waits(store, 0)
+
+
 async def test_while_the_destination_is_dead_its_backlog_stays_on_the_bus(bus: Bus, sink: Sink, store: Database) -> None:
     sink.answer = lambda _identity, _number: 503
     await bus.publish([event(f"e{number}", device=f"d{number}") for number in range(400)])
