@@ -4,12 +4,13 @@ The requests of KIP-98 and KIP-447 in our own order: partitions are added and wr
 side with that, then the end. Any failure leaves the producer unfit: only a new epoch tells what has become of the transaction.
 
 A broker may forget the end that it has decided on: one that was killed and comes back writes no marker to a partition that has no
-leader at that moment (KAFKA-20734). What the transaction had written would then count to the next one, and be committed with
-it. So with each new epoch the former transaction's end is said again to everything it had touched (decision 22).
+leader at that moment (KAFKA-20734). What the transaction had written would then count to the next one, and share its end. So with
+each new epoch the former transaction's end is said again to everything it had touched; and a transaction only begins over the
+connection over which the former one ended: another may lead to a broker that came back (decision 22).
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -33,6 +34,7 @@ SEQUENCES: Final = 2**30  # a sequence number wraps at 2**31; a new epoch begins
 ABORT: Final = 1.0  # seconds for a courtesy
 COMMITTED: Final = ("PrepareCommit", "CompleteCommit")
 UNKNOWN_ID: Final = 105  # the coordinator has never seen it, or not for a week
+LOST: Final = object()  # no connection is this one
 
 Outputs = Mapping[Place, Sequence[Record]]
 
@@ -59,18 +61,21 @@ class Carried(msgspec.Struct, frozen=True):
 
 
 class Touched(msgspec.Struct):
-    """What the last transaction of an id has touched, unless it ended well; outlives connections."""
+    """What the last transaction of an id touched: some of it may lack its end until the next one ran. Outlives connections."""
 
     places: frozenset[Place] = frozenset()
     group: str | None = None
+    committed: bool | None = None  # how it ended, once that is known
 
-    def note(self, outputs: Outputs, carried: Carried | None) -> None:
-        """Remember what a transaction is about to touch."""
-        self.places, self.group = frozenset(outputs), carried.me.group if carried else None
+    def add(self, outputs: Outputs, carried: Carried | None) -> None:
+        """Remember what a transaction is about to touch, beside the former one: only one of the two can lack its end."""
+        self.places |= outputs.keys()
+        self.group = carried.me.group if carried else self.group
+        self.committed = None
 
-    def settle(self) -> None:
-        """Forget it: everything has its end."""
-        self.places, self.group = frozenset(), None
+    def settle(self, outputs: Outputs, carried: Carried | None) -> None:
+        """Forget all but the transaction that is committed: it began after the former one's end was everywhere."""
+        self.places, self.group, self.committed = frozenset(outputs), carried.me.group if carried else None, True
 
     def __bool__(self) -> bool:
         """Say whether there is anything."""
@@ -86,6 +91,7 @@ class Transactor:
         self._touched = touched if touched is not None else Touched()
         self._producer = (-1, -1)
         self._sequences: dict[Place, int] = {}
+        self._over: object | None = None  # the connection over which the last transaction ended
         self.written: set[Place] = set()  # every partition that has got outputs
         self.fit = False
 
@@ -94,7 +100,8 @@ class Transactor:
 
         With an epoch in hand the next one is only had while nobody else has taken one since: Fenced.
         """
-        committed = bool(self._touched) and await self._committed()
+        if self._touched and self._touched.committed is None:
+            self._touched.committed = await self._committed()
         request = init_producer_id(self._id, TIMEOUT_MS, *self._producer)
         try:
             answer = await self._coordinator(request, BEGIN)
@@ -102,8 +109,9 @@ class Transactor:
             raise Fenced if error.code in FENCED else error from error
         self._producer = answer.producer_id, answer.producer_epoch
         self._sequences.clear()
+        self._over = None
         if self._touched:
-            await self._end_again(commit=committed)
+            await self._end_again()
         self.fit = True
 
     def renounce(self) -> None:
@@ -116,7 +124,8 @@ class Transactor:
         self.fit, fit = False, self.fit
         if not fit:
             raise Aborted("the producer has no epoch")
-        self._touched.note(outputs, carried)
+        await self._unbroken()
+        self._touched.add(outputs, carried)
         self.written |= outputs.keys()
         try:
             async with asyncio.timeout(WORK):
@@ -124,9 +133,23 @@ class Transactor:
         except (Broken, Refused, TimeoutError) as error:
             await self._abort()
             raise _aborted(error) from error
-        await self._end()
-        self._touched.settle()
+        try:
+            await self._end(commit=True)
+        except (Broken, Refused) as error:
+            raise Doubtful(str(error)) from error
+        self._touched.settle(outputs, carried)
         self.fit = max(self._sequences.values(), default=0) < SEQUENCES
+
+    async def _unbroken(self) -> None:
+        """See to it that the former transaction has its end everywhere, if the coordinator may have been away since. Aborted."""
+        if self._over is None or self._wire.held(TRANSACTION, self._id) is self._over:
+            return
+        try:
+            await self.begin()
+        except (Broken, Refused, TimeoutError) as error:
+            raise _aborted(error) from error
+        finally:
+            self.fit = False
 
     async def _work(self, outputs: Outputs, carried: Carried | None) -> None:
         done = await asyncio.gather(self._write(outputs), self._carry(carried), return_exceptions=True)
@@ -144,10 +167,10 @@ class Transactor:
         for place in places:
             topics.setdefault(place.topic, []).append(place.partition)
         request = AddPartitionsToTxnRequest(self._id, *self._producer, list(topics.items()))
-        await self._coordinator(request, WORK, _added)
+        await self._coordinator(request, WORK, _added, over=self._over)
 
     async def _add_offsets(self, group: str) -> None:
-        await self._coordinator(AddOffsetsToTxnRequest(self._id, *self._producer, group), WORK)
+        await self._coordinator(AddOffsetsToTxnRequest(self._id, *self._producer, group), WORK, over=self._over)
 
     async def _produce(self, outputs: Outputs) -> None:
         queues = {place: list(slices(records)) for place, records in outputs.items()}
@@ -179,20 +202,19 @@ class Transactor:
         request = txn_offset_commit(self._id, self._producer, carried.me.parts(), carried.offsets)
         await self._wire.insist(GROUP, group, request, _offsets_taken, deadline=_until(WORK))
 
-    async def _end(self) -> None:
-        """Ask for the commit until the coordinator has said how it ended; asking again is harmless in one epoch."""
-        request = EndTxnRequest(self._id, *self._producer, True)  # noqa: FBT003 (commit)
+    async def _end(self, *, commit: bool) -> None:
+        """Ask for the end until the coordinator has said that it is so; asking again is harmless in one epoch."""
+        request = EndTxnRequest(self._id, *self._producer, commit)
+        self._over = self._wire.held(TRANSACTION, self._id) or LOST
         deadline = _until(END)
         while True:
             try:
                 await self._coordinator(request, max(0.0, deadline - _until(0)))
-            except Broken as error:
+            except Broken:
                 if _until(PAUSE) > deadline:
-                    raise Doubtful(str(error)) from error
+                    raise
                 self._wire.forget(TRANSACTION, self._id)
                 await asyncio.sleep(PAUSE)
-            except Refused as error:
-                raise Doubtful(str(error)) from error
             else:
                 return
 
@@ -206,7 +228,7 @@ class Transactor:
             raise
         return answer.transactions[0][2] in COMMITTED
 
-    async def _end_again(self, *, commit: bool) -> None:
+    async def _end_again(self) -> None:
         """Give everything that the last transaction touched its marker, by an empty transaction with the same end."""
         await self._wire.refresh()
         if leaderless := [place for place in self._touched.places if self._wire.leader(place) is None]:
@@ -215,9 +237,8 @@ class Transactor:
             await self._add([*self._touched.places])
         if self._touched.group:
             await self._add_offsets(self._touched.group)
-        await self._coordinator(EndTxnRequest(self._id, *self._producer, commit), END)
-        log.info("transaction.ended_again", committed=commit, partitions=len(self._touched.places))
-        self._touched.settle()
+        await self._end(commit=bool(self._touched.committed))
+        log.info("transaction.ended_again", committed=self._touched.committed, partitions=len(self._touched.places))
 
     async def _abort(self) -> None:
         request = EndTxnRequest(self._id, *self._producer, False)  # noqa: FBT003 (abort)
@@ -227,9 +248,11 @@ class Transactor:
         except (Broken, Refused, TimeoutError):
             return  # the next epoch, or the broker's clock, does it
 
-    async def _coordinator(self, request: object, seconds: float, code=None) -> Answer:  # type: ignore[no-untyped-def]  # noqa: ANN001
-        said = code or _code
-        return await self._wire.insist(TRANSACTION, self._id, request, said, deadline=_until(seconds))
+    async def _coordinator(
+        self, request: object, seconds: float, code: Callable[[Answer], int] | None = None, *, over: object = None
+    ) -> Answer:
+        deadline = _until(seconds)
+        return await self._wire.insist(TRANSACTION, self._id, request, code or _code, deadline=deadline, over=over)
 
 
 def _code(answer: Answer) -> int:

@@ -52,10 +52,12 @@ class Wire:
         async with self._patient(lambda: "who leads what"):
             await self.client.set_topics(topics)
 
-    async def ask(self, node: int, request: object, *, coordination: bool = False) -> Answer:
-        """Return a broker's answer, or raise Broken within the patience."""
+    async def ask(self, node: int, request: object, *, coordination: bool = False, over: object = None) -> Answer:
+        """Return a broker's answer, or raise Broken within the patience; `over`: on this connection or not at all."""
         group = ConnectionGroup.COORDINATION if coordination else ConnectionGroup.DEFAULT
         async with self._patient(lambda: f"{_name(request)} to {self._who(node)}"):
+            if over is not None and self._live(node, group) is not over:
+                raise Broken(f"{_name(request)} to {self._who(node)}: the connection is another one now")
             try:
                 return await self.client.send(node, request, group=group)
             except NodeNotReadyError as error:
@@ -65,14 +67,17 @@ class Wire:
                     raise
                 raise Broken(f"{_name(request)} to {self._who(node)}: the connection was closed") from error
 
-    async def insist(self, kind: int, key: str, request: object, code: Callable[[Answer], int], *, deadline: float) -> Answer:
+    async def insist(
+        self, kind: int, key: str, request: object, code: Callable[[Answer], int], *, deadline: float, over: object = None
+    ) -> Answer:
         """Return the coordinator's answer, asking again while it says so; `deadline` is in the loop's time.
 
-        Broken: no answer. Refused: an answer that asking again will not change, or not until the deadline.
+        Broken: no answer, or there is another connection than `over`. Refused: an answer that asking again will not change, or
+        not until the deadline.
         """
         while True:
             node = await self.coordinator(kind, key)
-            answer = await self.ask(node, request, coordination=True)
+            answer = await self.ask(node, request, coordination=True, over=over)
             if (said := code(answer)) == NONE:
                 return answer
             if said in COORDINATOR_MOVED:
@@ -92,6 +97,11 @@ class Wire:
         found: int = answer.coordinator_id
         self._coordinators[(kind, key)] = found
         return found
+
+    def held(self, kind: int, key: str) -> object | None:
+        """Return the connection to the coordinator as far as there is one: the same object, the same process beyond it."""
+        node = self._coordinators.get((kind, key))
+        return None if node is None else self._live(node, ConnectionGroup.COORDINATION)
 
     def forget(self, kind: int, key: str) -> None:
         """Look for the coordinator anew next time."""
@@ -153,6 +163,11 @@ class Wire:
         with contextlib.suppress(TimeoutError, KafkaError, OSError):
             async with asyncio.timeout(CLOSING):
                 await self.client.close()
+
+    def _live(self, node: int, group: int) -> object | None:
+        """Return the connection that aiokafka would send on at this moment."""
+        conn = self.client._conns.get((node, group))  # noqa: SLF001 (aiokafka tells of connections nowhere else)
+        return conn if conn is not None and conn.connected() else None
 
     @contextlib.asynccontextmanager
     async def _patient(self, what: Callable[[], str]):  # type: ignore[no-untyped-def]  # noqa: ANN202

@@ -6,6 +6,7 @@ be made on purpose: what is written to a partition that was never added gets no 
 
 import asyncio
 from collections.abc import Iterator
+from math import inf
 
 import pytest
 
@@ -17,10 +18,11 @@ from workers.bus.contract import Record
 from workers.bus.kafka import consumer, group, hanging, standstill, transaction
 from workers.bus.kafka.codes import Broken, Refused
 from workers.bus.kafka.eos import Place as Partition
-from workers.bus.kafka.eos import txn_offset_commit
-from workers.bus.kafka.transaction import Touched, Transactor
+from workers.bus.kafka.eos import describe_transaction, txn_offset_commit
+from workers.bus.kafka.group import Membership
+from workers.bus.kafka.transaction import Aborted, Carried, Touched, Transactor
 from workers.bus.kafka.url import parse
-from workers.bus.kafka.wire import GROUP, Wire
+from workers.bus.kafka.wire import GROUP, TRANSACTION, Wire
 
 pytestmark = pytest.mark.kafka
 LOST = [Record(topic="beta", key=key(0), value=b"lost end")]
@@ -63,16 +65,16 @@ async def readable(wire: Wire, place: Partition) -> int:
 async def test_what_got_no_marker_gets_the_end_that_the_coordinator_decided_on(forgetful: Place, *, committed: bool) -> None:
     touched, zero, one = Touched(), beta(forgetful, 0), beta(forgetful, 1)
     made, wire = await begun(forgetful, touched)
-    touched.note({zero: LOST, one: WELL}, None)
+    touched.add({zero: LOST, one: WELL}, None)
     await made._add([one])
     await made._produce({zero: LOST, one: WELL})
     if committed:
-        await made._end()
+        await made._end(commit=True)
     assert await readable(wire, zero) == 0  # whoever reads the partition would wait for ever
     await wire.close()
 
     successor, wire = await begun(forgetful, touched)  # as a new member of the same process makes it
-    assert not touched
+    assert touched.committed is committed
     async with asyncio.timeout(30):
         while await readable(wire, zero) < 2:  # noqa: ASYNC110 (the record and its marker, which the broker writes in its own time)
             await asyncio.sleep(0.05)
@@ -94,7 +96,7 @@ async def test_what_a_dead_process_left_is_ended_by_those_who_write_there(
     await dead._add([one])
     await dead._produce({zero: LOST, one: WELL})
     if committed:
-        await dead._end()
+        await dead._end(commit=True)
     stop = asyncio.Event()
     async with forgetful.open() as bus, asyncio.TaskGroup() as tasks:
         tasks.create_task(playing(bus, lambda lane, told: copying(lane, told, []), stop))
@@ -125,6 +127,76 @@ async def test_positions_that_a_dead_process_left_without_an_end_are_given_one(
         tasks.create_task(playing(bus, lambda lane, told: copying(lane, told, seen), stop))
         await until(lambda: seen == [b"next"])
         stop.set()
+    await wire.close()
+
+
+async def forgotten(made: Transactor, zero: Partition, one: Partition) -> None:
+    """Run a transaction that commits, and whose end the broker forgets to write to a partition."""
+    add, made._add = made._add, lambda _: add([one])  # type: ignore[method-assign, assignment]
+    await made.run({zero: LOST, one: WELL})
+    made._add = add  # type: ignore[method-assign]
+
+
+def stranger(place: Place) -> Carried:
+    """Return positions that the group does not take."""
+    me = Membership(f"{place.namespace}.group", "nobody", 7)
+    return Carried(me, {Partition(physical(place.namespace, "alpha"), 0): (1, "")})
+
+
+def cut(wire: Wire) -> None:
+    """Break all connections, as a broker that is killed does."""
+    for conn in [*wire.client._conns.values()]:
+        conn.close()
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["the break was seen", "it is seen in sending"])
+async def test_an_end_that_was_confirmed_and_then_forgotten_is_not_undone_by_the_next_transaction(
+    forgetful: Place, monkeypatch: pytest.MonkeyPatch, *, known: bool
+) -> None:
+    zero, one = beta(forgetful, 0), beta(forgetful, 1)
+    made, wire = await begun(forgetful, Touched())
+    await forgotten(made, zero, one)
+    over = wire.held(TRANSACTION, made._id)
+    cut(wire)
+    if not known:  # it breaks after the look and before the sending
+        await wire.insist(TRANSACTION, made._id, describe_transaction(made._id), transaction._described, deadline=inf)
+        with monkeypatch.context() as once:
+            once.setattr(wire, "held", lambda *_: over)
+            with pytest.raises(Aborted, match="another one now"):
+                await made.run({zero: LOST}, stranger(forgetful))
+        await made.begin()
+    with pytest.raises(Aborted):
+        await made.run({zero: LOST}, stranger(forgetful))
+    await made.begin()
+    await wire.close()
+    async with forgetful.open() as bus:
+        assert sorted(held.value for held in await everything(bus, "beta")) == [b"good end", b"lost end"]
+
+
+async def test_an_end_that_could_not_be_said_again_is_said_with_the_next_epoch(
+    forgetful: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    zero, one = beta(forgetful, 0), beta(forgetful, 1)
+    made, wire = await begun(forgetful, Touched())
+    await forgotten(made, zero, one)
+    cut(wire)
+    with monkeypatch.context() as once:
+        once.setattr(wire, "leader", lambda _: None)
+        with pytest.raises(Aborted, match="nobody leads"):
+            await made.run({one: WELL})
+    await made.begin()
+    await wire.close()
+    async with forgetful.open() as bus:
+        assert sorted(held.value for held in await everything(bus, "beta")) == [b"good end", b"lost end"]
+
+
+async def test_a_connection_that_stays_needs_no_new_epoch(place: Place) -> None:
+    zero = beta(place, 0)
+    made, wire = await begun(place, Touched())
+    epoch = made._producer
+    await made.run({zero: WELL})
+    await made.run({zero: WELL})
+    assert made._producer == epoch
     await wire.close()
 
 

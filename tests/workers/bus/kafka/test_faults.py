@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import time
 from collections import Counter
+from typing import Any
 
 import pytest
 
@@ -187,9 +188,9 @@ async def test_publishes_that_wait_together_fly_together(place: Place) -> None:
         assert line is not None
         flights, ask = list[object](), line._wire.ask
 
-        async def counting(node: int, request: object, *, coordination: bool = False) -> object:
+        async def counting(node: int, request: object, **how: Any) -> object:  # noqa: ANN401
             flights.append(request)
-            return await ask(node, request, coordination=coordination)
+            return await ask(node, request, **how)
 
         line._wire.ask = counting  # type: ignore[method-assign]
         await asyncio.gather(*(bus.publish([record(b"%d" % n, index=n % PARTITIONS)]) for n in range(1_000)))

@@ -33,23 +33,23 @@ class Losses:
         self._seen: Counter[str] = Counter()
         self._ask = Wire.ask
 
-        async def ask(wire: Wire, node: int, request: object, *, coordination: bool = False) -> Any:  # noqa: ANN401
-            return await self._lose(wire, node, request, coordination=coordination)
+        async def ask(wire: Wire, node: int, request: object, **how: Any) -> Any:  # noqa: ANN401
+            return await self._lose(wire, node, request, how)
 
         monkeypatch.setattr(Wire, "ask", ask)
 
-    async def _lose(self, wire: Wire, node: int, request: object, *, coordination: bool) -> Any:  # noqa: ANN401
+    async def _lose(self, wire: Wire, node: int, request: object, how: dict[str, Any]) -> Any:  # noqa: ANN401
         name = named(request)
         if self.over or publishing() or name not in OPENING | STEP:
-            return await self._ask(wire, node, request, coordination=coordination)
+            return await self._ask(wire, node, request, **how)
         self._seen[name] += 1
         turn, place = divmod(self._seen[name], EVERY)
         if place != EVERY // 2:
-            return await self._ask(wire, node, request, coordination=coordination)
+            return await self._ask(wire, node, request, **how)
         arrives = turn % 2 == 0
         self.lost[name, arrives] += 1
         if arrives:
-            await self._ask(wire, node, request, coordination=coordination)
+            await self._ask(wire, node, request, **how)
         raise Broken("lost")
 
 

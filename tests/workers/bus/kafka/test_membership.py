@@ -25,9 +25,9 @@ def asked_of(lane: Lane) -> list[str]:
     wire: Any = lane._session._wire  # type: ignore[attr-defined]
     ask, asked = wire.ask, list[str]()
 
-    async def noting(node: int, request: object, *, coordination: bool = False) -> object:
+    async def noting(node: int, request: object, **how: Any) -> object:  # noqa: ANN401
         asked.append(named(request))
-        return await ask(node, request, coordination=coordination)
+        return await ask(node, request, **how)
 
     wire.ask = noting
     return asked
@@ -104,9 +104,9 @@ async def test_a_plain_commit_that_may_come_late_ends_the_membership_whatever_en
             wire: Any = lane._session._wire  # type: ignore[attr-defined]
             ask = wire.ask
 
-            async def losing(node: int, request: object, *, coordination: bool = False) -> object:
+            async def losing(node: int, request: object, **how: Any) -> object:  # noqa: ANN401
                 if not named(request).startswith("OffsetCommit"):
-                    return await ask(node, request, coordination=coordination)
+                    return await ask(node, request, **how)
                 wire.ask = ask
                 under_way.set()
                 await told.wait()

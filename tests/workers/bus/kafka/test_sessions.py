@@ -144,7 +144,7 @@ async def test_a_read_waits_until_no_transaction_can_change_it_any_more(place: P
             reading = asyncio.create_task(group.committed(pending._wire, me.group, [alpha]))
             await asyncio.wait([reading], timeout=0.5)
             assert not reading.done()
-            await pending._end()
+            await pending._end(commit=True)
             assert await reading == {alpha: (0, "pending")}
             stop.set()
         await told.wait()
@@ -218,15 +218,15 @@ def lose_ends(lane: Lane, *, arrives: bool) -> None:
     wire: Any = lane._session._wire  # type: ignore[attr-defined]
     ask = wire.ask
 
-    async def losing(node: int, request: object, *, coordination: bool = False) -> object:
+    async def losing(node: int, request: object, **how: Any) -> object:  # noqa: ANN401
         if type(request).__name__ == "EndTxnRequest":
             if arrives:
-                while code := (await ask(node, request, coordination=coordination)).error_code:
+                while code := (await ask(node, request, **how)).error_code:
                     assert code in codes.AGAIN
             raise codes.Broken("lost")
         if getattr(request, "name", "") == "InitProducerIdRequest":  # the next epoch
             wire.ask = ask
-        return await ask(node, request, coordination=coordination)
+        return await ask(node, request, **how)
 
     wire.ask = losing
 
