@@ -189,12 +189,14 @@ def _connects(within: float) -> aiohttp.ClientTimeout:
 
 
 def _session(*, force_close: bool) -> aiohttp.ClientSession:
-    return aiohttp.ClientSession(
+    made = aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=CONNECTIONS, force_close=force_close, resolver=Resolver()),
         trust_env=False,
         cookie_jar=aiohttp.DummyCookieJar(),
         headers={"User-Agent": "ringhook", "Accept": "application/json"},
     )
+    made._retry_connection = False  # noqa: SLF001 - a GET that is cut would go out twice, with one place of the budget
+    return made
 
 
 def _outcome(  # noqa: PLR0911 - a table: one line, one meaning

@@ -16,7 +16,7 @@ from deploy.demo.ring.faults import DOCUMENTED, Fault
 from deploy.demo.ring.oauth import FORM
 from deploy.demo.ring.state import Account as Home
 from deploy.demo.ring.state import Client, Code, Integration, World, doorbell
-from linker import claims, saga, schedule, view
+from linker import claims, refresh, saga, schedule, view
 from linker.outcomes import Done, Outcome, Tokens, Unclear
 from linker.ringapi import Raw, _outcome
 from linker.rows import ENDED, Account, Attempt, Grant
@@ -351,9 +351,9 @@ class Links(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """From wherever it went: what is under way ends; who connects again and taps Sign In is linked, and Ring says so too."""
-        for _ in range(25):
+        for pause in (*(50.0,) * 25, refresh.UNTAKEN, *(50.0,) * 5):
             self._calm_step()
-            self.now += 50.0
+            self.now += pause
         for grant in self.grants.values():
             over = grant.state not in {"received", "exchanged", "claimed", "awaiting"}
             assert over or self._begun_anew(grant, grant.received_at), grant

@@ -39,6 +39,21 @@ async def ring(answer: Answer, timeout: float = 1.0) -> AsyncIterator[RingApi]: 
         yield api
 
 
+async def test_a_call_whose_connection_is_cut_is_one_request_at_ring() -> None:
+    seen: list[str] = []
+
+    async def cutting(request: web.Request) -> web.StreamResponse:
+        seen.append(request.path)
+        assert request.transport
+        request.transport.abort()
+        return web.Response()
+
+    async with ring(cutting) as api:
+        for call in (api.identify("token"), api.devices("token"), api.complete("token"), api.exchange("first", "code")):
+            assert isinstance(await call, Unclear)
+    assert len(seen) == 4
+
+
 async def test_redirects_are_not_followed_and_the_other_host_sees_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str] = []
 
