@@ -30,6 +30,21 @@ def wanting(expression: object, *, unlinked: bool) -> Wants:
     return fits if unlinked else lambda event: event.linked and fits(event)
 
 
+class Takes(msgspec.Struct, frozen=True):
+    """Which events somebody takes: those that a filter fits (None: all), those of accounts that are not linked or not."""
+
+    filter: dict[str, Any] | None
+    unlinked: bool
+
+    def wants(self, *, named: bool) -> Wants:
+        """Return the test for it; `named`: for what is asked for by its name, whatever the filter. ValueError as below."""
+        return wanting(None if named else self.filter, unlinked=self.unlinked)
+
+    def written(self) -> str:
+        """Return it as JSON."""
+        return msgspec.json.encode(self).decode()
+
+
 def compiled(expression: object, *, left: int = DEEPEST) -> Wants:
     """Return the test that an expression stands for. ValueError: what is wrong with it, in words, and where."""
     if not left:

@@ -78,7 +78,7 @@ def retry(addresses: tuple[str, ...], directory: Path, *, as_json: bool) -> None
 
     Each goes out as it was, in the order in which they are given; what fails again becomes a new dead letter.
     """
-    _handle(directory, addresses, "retry", "retried", as_json=as_json)
+    _handle(directory, addresses, "retry", ("retried", "to be tried once more"), as_json=as_json)
 
 
 @dead.command()
@@ -87,17 +87,18 @@ def retry(addresses: tuple[str, ...], directory: Path, *, as_json: bool) -> None
 @DIRECTORY
 def drop(addresses: tuple[str, ...], directory: Path, *, as_json: bool) -> None:
     """Leave dead letters out of the list from now on; the topic keeps them until they expire."""
-    _handle(directory, addresses, "drop", "dropped", as_json=as_json)
+    _handle(directory, addresses, "drop", ("dropped", "dropped"), as_json=as_json)
 
 
-def _handle(directory: Path, addresses: Sequence[str], path: str, word: str, *, as_json: bool) -> None:
-    """Handle letters, as many at a time as `/v1` takes."""
+def _handle(directory: Path, addresses: Sequence[str], path: str, told: tuple[str, str], *, as_json: bool) -> None:
+    """Handle letters, as many at a time as `/v1` takes; `told`: the count's name, and the words for it."""
+    count, words = told
     for first in range(0, len(addresses), AT_ONCE):
         said = tell(directory, f"/v1/dead/{path}", {"addresses": addresses[first : first + AT_ONCE]})
         if as_json:
             click.echo(orjson.dumps(said).decode())
             continue
-        click.echo(f"{said[word]} {word}.")
+        click.echo(f"{said[count]} {words}.")
         for address in said["already"]:
             click.echo(f"{printable(address)} was handled before: nothing was done about it.", err=True)
 

@@ -1,7 +1,7 @@
 """`ringhook replay`: what was recorded in a span of time goes to one destination again; and what becomes of such replays."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -19,7 +19,7 @@ from schemas.errors import Misconfigured
 
 LOOK_S: Final = 1.0
 EVER: Final = "1970"  # the begin of what is asked for from the first on
-NAMES: Final = ("ASKED", "ID", "DESTINATION", "STATE", "COPIED", "LOOKED AT", "BY")
+NAMES: Final = ("ASKED", "ID", "DESTINATION", "STATE", "ENDED", "COPIED", "LOOKED AT", "BY")
 BEGUN: Final = (
     "Replay {id} to {destination} is held: it goes on by itself, over restarts, until it is done. `ringhook replay show {id}` "
     "tells how far it is, `ringhook replay cancel {id}` ends it."
@@ -27,13 +27,26 @@ BEGUN: Final = (
 STATES: Final = {
     "preparing": "is about to be sent",
     "copying": "is being put aside for it: {copied} of about {looked} looked at ({total} in all) are wanted",
-    "sending": "is being sent: {copied} events in all",
-    "done": "is done: {copied} events were sent, put aside as dead letters, or told as not sent (`ringhook deliveries show`)",
-    "cancelled": "was cancelled: nothing more of it is sent",
+    "sending": "is being sent: {ended}",
+    "done": "is done: {ended}",
+    "cancelled": "was cancelled: nothing more of it is sent ({ended})",
 }
-
-
-OWN: Final = "Of these go, unless --id names them, those that the destination's own filter wants."
+STANDS: Final = {
+    "paused": "Nothing is sent to {destination}: it is paused, until `ringhook destinations resume {destination}`.",
+    "gone": "Nothing is sent to {destination}: it answered 410, until `ringhook destinations resume {destination}`.",
+    "failing": "{destination} does not take anything just now: it is probed, and this goes on by itself once it does.",
+    "throttled": "{destination} has asked for rest: this goes on by itself.",
+    "not running": "No `ringhook deliver` (or `up`) runs that sends to {destination}.",
+    "not configured": "{destination} is not in ringhook.toml any more: nothing is sent to it.",
+}
+FATES: Final = {
+    "accepted": "{number} accepted",
+    "buried": "{number} put aside as dead letters",
+    "unsent": "{number} not sent (`ringhook deliveries show ID` says why)",
+}
+LEFT: Final = {"sending": "{left} to go", "done": "{left} not counted, as a process was ended meanwhile"}
+LIVE: Final = frozenset({"preparing", "copying", "sending"})
+UNTOLD: Final = "No copy of `ringhook deliver` tells what the destination takes: its own filter may want fewer of them."
 EXAMPLES: Final = """\b
 Examples:
   ringhook replay --destination crm --from 6h --to 2h --dry-run
@@ -126,21 +139,34 @@ def asked(
 
 def _awaited(directory: Path, said: dict[str, Any], *, quiet: bool) -> dict[str, Any]:
     """Return the replay once it is over, with a bar meanwhile."""
-    with click.progressbar(length=max(said["total"], 1), label="looked at", show_pos=True, hidden=quiet) as bar:
-        while said["state"] in {"preparing", "copying", "sending"}:
-            time.sleep(LOOK_S)
-            said = ask(directory, "GET", _path(said["id"]))
-            done = min(said["looked"], bar.length or 1) if said["state"] == "copying" else bar.length or 1
-            bar.update(done - bar.pos)
+    for label, states, whole, done in PHASES:
+        with click.progressbar(length=max(said[whole], 1), label=label, show_pos=True, hidden=quiet) as bar:
+            while said["state"] in states:
+                time.sleep(LOOK_S)
+                said = ask(directory, "GET", _path(said["id"]))
+                bar.update(min(done(said), bar.length or 1) - bar.pos)
+            bar.update((bar.length or 1) - bar.pos if said["state"] != "cancelled" else 0)
     return said
+
+
+def ended(said: dict[str, Any]) -> int:
+    """Return how many events of a replay nothing more is done about."""
+    return sum(said[fate] for fate in FATES)
+
+
+PHASES: Final[Sequence[tuple[str, Collection[str], str, Callable[[dict[str, Any]], int]]]] = (
+    ("looked at", ("preparing", "copying"), "total", lambda said: int(said["looked"])),
+    ("sent", ("sending",), "copied", ended),
+)
 
 
 def counted(said: dict[str, Any]) -> str:
     """Return what a dry run tells."""
-    if said["whole"]:
-        return f"{said['matched']} of {said['looked']} recorded events fit. {OWN}"
     matched, looked, total = (said[name] for name in ("matched", "looked", "total"))
-    return f"{matched} of the first {looked} events that were looked at fit; there are about {total}. {OWN}"
+    would = "would be sent" if said["filtered"] else "fit"
+    of = f"{looked} recorded events" if said["whole"] else f"the first {looked} events that were looked at"
+    more = "" if said["whole"] else f"; there are about {total}"
+    return f"{matched} of {of} {would}{more}.{'' if said['filtered'] else f' {UNTOLD}'}"
 
 
 def _say(said: dict[str, Any], *, as_json: bool) -> None:
@@ -149,15 +175,25 @@ def _say(said: dict[str, Any], *, as_json: bool) -> None:
 
 def told(said: dict[str, Any]) -> Iterator[str]:
     """Return a replay as lines."""
-    yield f"Replay {said['id']} to {said['destination']} {STATES[said['state']].format(**said)}."
+    yield f"Replay {said['id']} to {said['destination']} {STATES[said['state']].format(**said, ended=fates(said))}."
+    if said["state"] in LIVE and (stands := STANDS.get(said.get("destination_state", ""))):
+        yield stands.format(**said)
     asked, begin, end = (second(said[name]) for name in ("asked_at", "begin_at", "end_at"))
     span = f"from {begin} to {end}" if not begin.startswith(EVER) else f"until {end}"
     yield f"{said['by']} asked for it at {asked}: what was recorded {span}."
 
 
+def fates(said: dict[str, Any]) -> str:
+    """Return what became of its events: counts that a kill may have left a little short."""
+    parts = [words.format(number=said[fate]) for fate, words in FATES.items() if said[fate] or fate == "accepted"]
+    if (left := said["copied"] - ended(said)) > 0 and said["state"] in LEFT:
+        parts.append(LEFT[said["state"]].format(left=left))
+    return f"{', '.join(parts)}, of {said['copied']}"
+
+
 def cells(said: dict[str, Any]) -> list[str]:
     """Return what a line says of a replay."""
-    counts = [str(said[name]) for name in ("copied", "looked")]
+    counts = [str(number) for number in (ended(said), said["copied"], said["looked"])]
     return [second(said["asked_at"]), said["id"], said["destination"], said["state"], *counts, said["by"]]
 
 

@@ -12,6 +12,7 @@ from aiohttp import web
 from ingress.admin.api import CALLER, Api, timed
 from ingress.admin.bodies import Nothing
 from ingress.errors import NotFound
+from schemas.filters import Takes
 from workers.runtime.clock import utc_now
 
 log = structlog.get_logger()
@@ -25,6 +26,11 @@ class Seen(Protocol):
     @property
     def name(self) -> str:
         """What it is called."""
+        ...
+
+    @property
+    def state(self) -> str:
+        """How it fares, in a word."""
         ...
 
     @property
@@ -47,6 +53,10 @@ class Destinations(Protocol):
 
     async def served(self, now: datetime) -> Sequence[str]:
         """Return in order the names of those that are sent to, or will be: the configuration names them, or a copy runs them."""
+        ...
+
+    async def takes(self, name: str, now: datetime) -> Takes | None:
+        """Return which events it takes; None where nobody sends to it just now."""
         ...
 
     async def pause(self, name: str, by: str, now: datetime) -> None:

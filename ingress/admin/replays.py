@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any, Final, Protocol
+from typing import Annotated, Any, Final, Protocol, cast
 
 import msgspec
 import structlog
@@ -20,6 +20,7 @@ from ingress.errors import Unprocessable
 from schemas import cloudevents
 from schemas.errors import Rejected
 from schemas.events import Event
+from schemas.filters import Wants
 from schemas.topics import EVENT_RECORDED
 from workers.bus.contract import Browser, Held
 from workers.runtime.clock import utc_now
@@ -33,6 +34,7 @@ SCANNED: Final = 200_000  # records that a dry run looks at
 SECONDS: Final = 20.0  # for them
 AT_ONCE: Final = 200
 PAUSE_S: Final = 0.005
+ABSENT: Final = "not configured"
 
 Stretch = tuple[int, int, int]  # partition, its first offset, the one after its last
 Id = Annotated[str, msgspec.Meta(min_length=1, max_length=512)]
@@ -44,6 +46,11 @@ class Replay(Protocol):
     @property
     def id(self) -> str:
         """What it is called."""
+        ...
+
+    @property
+    def destination(self) -> str:
+        """To whom it goes."""
         ...
 
 
@@ -103,7 +110,9 @@ def add_replays(api: Api, replays: Replays, destinations: Destinations, browser:
         total = sum(end - first for _, first, end in stretches)
         if asked.dry_run:
             async with turns.taken():
-                return await counted(browser, stretches, wanted) | {"total": total}
+                takes = await destinations.takes(asked.destination, now)
+                fits = both(wanted, takes.wants(named=bool(asked.ids))) if takes else wanted
+                return await counted(browser, stretches, fits) | {"total": total, "filtered": takes is not None}
         made = await replays.begin(asked.destination, span, asked.filter, asked.ids, total=total, by=request[CALLER], now=now)
         log.info("replay.begun", destination=asked.destination, replay=made.id, caller=request[CALLER], total=total)
         return told(made)
@@ -112,7 +121,9 @@ def add_replays(api: Api, replays: Replays, destinations: Destinations, browser:
         return {"replays": [told(one) for one in await replays.every()]}
 
     async def one(request: web.Request) -> object:
-        return told(found(await replays.find(request.match_info["id"])))
+        replay = found(await replays.find(request.match_info["id"]))
+        states = {seen.name: seen.state for seen in await destinations.standing(utc_now())}
+        return told(replay) | {"destination_state": states.get(replay.destination, ABSENT)}
 
     async def cancel(request: web.Request) -> object:
         await api.bodies.read(request, Nothing)
@@ -179,6 +190,11 @@ def _event(held: Held) -> Event | None:
         return None
 
 
-def told(replay: Replay) -> object:
+def both(one: Wants, other: Wants) -> Wants:
+    """Return the test for what both want."""
+    return lambda event: one(event) and other(event)
+
+
+def told(replay: Replay) -> dict[str, object]:
     """Return what is told of a replay as builtins."""
-    return timed(msgspec.to_builtins(replay))
+    return cast("dict[str, object]", timed(msgspec.to_builtins(replay)))

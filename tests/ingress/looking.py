@@ -31,9 +31,11 @@ from workers.bus import memory
 from workers.bus.contract import Record
 from workers.bus.memory import MemoryBus
 from workers.bus.partition import partition
+from workers.deliver import copies
+from workers.deliver.copies import Copy
 from workers.deliver.replays import Replays
 from workers.deliver.standing import Destinations
-from workers.runtime.database import connect
+from workers.runtime.database import Database, connect
 from workers.runtime.listener import internal_app
 
 NOW = datetime(2026, 2, 13, 13, 39, 57, tzinfo=UTC)
@@ -45,9 +47,17 @@ class Desk:
 
     client: aiohttp.ClientSession
     bus: MemoryBus
+    database: Database
     leaving: asyncio.Event
     clock: list[datetime] = field(default_factory=lambda: [NOW])
     destinations: set[str] = field(default_factory=set)  # as the configuration names them
+
+    async def copy(self, name: str, seen: datetime, takes: str | None) -> None:
+        """Let a copy of deliver tell of its destination."""
+        blank = dict.fromkeys(("flying", "waiting", "held"), 0) | dict.fromkeys(("behind", "behind_since", "lived_at"))
+        told = Copy("alerts", name, "well", **blank, failed_at=None, failure=None, seen_at=seen.timestamp(), takes=takes)
+        async with self.database.begin() as connection:
+            await copies.tell(connection, told)
 
     async def get(self, path: str, *scopes: Scope, **query: object) -> tuple[int, dict[str, Any]]:
         asked = {name.rstrip("_"): str(value) for name, value in query.items()}
@@ -99,7 +109,7 @@ async def desk() -> AsyncIterator[Desk]:
             add_resend(api, browser, searches, known, publisher=bus, replays=replays)
             async with listening(application) as port, aiohttp.ClientSession(f"http://127.0.0.1:{port}") as client:
                 assert isinstance(bus, MemoryBus)
-                yield Desk(client, bus, leaving, clock, names)
+                yield Desk(client, bus, database, leaving, clock, names)
 
 
 def event(

@@ -8,10 +8,12 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
+from schemas.filters import Takes
 from schemas.topics import DELIVERY_ATTEMPTED, WEBHOOK_RECEIVED, delivery_held
 from tests.ingress.looking import NOW, Desk, desk, event, recorded
 from tests.ingress.test_dead import DEAD, addresses, delivery, held, webhook
 from workers.bus.contract import BusUnavailable, Record
+from workers.runtime.clock import utc_now
 from workers.runtime.dead import letter
 
 HOUR = timedelta(hours=1)
@@ -34,15 +36,28 @@ async def test_a_replay_is_held_with_how_much_lies_in_its_span_and_a_dry_run_cou
     span = {"from": (NOW + timedelta(seconds=1)).isoformat(), "to": (NOW + timedelta(seconds=4)).isoformat()}
     asked = {"destination": "alerts", **span, "ids": ["r2", "r4"]}
     status, counted = await at.post("/v1/replays", asked | {"dry_run": True})
-    assert (status, counted) == (200, {"looked": 3, "matched": 1, "whole": True, "total": 3})
+    assert (status, counted) == (200, {"looked": 3, "matched": 1, "whole": True, "total": 3, "filtered": False})
     assert (await at.told("/v1/replays"))["replays"] == []
     status, made = await at.post("/v1/replays", asked | {"filter": {"prefix": {"type": "com.ring"}}})
     assert (status, made["state"], made["total"], made["by"]) == (200, "copying", 3, "operate")
-    assert await at.told(f"/v1/replays/{made['id']}") == made
+    assert await at.told(f"/v1/replays/{made['id']}") == made | {"destination_state": "not running"}
     status, over = await at.post(f"/v1/replays/{made['id']}/cancel", {})
     assert (status, over["state"], over["ended_at"] is not None) == (200, "cancelled", True)
     assert (await at.post(f"/v1/replays/{made['id']}/cancel", {}))[1] == over
     assert (await at.post("/v1/replays/nobody/cancel", {}))[0] == 404
+
+
+async def test_a_dry_run_counts_what_the_destination_takes_as_the_copy_says_that_told_latest(at: Desk) -> None:
+    await at.publish(*(recorded(event(number, kind="button_press" if number else "motion_detected")) for number in range(3)))
+    await at.publish(recorded(event(3, kind="button_press", linked=False)))
+    presses = Takes(filter={"suffix": {"type": "_press"}}, unlinked=False).written()
+    for age, takes in ((5, Takes(filter=None, unlinked=True).written()), (1, presses), (0, None)):
+        await at.copy(f"c{age}", utc_now() - timedelta(seconds=age), takes)
+    asked = {"destination": "alerts", "from": "first", "dry_run": True}
+    _, counted = await at.post("/v1/replays", asked)
+    assert (counted["looked"], counted["matched"], counted["filtered"]) == (4, 2, True)
+    _, counted = await at.post("/v1/replays", asked | {"ids": ["r0", "r3"]})
+    assert counted["matched"] == 1, "what is named goes whatever the filter, but not of who is not linked"
 
 
 @pytest.mark.parametrize(

@@ -128,6 +128,7 @@ class Aside:
         async with asyncio.timeout(PATIENCE_S):
             if not await self._is_through(one, browser, now):
                 return
+            await self._flight.tally.tell(self._database)  # so that whoever sees that it is done sees how
             async with self._database.begin() as connection:
                 if await rows.become(connection, one, AFTER[one.state], now):
                     await rows.prune(connection, now.timestamp())

@@ -30,6 +30,7 @@ copies: Final = Table(
     Column("seen_at", Double, nullable=False),
     Column("resumed", BigInteger, nullable=False, server_default="0"),
     Column("quiet_until", Double),
+    Column("takes", Text),  # JSON of Takes
 )
 
 
@@ -50,6 +51,7 @@ class Copy(msgspec.Struct, frozen=True):
     seen_at: float
     resumed: int = 0  # how often it has heard that the destination is resumed
     quiet_until: float | None = None  # until when the destination has asked for rest
+    takes: str | None = None  # JSON of what it takes; None: told by a version that did not
 
 
 async def tell(connection: AsyncConnection, copy: Copy) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 import msgspec
 from yarl import URL
 
-from schemas.filters import Wants, wanting
+from schemas.filters import Takes
 from schemas.hosts import web_parts
 from workers.deliver.birth import begins
 from workers.deliver.dress import Form, misheaded
@@ -78,9 +78,9 @@ class Destination(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         return tuple(ip_network(text) for text in self.allow_networks)
 
 
-def wants(destination: Destination) -> Wants:
-    """Return what says whether an event is for this destination."""
-    return wanting(destination.filter, unlinked=destination.deliver_unlinked)
+def takes(destination: Destination) -> Takes:
+    """Return which events are for this destination."""
+    return Takes(filter=destination.filter, unlinked=destination.deliver_unlinked)
 
 
 def problems(destination: Destination, *, session_s: float = SESSION_S, now: datetime | None = None) -> Sequence[str]:
@@ -116,7 +116,7 @@ def _beginning(destination: Destination, now: datetime | None) -> Iterator[str]:
 
 def _filter(destination: Destination) -> Iterator[str]:
     try:
-        wants(destination)
+        takes(destination).wants(named=False)
     except ValueError as error:
         yield f"filter: {error}"
 

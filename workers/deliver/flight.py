@@ -12,14 +12,13 @@ import structlog
 
 from schemas.errors import Rejected, Unavailable
 from schemas.events import Event, event_type
-from schemas.filters import wanting
 from schemas.records import CLOCKS_APART
 from schemas.ring.envelope import REMOVED
 from workers.bus.contract import Publisher, Record, TooLarge
 from workers.deliver import letters, metrics
 from workers.deliver.answer import Answer, Verdict
 from workers.deliver.closed import Closed
-from workers.deliver.destinations import Destination, wants
+from workers.deliver.destinations import Destination, takes
 from workers.deliver.dress import Dressed, dressing
 from workers.deliver.facts import Facts
 from workers.deliver.gate import Gate
@@ -29,6 +28,7 @@ from workers.deliver.policy import Again, Bury, Cancel, Decision, Policy, Tries,
 from workers.deliver.send import Sender
 from workers.deliver.share import ALL, NONE, SHARE, Beside, beyond, sure
 from workers.deliver.sign import Signer
+from workers.deliver.tally import Tally
 from workers.deliver.window import Item
 from workers.runtime.backoff import Backoff
 from workers.runtime.delay import Delay
@@ -163,8 +163,10 @@ class Flight:
         dice: Callable[[], float],
     ) -> None:
         self.destination = destination
-        self.wants, self._dress = wants(destination), dressing(destination.body, destination.shape)
-        self._may_get = wanting(None, unlinked=destination.deliver_unlinked)  # also what is asked for by its name
+        self.takes = takes(destination)
+        self.wants, self._may_get = self.takes.wants(named=False), self.takes.wants(named=True)
+        self._dress = dressing(destination.body, destination.shape)
+        self.tally = Tally()
         self.health = Health(concurrency=destination.concurrency)
         self.resting = False  # nothing new begins: the process, or this delivery, ends
         self.held = 0  # records put aside that are to be sent yet
@@ -323,6 +325,7 @@ class Flight:
             for item, decision in zip(items, await self._decided(lane, items), strict=True):
                 if not isinstance(decision, Bury) or await self._buried(lane, item, decision):
                     lane.settle(item, decision)
+                    self.tally.add(item.load.replay, decision)
         finally:
             self._beside.pop(items[0], None)
             for item in items:

@@ -4,7 +4,7 @@ A replay is copied onto the destination's own topic (`copying`) and sent from th
 on after a restart where it was, keeps order within each key, and takes little from what is live.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from itertools import groupby
 from typing import Any, Final, Literal
@@ -26,6 +26,7 @@ from workers.runtime.waiting import lines
 
 _MARKS: Final = frozenset((REPLAY, ORIGIN, NAMED))
 State = Literal["preparing", "copying", "sending", "done", "cancelled"]
+Fate = Literal["accepted", "buried", "unsent"]
 OPEN: Final = ("preparing", "copying", "sending")
 KEPT_S: Final = 45 * 86_400.0  # of one that is over: a segment of its topic goes when its last record is 30 days old
 
@@ -41,6 +42,9 @@ replays: Final = Table(
     Column("total", BigInteger, nullable=False),
     Column("looked", BigInteger, nullable=False),
     Column("copied", BigInteger, nullable=False),
+    Column("accepted", BigInteger, nullable=False, server_default="0"),
+    Column("buried", BigInteger, nullable=False, server_default="0"),
+    Column("unsent", BigInteger, nullable=False, server_default="0"),
     Column("by", Text, nullable=False),
     Column("asked_at", Double, nullable=False),
     Column("ended_at", Double),
@@ -75,6 +79,9 @@ class Replay(msgspec.Struct, frozen=True, kw_only=True):
     by: str
     asked_at: float
     ended_at: float | None = None
+    accepted: int = 0  # about how many of those copied the destination has taken
+    buried: int = 0  # about how many became dead letters
+    unsent: int = 0  # about how many were not to be had any more when their turn came
 
     @property
     def group(self) -> str:
@@ -169,6 +176,13 @@ async def note(connection: AsyncConnection, name: str, looked: int, copied: int)
     """Count what was looked at and copied; about, since a step may be undone."""
     if looked or copied:
         await connection.execute(_NOTE, {"name": name, "more_looked": looked, "more_copied": copied})
+
+
+async def add(connection: AsyncConnection, counts: Mapping[tuple[str, Fate], int]) -> None:
+    """Count what became of events, by replay; about, since a kill loses what was not added yet."""
+    for (name, fate), number in sorted(counts.items()):
+        more = {fate: replays.c[fate] + number}
+        await connection.execute(update(replays).where(replays.c.id == name).values(more))
 
 
 async def prune(connection: AsyncConnection, now: float) -> None:

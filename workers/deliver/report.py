@@ -60,6 +60,7 @@ class Reporter:
             async with asyncio.timeout(PATIENCE_S):
                 await self._obey(anew=anew)
                 await self._tell()
+                await self._flight.tally.tell(self._database)
         except TimeoutError as error:
             raise StoreUnavailable("the store did not say in time which destinations are closed") from error
 
@@ -105,11 +106,14 @@ class Reporter:
             seen_at=now,
             resumed=self._resumed or 0,
             quiet_until=quiet.timestamp() if quiet and quiet > flight.now() else None,
+            takes=flight.takes.written(),
         )
 
     async def _leave(self) -> None:
         try:
-            async with asyncio.timeout(PATIENCE_S), self._database.begin() as connection:
-                await copies.leave(connection, self._name, self._copy)
+            async with asyncio.timeout(PATIENCE_S):
+                await self._flight.tally.tell(self._database)
+                async with self._database.begin() as connection:
+                    await copies.leave(connection, self._name, self._copy)
         except (Unavailable, TimeoutError):
             return  # it is missed after a quarter of a minute

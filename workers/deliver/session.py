@@ -202,7 +202,7 @@ class Session:
         if over and parcel.replay in over:
             self.window.skip(held.offset)
             return
-        if parcel.event and not self._flight.wants(parcel.event) and not parcel.named:
+        if parcel.event and not self.aside and not self._flight.wants(parcel.event):
             self.window.skip(held.offset)
             metrics.SKIPPED.labels(destination=destination.name).inc()
             return

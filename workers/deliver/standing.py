@@ -8,6 +8,7 @@ from typing import Final
 
 import msgspec
 
+from schemas.filters import Takes
 from workers.deliver import closed, copies, resumed
 from workers.deliver.closed import Closed
 from workers.deliver.copies import Copy
@@ -94,6 +95,13 @@ class Destinations:
         """Return the names of the configuration, and of what a copy still runs; one that is closed alone may be no more."""
         async with self.database.read() as connection:
             return sorted({*self.names, *(copy.destination for copy in await copies.live(connection, now))})
+
+    async def takes(self, name: str, now: datetime) -> Takes | None:
+        """Return which events it takes, as the copy says that told latest; None where none tells."""
+        async with self.database.read() as connection:
+            mine = [copy for copy in await copies.live(connection, now) if copy.destination == name and copy.takes]
+        latest = max(mine, key=lambda copy: copy.seen_at, default=None)
+        return msgspec.json.decode(latest.takes, type=Takes) if latest and latest.takes else None
 
     async def pause(self, name: str, by: str, now: datetime) -> None:
         """Send nothing to it from now on; one that is closed already stays as it is."""

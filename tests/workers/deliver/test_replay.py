@@ -19,9 +19,10 @@ from tests.workers.deliver.support import read as everything
 from workers.bus.contract import Bus, Held, Record, Stop
 from workers.deliver import aside, session, wishes
 from workers.deliver import replay as rows
-from workers.deliver.policy import Standard
+from workers.deliver.policy import Again, Cancel, Done, Standard
 from workers.deliver.replay import Replay, State, Wanted, again, held_group, matching
 from workers.deliver.replays import Replays
+from workers.deliver.tally import Tally
 from workers.runtime import setback
 from workers.runtime.database import StoreUnavailable
 from workers.runtime.drive import Drive
@@ -117,7 +118,52 @@ async def test_a_range_is_counted_and_sent_as_the_destinations_own_filter_says(b
         await begin()
         done = await reaches("done")
     assert sink.ids == ["press", "press"]
-    assert (done.looked, done.copied) == (len(EVENTS) + 1, 1)
+    assert (done.looked, done.copied, done.accepted) == (len(EVENTS) + 1, 1, 1)
+
+
+async def test_what_was_put_aside_under_a_wider_filter_is_not_sent_and_that_is_told_and_counted(bus: Bus, sink: Sink) -> None:
+    await bus.publish([event("A1", device="A")])
+    (held,) = await everything(bus, EVENT_RECORDED.name, 1)
+    async with delivering(bus, destination(sink.url, filter=PRESSES)):
+        await begin(name="r1", state="sending")
+        await bus.publish([again(held, "r1", "alerts", named=False)])
+        done = await reaches("done")
+        (told,) = await attempts(bus, 1)
+    assert (sink.ids, done.accepted, done.unsent) == ([], 0, 1)
+    assert (told["event"], told["verdict"], told["replay"]) == ("A1", "unwanted", "r1")
+
+
+async def test_what_becomes_of_each_is_counted(bus: Bus, sink: Sink) -> None:
+    await bus.publish(EVENTS)
+    async with delivering(bus, destination(sink.url)):
+        await until(lambda: len(sink.ids) == len(EVENTS))
+        sink.answer = lambda identity, _: told_of(422 if identity == "B3" else 200)
+        await begin()
+        done = await reaches("done")
+    assert (done.accepted, done.buried, done.unsent) == (len(EVENTS) - 1, 1, 0)
+
+
+async def told_of(status: int) -> int:
+    return status
+
+
+async def away(*_: object) -> None:
+    raise StoreUnavailable("away")
+
+
+async def test_what_could_not_be_counted_is_counted_the_next_time(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+    del bus
+    made, tally = await begin(), Tally()
+    for decision in (Done(), Again(datetime.now(UTC)), Cancel(), Done()):
+        tally.add("r1", decision)
+    tally.add(None, Done())
+    with monkeypatch.context() as once:
+        once.setattr(rows, "add", away)
+        with pytest.raises(StoreUnavailable):
+            await tally.tell(STORES[-1])
+    await tally.tell(STORES[-1])
+    await tally.tell(STORES[-1])
+    assert await found() == replace(made, accepted=2, unsent=1)
 
 
 async def test_what_is_asked_for_by_its_id_is_sent_whatever_the_filter(bus: Bus, sink: Sink) -> None:
@@ -148,7 +194,7 @@ async def test_an_event_of_an_account_nobody_linked_is_not_sent_by_its_name_eith
         await begin(Wanted(ids=("A1",)))
         done = await reaches("done")
         (told,) = await attempts(bus, 1)
-    assert (sink.ids, done.copied) == ([], 1)
+    assert (sink.ids, done.copied, done.unsent) == ([], 1, 1)
     assert (told["event"], told["verdict"], told["replay"]) == ("A1", "unwanted", "r1")
 
 
