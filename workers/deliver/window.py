@@ -63,7 +63,8 @@ class Window(Generic[T]):
         self._start, self._finished = start, finished  # from the note: bit i set means start + i was finished before
         self._open: dict[int, Item[T]] = {}  # in order of offsets
         self._queues: dict[Hashable, deque[Item[T]]] = {}  # per key, the first is sent or due; keys of one event stand here too
-        self._due: list[tuple[datetime, int]] = []  # heap of firsts that are not in flight
+        self._due: list[tuple[datetime, int]] = []  # heap of firsts that are not in flight, and of what was taken from it since
+        self._offered: dict[int, datetime] = {}  # of its entries, those that hold: the first of the heap always does
         self._fresh: set[int] = set()  # of these, those that were never sent
         self._failed: dict[int, Item[T]] = {}  # tried before, open still
         self.buried = buried or Buried()
@@ -148,6 +149,7 @@ class Window(Generic[T]):
 
     def _offer(self, item: Item[T]) -> None:
         heapq.heappush(self._due, (item.due, item.offset))
+        self._offered[item.offset] = item.due
         if not item.tries:
             self._fresh.add(item.offset)
 
@@ -155,9 +157,7 @@ class Window(Generic[T]):
         """Take at most `room` events that may be sent now, those that wait longest first; each must be settled."""
         taken: list[Item[T]] = []
         while len(taken) < room and self._due and self._due[0][0] <= now:
-            taken.append(self._open[heapq.heappop(self._due)[1]])
-            taken[-1].flying = True
-            self._fresh.discard(taken[-1].offset)
+            taken.append(self._taken_out(self._open[self._due[0][1]]))
         return taken
 
     def fresh(self, now: datetime, fits: Callable[[T], bool]) -> Item[T] | None:
@@ -244,9 +244,17 @@ class Window(Generic[T]):
         return taken
 
     def _rest(self, item: Item[T]) -> None:
+        """Let an event be due no more: its entry goes once it is the heap's first, as finding it would take a look at all."""
         self._fresh.discard(item.offset)
-        self._due = [entry for entry in self._due if entry[1] != item.offset]
-        heapq.heapify(self._due)
+        self._offered.pop(item.offset, None)
+        while self._due and not self._holds(self._due[0]):
+            heapq.heappop(self._due)
+        if len(self._due) > 2 * len(self._offered):  # else what stands behind one that is due for long would pile up
+            self._due = [*filter(self._holds, self._due)]
+            heapq.heapify(self._due)
+
+    def _holds(self, entry: tuple[datetime, int]) -> bool:
+        return self._offered.get(entry[1]) == entry[0]
 
     def hold(self, item: Item[T]) -> bool:
         """Open an offset that is not to be sent from here, since its key waits elsewhere; False as above."""

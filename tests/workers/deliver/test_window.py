@@ -1,6 +1,7 @@
 """The window beside a naive model that keeps every offset's fate in a dict."""
 
 from datetime import UTC, datetime, timedelta
+from typing import TypeVar
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 from workers.deliver.policy import Again, Bury, Done, Tries
 from workers.deliver.window import LIMIT, SPAN, Item, Window, noted
 
+T = TypeVar("T")
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
 KEYS = st.sampled_from(["a", "b", "c", None])
 SECOND = timedelta(seconds=1)
@@ -20,7 +22,8 @@ class Model:
         self.start = self.end = start
         self.keys: dict[int, str | None] = {}
         self.due: dict[int, datetime] = {}
-        self.state: dict[int, str] = {}  # open, flying, finished
+        self.state: dict[int, str] = {}  # open, flying, moved, finished
+        self.tried: set[int] = set()
 
     def admit(self, offset: int, key: str | None, now: datetime) -> None:
         self.keys[offset], self.due[offset], self.state[offset] = key, now, "open"
@@ -40,6 +43,19 @@ class Model:
     def next(self) -> int:
         return min(self.unfinished(), default=self.end)
 
+    def untried(self, now: datetime) -> list[int]:
+        return sorted(set(self.sendable(now)) - self.tried)[:1]
+
+    def stuck(self) -> list[int]:
+        return [o for o, state in self.state.items() if state == "open" and o in self.tried]
+
+    def take(self, offset: int) -> list[int]:
+        """Move it, and all that follow it in its key."""
+        key = self.keys[offset]
+        follows = [o for o in self.unfinished() if o > offset and key is not None and self.keys[o] == key]
+        self.state |= dict.fromkeys([offset, *follows], "finished")
+        return [offset, *follows]
+
 
 STEPS = st.lists(
     st.one_of(
@@ -47,6 +63,8 @@ STEPS = st.lists(
         st.tuples(st.just("ready"), st.integers(0, 4)),
         st.tuples(st.just("settle"), st.integers(0, 50), st.sampled_from(["done", "bury", "again"]), st.integers(1, 5)),
         st.tuples(st.just("wait"), st.integers(1, 3)),
+        st.tuples(st.just("untried")),
+        st.tuples(st.just("take"), st.integers(0, 50)),
         st.tuples(st.just("restart")),
     ),
     max_size=60,
@@ -57,7 +75,7 @@ STEPS = st.lists(
 @given(STEPS, st.integers(0, 1000))
 def test_a_window_says_what_the_naive_model_says(steps: list[tuple[object, ...]], start: int) -> None:
     window: Window[int] = Window(start)
-    model, now, flying = Model(start), T0, list[int]()
+    model, now, flying = Model(start), T0, list[Item[int]]()
     for step in steps:
         match step:
             case ("admit", key, gap):
@@ -65,27 +83,40 @@ def test_a_window_says_what_the_naive_model_says(steps: list[tuple[object, ...]]
                 assert window.admit(Item(offset, key, offset, now, since=float(offset)))
                 model.admit(offset, key, now)
             case ("ready", room):
-                expected = model.sendable(now)[:room]
-                assert [item.offset for item in window.ready(now, room)] == expected
-                for offset in expected:
-                    model.state[offset] = "flying"
-                flying += expected
+                expected, ready = model.sendable(now)[:room], window.ready(now, room)
+                assert [item.offset for item in ready] == expected
+                model.state |= dict.fromkeys(expected, "flying")
+                flying += ready
             case ("settle", pick, how, seconds) if flying:
-                offset = flying.pop(pick % len(flying))
+                offset = failed(flying.pop(pick % len(flying)), now).offset
                 again = Again(now + seconds * SECOND)
+                model.tried.add(offset)
                 window.settle(offset, {"done": Done(), "bury": Bury("exhausted"), "again": again}[how])
                 model.state[offset] = "open" if how == "again" else "finished"
                 model.due[offset] = again.at if how == "again" else now
+            case ("untried",):
+                assert window.has_untried(now) == bool(model.untried(now))
+                found = window.untried(now)
+                assert ([found.offset] if found else []) == model.untried(now)
+                if found:
+                    model.state[found.offset] = "flying"
+                    flying.append(found)
+            case ("take", pick) if stuck := window.stuck(now + SECOND):
+                assert sorted(item.offset for item in stuck) == model.stuck()
+                taken = window.take(stuck[pick % len(stuck)])
+                assert [item.offset for item in taken] == model.take(taken[0].offset)
+                window.finish(taken)
             case ("wait", seconds):
                 now += seconds * SECOND
             case ("restart",):
                 window, model, flying = restarted(window, model, now)
         assert window.next() == model.next()
         assert window.open == len(model.unfinished())
+        assert window.idle(now) == (not model.sendable(now))
         assert window.oldest() == (model.unfinished() or [None])[0]
 
 
-def restarted(window: Window[int], model: Model, now: datetime) -> tuple[Window[int], Model, list[int]]:
+def restarted(window: Window[int], model: Model, now: datetime) -> tuple[Window[int], Model, list[Item[int]]]:
     """Begin a new session from the note: exactly the unfinished offsets come again."""
     fresh: Window[int] = Window.from_note(window.next(), window.note(8))
     again = Model(window.next())
@@ -228,6 +259,40 @@ def test_a_key_whose_first_is_stuck_leaves_the_queues_with_all_that_follow_and_c
     assert (window.next(), window.open) == (2, 3)
     window.admit(Item(6, "a", 6, T0))  # what comes when nothing of the key waits any more
     assert [item.offset for item in window.ready(T0, 9)] == [6]
+
+
+class Counting(int):
+    """An offset that counts how often anything looks at one."""
+
+    looked = 0
+
+    def __hash__(self) -> int:
+        return self._counted(int.__hash__(self))
+
+    def __eq__(self, other: object) -> bool:
+        return self._counted(int.__eq__(self, other))
+
+    def __ne__(self, other: object) -> bool:
+        return self._counted(int.__ne__(self, other))
+
+    def __lt__(self, other: int) -> bool:
+        return self._counted(int.__lt__(self, other))
+
+    def _counted(self, answer: T) -> T:
+        Counting.looked += 1
+        return answer
+
+
+def test_a_window_full_of_failing_keys_is_emptied_in_steps_as_small_as_what_each_takes() -> None:
+    window: Window[int] = Window(0)
+    for offset in range(LIMIT):
+        window.admit(Item(Counting(offset), f"k{offset}", offset, T0))
+    for item in window.ready(T0, LIMIT):
+        failed(item, T0)
+        window.settle(item.offset, Again(T0 + SECOND))
+    stuck, Counting.looked = window.stuck(T0 + SECOND), 0
+    assert [item.offset for one in stuck for item in window.take(one)] == [*range(LIMIT)]
+    assert Counting.looked < 50 * LIMIT, "each looked at all others"
 
 
 def test_what_was_never_sent_is_found_among_what_failed() -> None:
