@@ -23,10 +23,11 @@ from workers.deliver.dress import Dressed, dressing
 from workers.deliver.facts import Facts
 from workers.deliver.gate import Gate
 from workers.deliver.health import Health, State
+from workers.deliver.outstanding import Outstanding
 from workers.deliver.parcel import GONE, Parcel, together
 from workers.deliver.policy import Again, Bury, Cancel, Decision, Policy, Tries, attempted
 from workers.deliver.send import Sender
-from workers.deliver.share import ALL, NONE, SHARE, Beside, beyond, sure
+from workers.deliver.share import ALL, SHARE, Beside, Share
 from workers.deliver.sign import Signer
 from workers.deliver.tally import Tally
 from workers.deliver.window import Item
@@ -60,13 +61,14 @@ class Channel(Protocol):
         ...
 
     def presses(self, now: datetime) -> bool:
-        """Say whether an event of the log could be sent now."""
+        """Say whether an event of the log could be sent now that was never sent."""
         ...
 
-    def take(self, now: datetime, *, rows: bool, again: bool) -> Item[Parcel] | None:
+    def take(self, now: datetime, dice: float | None, *, rows: bool, again: bool) -> Item[Parcel] | None:
         """Return an event that may be sent now, and that must be settled.
 
-        Of those that wait in rows only where `rows`, and of these what failed before only where `again`.
+        Of those that were never sent the first, or where there are dice whichever they say: the first may all hang.
+        Of those that wait in rows only where `rows`, and of all what failed before only where `again`.
         """
         ...
 
@@ -86,8 +88,8 @@ class Channel(Protocol):
         """Return since when the bus has the oldest event that is not finished, in epoch seconds; None where there is none."""
         ...
 
-    def untried(self, now: datetime) -> Item[Parcel] | None:
-        """Return an event as above that was never sent: what failed before says less of its destination."""
+    def untried(self, now: datetime, dice: float) -> Item[Parcel] | None:
+        """Return an event as above that was never sent, whichever: the first may hang, and say less of the destination."""
         ...
 
     def has_untried(self, now: datetime) -> bool:
@@ -114,19 +116,19 @@ class Channel(Protocol):
 Picked = tuple[Channel, Sequence[Item[Parcel]]]  # events that go in one request; one, unless the destination takes several
 
 
-def is_beside(lane: Channel, item: Item[Parcel]) -> bool:
-    """Say whether an event is none of the log's own, and leaves a part of concurrency and rate to those."""
+def has_waited(lane: Channel, item: Item[Parcel]) -> bool:
+    """Say whether an event was put by, in rows or on a topic of its own: the configuration may have changed since."""
     return lane.aside or item.line is not None
 
 
 def is_doubtful(lane: Channel, item: Item[Parcel]) -> bool:
-    """Say whether such an event may be slow to fail: it did fail, or nobody has tried it lately."""
+    """Say whether an event may be slow to fail: it did fail, or nobody has tried it lately."""
     return lane.aside or item.tries is not None
 
 
-def _taken(lane: Channel, *, now: datetime, may: Beside) -> Item[Parcel] | None:
+def _taken(lane: Channel, *, now: datetime, may: Beside, dice: float | None) -> Item[Parcel] | None:
     """Take what a lane may send; one aside is asked only where all of its own may go."""
-    return lane.take(now, rows=may.rows or lane.aside, again=may.again or lane.aside)
+    return lane.take(now, dice, rows=may.rows or lane.aside, again=may.again or lane.aside)
 
 
 class Stops(Protocol):
@@ -178,7 +180,7 @@ class Flight:
         self._sender, self._signer, self._policy = sender, signer, policy
         self._publisher, self._facts, self._tasks, self._dice = publisher, facts, tasks, dice
         self._stops, self._delay = stops, Delay()
-        self._beside: dict[Item[Parcel], bool] = {}  # in flight from rows, or from a lane aside; True: may be slow to fail
+        self._share, self._outstanding = Share(), Outstanding()
         self._gate = Gate(destination.rate, self.pump)
         self._gate_beside = Gate(destination.rate and destination.rate / SHARE, self.pump)
         self._most = destination.most
@@ -229,7 +231,7 @@ class Flight:
     def _take(self) -> Picked | None:
         """Return what may be sent now, and count it as in flight."""
         now = self.now()
-        if self.closed or self.resting or self.health.room(now) <= 0 or not self._gate.is_open(now):
+        if self.closed or self.resting or self._room(now) <= 0 or not self._gate.is_open(now):
             return None
         picked = self._picked(now)
         if picked is None:
@@ -238,33 +240,38 @@ class Flight:
         self._count(lane, item, now)
         return lane, [item, *self._others(lane, item, now)]
 
+    def _room(self, now: datetime) -> int:
+        late = self._outstanding.late(now) if self.health.ramp else 0
+        return self.health.room(now, late)
+
     def _picked(self, now: datetime) -> tuple[Channel, Item[Parcel]] | None:
         """Return what goes next: where the destination fails, what was never sent."""
         may = self._may_beside(now)
-        picked = self._next(now, lambda lane: lane.untried(now), aside=may.aside) if self.health.failing else None
+        dice = self._dice() if self.health.allowed < self.destination.concurrency else None
+        picked = self._next(now, lambda lane: lane.untried(now, dice or 0.0), aside=may.aside) if self.health.failing else None
         if picked is not None or self._proves(now):
             return picked
-        return self._next(now, partial(_taken, now=now, may=may), aside=may.aside)
+        return self._next(now, partial(_taken, now=now, may=may, dice=dice), aside=may.aside)
 
     def _may_beside(self, now: datetime) -> Beside:
-        """Return what may go of that which waits in rows, or was put aside."""
-        pace, allowed = self._gate_beside.is_open(now), self.health.allowed
-        if pace and len(self._beside) < sure(allowed):
+        """Return what may go of that which failed before, waits in rows, or was put aside; where nothing gets through, all."""
+        if self.health.failing:
             return ALL
-        if self._presses(now):
-            return NONE
-        doubtful = sum(self._beside.values())
-        return beyond(len(self._beside), doubtful, allowed=allowed, concurrency=self.destination.concurrency, pace=pace)
+        allowed, concurrency = self.health.allowed, self.destination.concurrency
+        pace, presses = self._gate_beside.is_open(now), partial(self._presses, now)
+        return self._share.may(now, allowed=allowed, concurrency=concurrency, presses=presses, pace=pace)
 
     def _presses(self, now: datetime) -> bool:
-        """Say whether a live event could be sent now."""
+        """Say whether a live event could be sent now that was never sent."""
         return any(not lane.aside and lane.presses(now) and lane.may_start() for lane in self.lanes)
 
     def _count(self, lane: Channel, item: Item[Parcel], now: datetime) -> None:
         self.health = self.health.began(1)
         self._gate.passed(now)
-        if is_beside(lane, item):
-            self._beside[item] = is_doubtful(lane, item)
+        self._outstanding.began(item, now)
+        doubtful = is_doubtful(lane, item)
+        if doubtful or item.line is not None:
+            self._share.began(item, now, doubtful=doubtful)
             self._count_pace(now)
 
     def _count_pace(self, now: datetime) -> None:
@@ -307,7 +314,8 @@ class Flight:
         """Send one request after the other for as long as there are any: a task for each would cost more than its settling."""
         if lane.closing():  # the session ended between the picking and this task's first turn
             self.health = self.health.cut()
-            self._beside.pop(items[0], None)
+            self._share.dropped(items[0])
+            self._outstanding.ended(items[0])
             return
         picked: Picked | None = (lane, items)
         me = asyncio.current_task()  # asked once: before Python 3.12 that is no quick question
@@ -327,7 +335,8 @@ class Flight:
                     lane.settle(item, decision)
                     self.tally.add(item.load.replay, decision)
         finally:
-            self._beside.pop(items[0], None)
+            self._share.ended(items[0], self.now())
+            self._outstanding.ended(items[0])
             for item in items:
                 lane.ended(item)
 
@@ -367,7 +376,7 @@ class Flight:
             return Cancel() if item.load is GONE else Bury("not_an_event")
         if item.load.replay in self.cancelled:
             return Cancel()
-        if is_beside(lane, item) and not self._takes(item.load, event):
+        if has_waited(lane, item) and not self._takes(item.load, event):
             self._tell_unsent(item.load, event, item.tries, letters.UNWANTED)
             return Cancel()
         why = whys.get(event.accountid)
@@ -416,6 +425,8 @@ class Flight:
         tried = first.tries.latest if first.tries else None
         self.health = before.after(verdict, (lane.index, first.offset), now, tried=tried, asked=answer.asked, dice=dice)
         self._seconds.observe(answer.took)
+        if verdict is Verdict.ACCEPTED:
+            self._outstanding.accepted(timedelta(seconds=answer.took))
         decisions = []
         for item in items:
             item.tries = attempted(item.tries, verdict, answer, began, single=lane.single(item))

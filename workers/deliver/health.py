@@ -51,13 +51,17 @@ class Health(msgspec.Struct, frozen=True, gc=False, kw_only=True):
             return "failing"
         return "throttled" if self.quiet_until and now < self.quiet_until else "well"
 
-    def room(self, now: datetime) -> int:
-        """Return how many requests may start now: none when gone or asked to wait, one probe when failing, few after that."""
+    def room(self, now: datetime, late: int = 0) -> int:
+        """Return how many requests may start now: none when gone or asked to wait, one probe when failing, few after that.
+
+        `late` requests in flight hang and others do not: of few, they would leave nothing for anybody else.
+        """
         if self.gone or (self.quiet_until is not None and now < self.quiet_until):
             return 0
         if self.failing and self.probe_at is not None and now < self.probe_at:
             return 0
-        return max(self.allowed - self.flying, 0)
+        allowed = self.allowed if self.failing else min(self.allowed + late, self.concurrency)
+        return max(allowed - self.flying, 0)
 
     def began(self, count: int) -> "Health":
         """Return the health with `count` more requests in flight."""

@@ -85,7 +85,7 @@ class Session:
         self._insist = Insist(store.group, stop, store.delay)
         self._tidied_at = self._stepped_at = awake()
         self._began_at = 0.0  # when something was last sent
-        self._parked_last = False
+        self._waited_last = False
         self._probe = self._passed = 0  # events that went to rows since that probe
         self._moved_at = 0  # probes that had failed when the foremost were last moved there, too
         self._slow: Hashable | None = None  # a key that goes to rows as soon as its first is settled
@@ -173,7 +173,7 @@ class Session:
             return 0 if self._flight.has_untried() else min(self.window.free, self._may_pass())
         if self.parked.full:
             return 0
-        if self.window.open >= self._enough and not (health.room(now) and self.window.idle(now)):
+        if self.window.open >= self._enough and not (health.room(now) and not self.presses(now)):
             return 0
         return min(self.window.free, self._enough)
 
@@ -274,15 +274,19 @@ class Session:
         return self.window.idle(now) and self.parked.idle(now)
 
     def presses(self, now: datetime) -> bool:
-        """Say whether an event of the log could be sent now."""
-        return not self.window.idle(now)
+        """Say whether an event of the log could be sent now that was never sent."""
+        return self.window.has_untried(now)
 
-    def take(self, now: datetime, *, rows: bool, again: bool) -> Item[Parcel] | None:
-        """Return an event that may be sent now: those in rows and those of the log take turns."""
-        rows = rows and not self._refused
-        item = self._of_rows(now, again=again) if rows and not (self._parked_last and self.presses(now)) else None
-        self._parked_last = item is not None
-        return item or next(iter(self.window.ready(now, 1)), None)
+    def take(self, now: datetime, dice: float | None, *, rows: bool, again: bool) -> Item[Parcel] | None:
+        """Return an event that may be sent now: what is new, and what waits or failed before, take turns."""
+        turn = not (self._waited_last and self.presses(now))
+        item = self._waiting(now, rows=rows and not self._refused, again=again) if turn else None
+        self._waited_last = item is not None
+        return item or (self.window.untried(now) if dice is None else self.window.sample(now, dice))
+
+    def _waiting(self, now: datetime, *, rows: bool, again: bool) -> Item[Parcel] | None:
+        item = self._of_rows(now, again=again) if rows else None
+        return item or (self.window.again(now) if again else None)
 
     def _of_rows(self, now: datetime, *, again: bool) -> Item[Parcel] | None:
         """Return an event of a row that may be sent now; one that a former session finished is not."""
@@ -292,7 +296,7 @@ class Session:
 
     def another(self, now: datetime, like: Parcel) -> Item[Parcel] | None:
         """Return one more event of the log that may go in one request with this one."""
-        return self.window.fresh(now, like.joins)
+        return self.window.untried(now, like.joins)
 
     def single(self, item: Item[Parcel]) -> bool:
         """Say whether an event of its key was buried and none succeeded since."""
@@ -318,9 +322,9 @@ class Session:
         known = [since for since in (self.window.oldest(), self.parked.oldest()) if since is not None]
         return min(known, default=None)
 
-    def untried(self, now: datetime) -> Item[Parcel] | None:
+    def untried(self, now: datetime, dice: float) -> Item[Parcel] | None:
         """Return an event of the log that was never sent."""
-        return self.window.untried(now)
+        return self.window.sample(now, dice)
 
     def has_untried(self, now: datetime) -> bool:
         """Say whether there is one that may be sent now."""
@@ -353,7 +357,7 @@ class Session:
     def ended(self, item: Item[Parcel]) -> None:
         """Hear that it was settled, or given up."""
         del self._flying[item]
-        if item.line or 2 * self.window.open < self._enough or self.window.idle(self._flight.now()):
+        if item.line or 2 * self.window.open < self._enough or not self.presses(self._flight.now()):
             self._nudge.set()
 
     async def _drain(self) -> None:

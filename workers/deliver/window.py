@@ -1,16 +1,16 @@
 """The offsets in flight of one lane: keys in parallel, one key in order, and a note of what is finished. Pure.
 
-A bigger file on purpose: the queue, the heap and the note are one invariant. Finished is every offset below the end that
+A bigger file on purpose: the queues, what is due and the note are one invariant. Finished is every offset below the end that
 is not open; so offsets that the log skips (transaction markers, compaction) and events passed over count as finished.
 """
 
-import heapq
 import struct
 from collections import deque
 from collections.abc import Callable, Hashable, Sequence
 from datetime import UTC, datetime
 from typing import Final, Generic, TypeVar
 
+from workers.deliver.agenda import Agenda
 from workers.deliver.buried import Buried
 from workers.deliver.policy import Again, Bury, Decision, Done, Tries, counted
 
@@ -63,9 +63,8 @@ class Window(Generic[T]):
         self._start, self._finished = start, finished  # from the note: bit i set means start + i was finished before
         self._open: dict[int, Item[T]] = {}  # in order of offsets
         self._queues: dict[Hashable, deque[Item[T]]] = {}  # per key, the first is sent or due; keys of one event stand here too
-        self._due: list[tuple[datetime, int]] = []  # heap of firsts that are not in flight, and of what was taken from it since
-        self._offered: dict[int, datetime] = {}  # of its entries, those that hold: the first of the heap always does
-        self._fresh: set[int] = set()  # of these, those that were never sent
+        self._new = Agenda()  # firsts that are not in flight and were never sent
+        self._again = Agenda()  # likewise of those that failed before
         self._failed: dict[int, Item[T]] = {}  # tried before, open still
         self.buried = buried or Buried()
 
@@ -115,8 +114,8 @@ class Window(Generic[T]):
         return self.end - self.next()
 
     def held_up(self, now: datetime) -> bool:
-        """Say whether nothing more may be admitted although nothing that was could be sent now."""
-        return not self.free and self.idle(now)
+        """Say whether nothing more may be admitted although nothing that is new could be sent now."""
+        return not self.free and not self.has_untried(now)
 
     def oldest(self) -> float | None:
         """Return since when the bus has the lowest unfinished offset, in epoch seconds; None where there is none."""
@@ -124,7 +123,7 @@ class Window(Generic[T]):
 
     def idle(self, now: datetime) -> bool:
         """Say whether there is nothing that could be sent now."""
-        return not self._due or self._due[0][0] > now
+        return self._new.first(now) is None and self._again.first(now) is None
 
     def skip(self, offset: int) -> None:
         """Count everything up to `offset` that is not open as finished."""
@@ -148,39 +147,33 @@ class Window(Generic[T]):
         self._offer(item)
 
     def _offer(self, item: Item[T]) -> None:
-        heapq.heappush(self._due, (item.due, item.offset))
-        self._offered[item.offset] = item.due
-        if not item.tries:
-            self._fresh.add(item.offset)
+        self._agenda(item).put(item.offset, item.due)
 
-    def ready(self, now: datetime, room: int) -> list[Item[T]]:
-        """Take at most `room` events that may be sent now, those that wait longest first; each must be settled."""
-        taken: list[Item[T]] = []
-        while len(taken) < room and self._due and self._due[0][0] <= now:
-            taken.append(self._taken_out(self._open[self._due[0][1]]))
-        return taken
+    def _agenda(self, item: Item[T]) -> Agenda:
+        return self._again if item.tries else self._new
 
-    def fresh(self, now: datetime, fits: Callable[[T], bool]) -> Item[T] | None:
+    def untried(self, now: datetime, fits: Callable[[T], bool] | None = None) -> Item[T] | None:
         """Take the next event that may be sent now if it was never sent, and fits; it must be settled."""
-        if self.idle(now):
-            return None
-        first = self._open[self._due[0][1]]
-        return self.ready(now, 1)[0] if not first.tries and fits(first.load) else None
+        first = self._first(self._new, now)
+        return self._taken_out(first) if first and (fits is None or fits(first.load)) else None
 
-    def untried(self, now: datetime) -> Item[T] | None:
-        """Take an event that was never sent and may be now; it must be settled."""
-        return self._taken_out(found) if (found := self._find_untried(now)) else None
+    def sample(self, now: datetime, dice: float) -> Item[T] | None:
+        """Take some event that may be sent now and was never sent, whichever `dice` in [0, 1) says; it must be settled."""
+        return None if (offset := self._new.sample(now, dice)) is None else self._taken_out(self._open[offset])
 
     def has_untried(self, now: datetime) -> bool:
-        """Say whether there is one."""
-        return any(self._open[offset].due <= now for offset in self._fresh)
+        """Say whether there is an event that may be sent now and was never sent."""
+        return self._new.first(now) is not None
 
-    def _find_untried(self, now: datetime) -> Item[T] | None:
-        fresh = (item for offset in self._fresh if (item := self._open[offset]).due <= now)
-        return min(fresh, key=lambda item: item.offset, default=None)
+    def again(self, now: datetime) -> Item[T] | None:
+        """Take the next event that may be sent now and failed before; it must be settled."""
+        return self._taken_out(first) if (first := self._first(self._again, now)) else None
+
+    def _first(self, agenda: Agenda, now: datetime) -> Item[T] | None:
+        return None if (offset := agenda.first(now)) is None else self._open[offset]
 
     def _taken_out(self, item: Item[T]) -> Item[T]:
-        self._rest(item)
+        self._agenda(item).drop(item.offset)
         item.flying = True
         return item
 
@@ -240,21 +233,8 @@ class Window(Generic[T]):
         """Take an event at rest and all that follow it in its key out of the queues; their offsets stay open until `finish`."""
         taken = [item] if item.key is None else [*self._queues.pop(item.key)]
         self._failed.pop(item.offset, None)
-        self._rest(item)
+        self._agenda(item).drop(item.offset)
         return taken
-
-    def _rest(self, item: Item[T]) -> None:
-        """Let an event be due no more: its entry goes once it is the heap's first, as finding it would take a look at all."""
-        self._fresh.discard(item.offset)
-        self._offered.pop(item.offset, None)
-        while self._due and not self._holds(self._due[0]):
-            heapq.heappop(self._due)
-        if len(self._due) > 2 * len(self._offered):  # else what stands behind one that is due for long would pile up
-            self._due = [*filter(self._holds, self._due)]
-            heapq.heapify(self._due)
-
-    def _holds(self, entry: tuple[datetime, int]) -> bool:
-        return self._offered.get(entry[1]) == entry[0]
 
     def hold(self, item: Item[T]) -> bool:
         """Open an offset that is not to be sent from here, since its key waits elsewhere; False as above."""

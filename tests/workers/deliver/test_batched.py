@@ -90,12 +90,12 @@ async def test_who_fails_is_found_out_alone_and_takes_nobody_along(
     bus: Bus, batches: Batches, status: int, reason: Literal["refused", "exhausted"]
 ) -> None:
     batches.says, batches.takes = lambda ids: status if "bad" in ids else 200, 0.01
-    await bus.publish([event("bad" if number == 5 else f"e{number:03}", device=f"d{number}") for number in range(300)])
+    await bus.publish([event("bad" if number == 5 else f"e{number:03}", device=f"d{number}") for number in range(900)])
     async with delivering(bus, several(batches.url, batch=10, concurrency=1), policy=QUICK):
-        await until(lambda: len(batches.ids) == 299)
+        await until(lambda: len(batches.ids) == 899)
         (letter,) = await dead_letters(bus, 1)
     assert (header(letter, "ce_id"), header(letter, "dead_reason")) == ("bad", reason)
-    assert len({*batches.ids}) == len(batches.ids) == 299
+    assert len({*batches.ids}) == len(batches.ids) == 899
     assert any(len(ids) > 1 for ids in batches.batches[batches.batches.index(["bad"]) :]), "others were there to go with it"
     assert [ids for ids in batches.batches if "bad" in ids][1:] == [["bad"]] * (sum("bad" in ids for ids in batches.batches) - 1)
 

@@ -44,7 +44,10 @@ class Model:
         return min(self.unfinished(), default=self.end)
 
     def untried(self, now: datetime) -> list[int]:
-        return sorted(set(self.sendable(now)) - self.tried)[:1]
+        return [offset for offset in self.sendable(now) if offset not in self.tried]
+
+    def again(self, now: datetime) -> list[int]:
+        return [offset for offset in self.sendable(now) if offset in self.tried]
 
     def stuck(self) -> list[int]:
         return [o for o, state in self.state.items() if state == "open" and o in self.tried]
@@ -55,6 +58,14 @@ class Model:
         follows = [o for o in self.unfinished() if o > offset and key is not None and self.keys[o] == key]
         self.state |= dict.fromkeys([offset, *follows], "finished")
         return [offset, *follows]
+
+
+def ready(window: Window[int], now: datetime, room: int) -> list[Item[int]]:
+    """Take as many as may be sent now, those that were never sent before others."""
+    taken: list[Item[int]] = []
+    while len(taken) < room and (item := window.untried(now) or window.again(now)):
+        taken.append(item)
+    return taken
 
 
 STEPS = st.lists(
@@ -83,10 +94,11 @@ def test_a_window_says_what_the_naive_model_says(steps: list[tuple[object, ...]]
                 assert window.admit(Item(offset, key, offset, now, since=float(offset)))
                 model.admit(offset, key, now)
             case ("ready", room):
-                expected, ready = model.sendable(now)[:room], window.ready(now, room)
-                assert [item.offset for item in ready] == expected
+                assert window.idle(now) == (not model.sendable(now))
+                expected, taken = [*model.untried(now), *model.again(now)][:room], ready(window, now, room)
+                assert [item.offset for item in taken] == expected
                 model.state |= dict.fromkeys(expected, "flying")
-                flying += ready
+                flying += taken
             case ("settle", pick, how, seconds) if flying:
                 offset = failed(flying.pop(pick % len(flying)), now).offset
                 again = Again(now + seconds * SECOND)
@@ -97,7 +109,7 @@ def test_a_window_says_what_the_naive_model_says(steps: list[tuple[object, ...]]
             case ("untried",):
                 assert window.has_untried(now) == bool(model.untried(now))
                 found = window.untried(now)
-                assert ([found.offset] if found else []) == model.untried(now)
+                assert ([found.offset] if found else []) == model.untried(now)[:1]
                 if found:
                     model.state[found.offset] = "flying"
                     flying.append(found)
@@ -134,7 +146,7 @@ def test_a_note_of_a_full_window_fits_and_brings_back_every_hole() -> None:
     window: Window[int] = Window(5)
     for offset in range(5, 5 + LIMIT):
         window.admit(Item(offset, None, offset, T0))
-    for item in window.ready(T0, LIMIT):
+    for item in ready(window, T0, LIMIT):
         if item.offset % 3:
             window.settle(item.offset, Done())
     assert window.free == LIMIT - len(range(6, 5 + LIMIT, 3))  # those open
@@ -149,7 +161,7 @@ def test_a_note_survives_a_session_that_saw_only_its_beginning() -> None:
     window: Window[int] = Window(0)
     for offset in range(10):
         window.admit(Item(offset, None, offset, T0))
-    for item in window.ready(T0, 10)[1:]:
+    for item in ready(window, T0, 10)[1:]:
         window.settle(item.offset, Done())
     second: Window[int] = Window.from_note(0, window.note(1))
     second.admit(Item(0, None, 0, T0))
@@ -161,7 +173,7 @@ def test_an_operators_reset_to_before_the_note_brings_everything_again() -> None
     window: Window[int] = Window(100)
     window.admit(Item(100, None, 100, T0))
     window.admit(Item(101, None, 101, T0))
-    window.ready(T0, 2)
+    ready(window, T0, 2)
     window.settle(101, Done())
     back: Window[int] = Window.from_note(50, window.note(3))
     assert all(back.admit(Item(offset, None, offset, T0)) for offset in range(50, 103))
@@ -178,7 +190,7 @@ def test_bytes_held_bound_the_window_as_well() -> None:
     window: Window[int] = Window(0)
     window.admit(Item(0, None, 0, T0, size=9 * 1024 * 1024))
     assert window.free == 0
-    window.ready(T0, 1)
+    ready(window, T0, 1)
     window.settle(0, Done())
     assert window.free == LIMIT
 
@@ -188,7 +200,7 @@ def spanning(count: int, *keys: str) -> Window[int]:
     window: Window[int] = Window(0)
     for offset in range(count):
         window.admit(Item(offset, keys[offset % len(keys)], offset, T0))
-    assert len(window.ready(T0, count)) == len(keys)
+    assert len(ready(window, T0, count)) == len(keys)
     return window
 
 
@@ -198,7 +210,7 @@ def test_one_that_hangs_lets_a_window_go_on_for_as_long_as_its_note_can_tell() -
     while window.free:
         assert not window.held_up(T0)
         window.admit(Item(window.end, "k", 0, T0))
-        window.settle(window.ready(T0, 1)[0].offset, Done())
+        window.settle(ready(window, T0, 1)[0].offset, Done())
     assert window.end == SPAN
     assert window.held_up(T0)
     assert Window.from_note(window.next(), window.note(1)).note(1) == window.note(1)
@@ -210,7 +222,7 @@ def test_a_key_is_slow_that_has_others_behind_it_while_those_of_its_neighbours_a
     for turn in range(9):
         for key in range(1, 9):
             window.settle(9 * turn + key, Done())
-            window.ready(T0, 1)
+            ready(window, T0, 1)
     assert window.slow() == "slow"
     window.settle(0, Again(T0))
     assert window.slow() is None  # it has failed, and is at rest
@@ -227,7 +239,7 @@ def test_followers_of_a_buried_event_are_single_until_one_succeeds() -> None:
     fates = [Bury("refused"), Bury("follower"), Done(), Done()]
     singles = []
     for fate in fates:
-        (item,) = window.ready(T0, 9)
+        (item,) = ready(window, T0, 9)
         singles.append(item.key in window.buried)
         window.settle(item.offset, fate)
     assert singles == [False, True, True, False]
@@ -242,7 +254,7 @@ def test_a_key_whose_first_is_stuck_leaves_the_queues_with_all_that_follow_and_c
     window: Window[int] = Window(0)
     for offset, key in enumerate(["a", "b", "a", None, "a"]):
         window.admit(Item(offset, key, offset, T0))
-    flying = {item.offset: failed(item, T0) for item in window.ready(T0, 9)}
+    flying = {item.offset: failed(item, T0) for item in ready(window, T0, 9)}
     assert [*flying] == [0, 1, 3]
     assert window.stuck(T0 + SECOND) == []  # they are in flight
     window.settle(0, Again(T0 + SECOND))
@@ -251,14 +263,14 @@ def test_a_key_whose_first_is_stuck_leaves_the_queues_with_all_that_follow_and_c
     assert [item.offset for item in window.stuck(T0 + SECOND)] == [0, 3]
     assert window.stuck(T0) == []
     taken = [[item.offset for item in window.take(item)] for item in window.stuck(T0 + SECOND)]
-    assert (taken, window.stuck(T0 + SECOND), window.ready(T0 + 99 * SECOND, 9)) == ([[0, 2, 4], [3]], [], [])
+    assert (taken, window.stuck(T0 + SECOND), ready(window, T0 + 99 * SECOND, 9)) == ([[0, 2, 4], [3]], [], [])
     assert window.hold(Item(5, "a", 5, T0))
     assert not window.hold(Item(5, "a", 5, T0))
-    assert (window.next(), window.open, window.ready(T0 + 99 * SECOND, 9)) == (0, 5, [])
+    assert (window.next(), window.open, ready(window, T0 + 99 * SECOND, 9)) == (0, 5, [])
     window.finish([flying[0], flying[3]])
     assert (window.next(), window.open) == (2, 3)
     window.admit(Item(6, "a", 6, T0))  # what comes when nothing of the key waits any more
-    assert [item.offset for item in window.ready(T0, 9)] == [6]
+    assert [item.offset for item in ready(window, T0, 9)] == [6]
 
 
 class Counting(int):
@@ -287,7 +299,7 @@ def test_a_window_full_of_failing_keys_is_emptied_in_steps_as_small_as_what_each
     window: Window[int] = Window(0)
     for offset in range(LIMIT):
         window.admit(Item(Counting(offset), f"k{offset}", offset, T0))
-    for item in window.ready(T0, LIMIT):
+    for item in ready(window, T0, LIMIT):
         failed(item, T0)
         window.settle(item.offset, Again(T0 + SECOND))
     stuck, Counting.looked = window.stuck(T0 + SECOND), 0
@@ -298,7 +310,7 @@ def test_a_window_full_of_failing_keys_is_emptied_in_steps_as_small_as_what_each
 def test_what_was_never_sent_is_found_among_what_failed() -> None:
     window: Window[int] = Window(0)
     window.admit(Item(0, "a", 0, T0))
-    (first,) = window.ready(T0, 1)
+    (first,) = ready(window, T0, 1)
     failed(first, T0)
     window.settle(0, Again(T0))
     assert (window.has_untried(T0), window.untried(T0)) == (False, None)
@@ -308,6 +320,6 @@ def test_what_was_never_sent_is_found_among_what_failed() -> None:
     fresh = window.untried(T0)
     assert fresh is not None
     assert (fresh.offset, window.untried(T0)) == (1, None)
-    assert [item.offset for item in window.ready(T0, 9)] == [0]
+    assert [item.offset for item in ready(window, T0, 9)] == [0]
     window.settle(1, Done())
     assert window.next() == 0
