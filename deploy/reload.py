@@ -78,16 +78,31 @@ class Reload:
         if now.timestamp() - self._told_at >= TELL_S:
             await self._tell(now)  # that this process is there, whatever keeps it from reading just now
         if fresh or self.asked.is_set():
-            self._outcome = await self._met(fresh)
+            self._outcome, later = await self._seen_through(fresh, now)
             self._wish = fresh.id if fresh else self._wish
             self.asked.clear()
-            await self._tell(now)
+            await self._tell(later)
         return LOOK
 
     def _is_new(self, wish: Wish | None) -> bool:
         if wish is None or wish.id == self._wish:
             return False
         return self._wish is not None or wish.at > self.began.timestamp() - EARLIER_S
+
+    async def _seen_through(self, wish: Wish | None, now: datetime) -> tuple[Outcome, datetime]:
+        """Meet a wish, however long that takes; return what came of it, and when. Meanwhile tell that this process is at it."""
+        clock = asyncio.get_running_loop().time
+        began, meeting = clock(), asyncio.ensure_future(self._met(wish))
+        try:
+            while not (await asyncio.wait([meeting], timeout=TELL_S))[0]:
+                await self._tell_begun(wish, now + timedelta(seconds=clock() - began))
+        finally:
+            meeting.cancel()
+        return meeting.result(), now + timedelta(seconds=clock() - began)
+
+    async def _tell_begun(self, wish: Wish | None, now: datetime) -> None:
+        with suppress(Unavailable):  # the next time
+            await self._tell(now, begun=wish.id if wish else "")
 
     async def _met(self, wish: Wish | None) -> Outcome:
         try:
@@ -109,8 +124,9 @@ class Reload:
         later = tuple(name for name in LATER if getattr(chosen, name) != getattr(self.chosen, name))
         return msgspec.convert(msgspec.to_builtins(change) | {"later": later}, Outcome)
 
-    async def _tell(self, now: datetime) -> None:
-        said: dict[str, Any] = msgspec.to_builtins(self._outcome)
+    async def _tell(self, now: datetime, *, begun: str = "") -> None:
+        """Tell what came of the latest wish that was met; `begun`: another that it is at."""
+        said: dict[str, Any] = msgspec.to_builtins(self._outcome) | ({"begun": begun} if begun else {})
         async with self.database.begin() as connection:
             await reloads.tell(connection, Told(self.copy, self.chosen.role, self._wish or "", said, now.timestamp()))
         self._told_at = now.timestamp()

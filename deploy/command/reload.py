@@ -19,6 +19,9 @@ LEFT: Final = (
     "{name} is in ringhook.toml no more, and has {behind} events that it has not got. They stay where they are, and it gets them "
     "if it comes back under its name before they expire (7 days)."
 )
+UNHEARD: Final = "has not heard of it yet; it does as soon as it reaches the store"
+BUSY: Final = "is at it still: what a destination has under way ends before it changes; ask again for what came of it"
+SILENT: Final = "has not said what came of it, nor anything else for a while: see whether it runs, and reaches the store"
 KEPT: Final = "{name} is sent to as before."
 WORDS: Final = {"added": "added", "changed": "changed", "removed": "no longer sent to:"}
 LATER: Final = {"routes": "[[route]]", "tokens": "[[token]]"}
@@ -79,7 +82,7 @@ def lines(one: Mapping[str, Any]) -> Iterator[str]:
     """Return what a process made of it."""
     who = f"{one['role']} ({one['copy']})"
     if not one["heard"]:
-        yield f"{who}: has not heard of it yet; it does as soon as it reaches the store"
+        yield f"{who}: {SILENT if one['silent'] else BUSY if one['begun'] else UNHEARD}"
         return
     if one["problem"]:
         yield f"{who}: goes on as before, because of what it found:"

@@ -8,19 +8,21 @@ from pathlib import Path
 
 import pytest
 
-from deploy import migrations, settings
+from deploy import migrations, reload, settings
 from deploy.command.reload import backlogs, lines, well
 from deploy.demo.partner import Service
 from deploy.demo.ring.state import Client
 from deploy.demo.scene import environment
 from deploy.reload import Known, Reload
 from deploy.settings import Settings
-from ingress.admin.reload import shown
+from ingress.admin.reload import met, shown
 from schemas.topics import declared
 from workers.bus import memory
 from workers.bus.contract import Bus
+from workers.runtime import reloads
+from workers.runtime.clock import utc_now
 from workers.runtime.database import Database, connect
-from workers.runtime.reloads import Reloads, Wish, wished
+from workers.runtime.reloads import Reloads, Told, Wish, wished
 from workers.runtime.storefault import StoreUnavailable
 
 DESTINATION = '[[destination]]\nname = "{name}"\nurl = "https://{name}.example.com/"\nsecret_env = "SECRET"\n'
@@ -148,7 +150,55 @@ async def test_who_ends_is_waited_for_by_nobody_and_who_died_not_for_long(rig: R
     assert [*await rig.told(21)] == []
 
 
-NOTHING = {"added": [], "changed": [], "removed": [], "kept": {}, "later": [], "problem": None}
+async def test_what_takes_long_is_told_meanwhile_and_is_fresh_when_it_is_done(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, rows, ended = rig.reload(), Reloads(rig.database), asyncio.Event()
+    await one(at(0))
+    await rig.ask("w1", 1)
+    monkeypatch.setattr(reload, "TELL_S", 0.02)
+    monkeypatch.setattr(rig.bus, "declare", lambda _topics: ended.wait())
+    meeting = asyncio.create_task(one(at(2)))
+    seen = list[float]()
+    async with asyncio.timeout(10):
+        while len(seen) < 3:
+            await asyncio.sleep(0.01)
+            (told,) = await rows.told(at(2))
+            heard, begun = shown(told, Wish("w1", "ada", 0), at(2))["heard"], told.said.get("begun")
+            seen += [told.seen_at] if begun and told.seen_at not in seen else []
+            assert (heard, begun) in {(False, None), (False, "w1")}
+    await asyncio.sleep(0.2)
+    ended.set()
+    await meeting
+    (told,) = await rows.told(at(2))
+    assert (told.wish, "begun" in told.said) == ("w1", False)
+    assert told.seen_at >= seen[-1] + 0.1, "what it says then is not as old as its beginning"
+
+
+async def test_who_was_there_and_falls_silent_is_not_left_out(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reloads, "LIVE", timedelta(seconds=0.3))
+    wish = wished("ada", utc_now().timestamp())
+    async with rig.database.begin() as connection:
+        for copy, role, heard in (("a", "admin", wish.id), ("d", "deliver", "")):
+            await reloads.tell(connection, Told(copy, role, heard, NOTHING, utc_now().timestamp()))
+        await reloads.tell(connection, Told("gone", "deliver", "", NOTHING, utc_now().timestamp() - 1))
+    told = await met(Reloads(rig.database), wish)
+    said = [shown(one, wish, utc_now()) for one in told]
+    assert [(one["copy"], one["heard"]) for one in said] == [("a", True), ("d", False)]
+    assert "has not said" in next(lines(said[1]))
+    assert not well(said[1])
+
+
+async def test_nobody_is_waited_for_who_ends_meanwhile(rig: Rig) -> None:
+    one = rig.reload()
+    await one(utc_now())
+    wish = wished("ada", utc_now().timestamp())
+    waiting = asyncio.create_task(met(Reloads(rig.database), wish))
+    await asyncio.sleep(0.1)
+    await one.leave()
+    async with asyncio.timeout(5):
+        assert await waiting == []
+
+
+NOTHING: dict[str, object] = {"added": [], "changed": [], "removed": [], "kept": {}, "later": [], "problem": None}
 
 
 def test_it_is_said_in_words() -> None:
@@ -160,11 +210,14 @@ def test_it_is_said_in_words() -> None:
     ]
     bad = one | {"problem": "two\nlines \x1b[2J"}
     assert [*lines(bad)][1:] == ["  two", "  lines \\u001b[2J"]
-    mute = {"copy": "c1", "role": "admin", "heard": False}
+    mute = {"copy": "c1", "role": "admin", "heard": False, "begun": False, "silent": False}
     assert "has not heard" in next(lines(mute))
+    busy, dead = mute | {"begun": True}, mute | {"begun": True, "silent": True}
+    assert "is at it" in next(lines(busy))
+    assert "has not said" in next(lines(dead))
     kept = one | {"kept": {"crm": 3}}
     assert backlogs([kept, mute, one | {"kept": {"crm": 7}}]) == {"crm": 7}
-    assert [well(each) for each in (one, bad, mute, kept)] == [True, False, False, False]
+    assert [well(each) for each in (one, bad, mute, busy, dead, kept)] == [True, False, False, False, False, False]
 
 
 async def test_a_process_that_cannot_read_just_now_is_known_to_be_there(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -181,9 +234,9 @@ async def test_a_later_wish_answers_for_an_earlier_one_and_not_the_other_way_rou
     await one(at(0))
     for wish in (first, second):
         await Reloads(rig.database).ask(wish)
-    assert [shown(told, first)["heard"] for told in await Reloads(rig.database).told(at(2))] == [False]
+    assert [shown(told, first, at(2))["heard"] for told in await Reloads(rig.database).told(at(2))] == [False]
     await one(at(3))
     (told,) = await Reloads(rig.database).told(at(3))
-    assert (shown(told, first)["heard"], shown(told, second)["heard"]) == (True, True)
-    assert not shown(told, wished("cyd", at(4).timestamp()))["heard"]
-    assert "problem" not in shown(told, wished("cyd", at(4).timestamp()))
+    assert (shown(told, first, at(3))["heard"], shown(told, second, at(3))["heard"]) == (True, True)
+    assert not shown(told, wished("cyd", at(4).timestamp()), at(4))["heard"]
+    assert "problem" not in shown(told, wished("cyd", at(4).timestamp()), at(4))

@@ -48,7 +48,7 @@ def wished(by: str, at: float, drop: Sequence[str] = ()) -> Wish:
 
 
 class Told(msgspec.Struct, frozen=True):
-    """What one process made of the latest wish that it has seen ("": of none)."""
+    """What one process made of the latest wish that it has met ("": of none); `said["begun"]` is the one that it is at."""
 
     copy: str
     role: str
@@ -79,9 +79,14 @@ async def leave(connection: AsyncConnection, copy: str) -> None:
     await connection.execute(delete(told).where(told.c.copy == copy))
 
 
-async def live(connection: AsyncConnection, now: datetime) -> Sequence[Told]:
-    """Return what the processes tell that are there."""
-    rows = select(*(told.c[name] for name in Told.__struct_fields__)).where(told.c.seen_at >= (now - LIVE).timestamp())
+def is_silent(one: Told, now: datetime) -> bool:
+    """Say whether a process has told nothing for so long that it cannot be there."""
+    return one.seen_at < (now - LIVE).timestamp()
+
+
+async def live(connection: AsyncConnection, at: datetime) -> Sequence[Told]:
+    """Return what the processes tell that were there at that time, or came since, and have not ended."""
+    rows = select(*(told.c[name] for name in Told.__struct_fields__)).where(told.c.seen_at >= (at - LIVE).timestamp())
     return [
         Told(copy, role, wish, msgspec.json.decode(said), seen_at)
         for copy, role, wish, said, seen_at in await connection.execute(rows.order_by(told.c.role, told.c.copy))
@@ -99,7 +104,7 @@ class Reloads:
         async with self.database.begin() as connection:
             await hold(connection, wish)
 
-    async def told(self, now: datetime) -> Sequence[Told]:
-        """Return what the processes tell that are there."""
+    async def told(self, at: datetime) -> Sequence[Told]:
+        """Return what the processes tell that were there at that time, or came since, and have not ended."""
         async with self.database.read() as connection:
-            return await live(connection, now)
+            return await live(connection, at)
