@@ -87,14 +87,18 @@ class Kept(msgspec.Struct, frozen=True):
 
 
 class Change(msgspec.Struct, Generic[T], frozen=True):
-    """What is to be written: rows that join, rows that leave (through which sequence), and what was tried, by line."""
+    """What is to be written: rows that join, rows that leave (through which sequence), and what was tried, by line.
+
+    `marks` are those of `Buried`, and whether they stand.
+    """
 
     joining: Mapping[str, Sequence[Item[T]]]
     leaving: Mapping[str, int]
     tried: Mapping[str, Tried]
+    marks: Mapping[str, bool]
 
     def __bool__(self) -> bool:
-        return bool(self.joining or self.leaving or self.tried)
+        return bool(self.joining or self.leaving or self.tried or self.marks)
 
     @property
     def names(self) -> set[str]:
@@ -194,6 +198,11 @@ class Parked(Generic[T]):
     @property
     def changed(self) -> bool:
         """Say whether the store does not know all."""
+        return self.moved or self.buried.changed
+
+    @property
+    def moved(self) -> bool:
+        """Say whether it does not know all of what waits."""
         return bool(self._news)
 
     @property
@@ -301,7 +310,7 @@ class Parked(Generic[T]):
         news = {name: self._queues[name] for name in self._news if name in self._queues}
         joining = {name: [*queue.joining] for name, queue in news.items() if queue.joining}
         tried = {name: queue.tried for name, queue in news.items() if queue.writes and queue.tried}
-        return Change(joining, dict(self._done), tried)
+        return Change(joining, dict(self._done), tried, self.buried.news())
 
     def stored(self, change: Change[T]) -> list[Line]:
         """Return the lines that a change is about, and TOTAL, as the store has them."""
@@ -309,6 +318,7 @@ class Parked(Generic[T]):
 
     def written(self, change: Change[T], lines: Iterable[Line]) -> None:
         """Learn that the store knows a change, and how these lines stand there now."""
+        self.buried.written(change.marks)
         self._stored |= {line.key: line for line in lines}
         for name, through in change.leaving.items():
             if self._done[name] == through:

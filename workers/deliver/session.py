@@ -23,7 +23,7 @@ from workers.deliver.parcel import Parcel, packed
 from workers.deliver.parked import Parked, kind_of
 from workers.deliver.policy import Again, Decision
 from workers.deliver.store import Shelf, Store
-from workers.deliver.window import Item, Window, noted
+from workers.deliver.window import Item, Window, judge, noted
 from workers.runtime import lane as runtime
 from workers.runtime.insist import Insist
 from workers.runtime.storefault import OutcomeUnknown
@@ -34,6 +34,7 @@ TOPIC: Final = EVENT_RECORDED.name
 PACE_S: Final = 0.02  # commits of what is finished come no faster: what was accepted since comes twice after a kill
 WAIT_S: Final = 0.1  # for something to do, where nothing was sent just now
 STEP_S: Final = 0.5  # and steps for events that only join what waits no faster than this
+MARKS_S: Final = 5.0  # nor for marks of what was buried alone than this: only a kill loses them
 PROVE_EVERY_S: Final = 3.0  # while anything is open, a commit proves that the lane is still ours
 PROVEN_FOR_S: Final = 8.0  # no request starts on an older proof
 ANSWERS_IN_S: Final = 1.0  # nor while a commit waits longer for its answer: what is accepted then may never be told
@@ -116,10 +117,10 @@ class Session:
         asked = awake()
         start = await self._store.open(self._lane, self._insist)
         self._proven = self._committed_at = asked
-        buried = Buried()
-        self.window = Window.from_note(start.next[self._topic], start.note, buried)
         self._finished.begin(Known(start.next[self._topic], noted(start.note)))
-        kept, kind = await self._insist(self._shelf.kept), kind_of(self._flight.destination.key)
+        (kept, marks), kind = await self._insist(self._shelf.kept), kind_of(self._flight.destination.key)
+        buried = Buried(kind, marks)
+        self.window = Window.from_note(start.next[self._topic], start.note, buried)
         self.parked = Parked((), self._flight.now(), kind=kind, buried=buried, latest=self._flight.latest)
         for at in range(0, len(kept), LOT):
             self.parked.take_in(kept[at : at + LOT], self._flight.now())
@@ -209,6 +210,7 @@ class Session:
         if fate := self._finished.fate(held):
             self.window.skip(held.offset)
             self._finished.add(held, fate)
+            judge(self.window.buried, parcel.key(destination.key), fate)
             return
         item = parcel.item(destination.key, now)
         if not self.parked.blocks(item.key, known=not self._refused):
@@ -382,7 +384,8 @@ class Session:
 
     def _step_due(self) -> bool:
         """Say whether the store is to learn something: a step costs the same for one event that joins as for many."""
-        return self.parked.changed and (self.parked.urgent or awake() - self._stepped_at >= STEP_S)
+        pace = STEP_S if self.parked.moved else MARKS_S
+        return self.parked.changed and (self.parked.urgent or awake() - self._stepped_at >= pace)
 
     async def _commit(self, *, last: bool = False) -> None:
         untold = self._finished.untold()
@@ -411,7 +414,7 @@ class Session:
         self._stepped_at = awake()
         try:
             async with self._store.step() as step:
-                lines = await self._shelf.write(step, change, self.parked.stored(change))
+                lines = await self._shelf.write(step, change, self.parked.stored(change), self._flight.now())
         except OutcomeUnknown as error:
             raise Unknown("the store did not say whether a step was written") from error
         except Unavailable as error:

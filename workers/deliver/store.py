@@ -1,12 +1,15 @@
-"""The SQL of what waits for a destination: rows and lines as every lane has them, and what each line's first went through."""
+"""The SQL of what waits for a destination: rows and lines as every lane has them, and what each line's first went through.
+
+Beside these stand the marks of keys of which an event was buried, in the same table: a step writes and forgets both at once.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import msgspec
-from sqlalchemy import BigInteger, Executable, RowMapping, and_, cast, delete, exists, select
+from sqlalchemy import BigInteger, Double, Executable, RowMapping, and_, bindparam, cast, delete, exists, or_, select
 
 from workers.bus.contract import Held
 from workers.deliver.parcel import GONE, Parcel, packed
@@ -14,6 +17,7 @@ from workers.deliver.parked import Change, Kept, Tried
 from workers.deliver.tables import tries
 from workers.deliver.window import Item
 from workers.runtime import stops, waiting
+from workers.runtime.clock import utc_now
 from workers.runtime.database import Database
 from workers.runtime.delay import Delay
 from workers.runtime.jobs import Step
@@ -32,7 +36,17 @@ _KEPT: Final = (
     .select_from(lines.outerjoin(rows, _FIRST).outerjoin(tries, _MINE))
     .where(of_lane(lines), lines.c.release_n.is_(None))
 )
-_ORPHANS: Final = delete(tries).where(of_lane(tries), ~exists().where(_MINE, lines.c.release_n.is_(None)))
+_MARK: Final = "!"  # before the name of what no line is called
+_IS_MARK: Final = tries.c.key.startswith(_MARK)
+_MARKS_KEPT: Final = timedelta(days=30)  # as dead letters are
+_ORPHANS: Final = delete(tries).where(
+    of_lane(tries),
+    or_(
+        and_(~_IS_MARK, ~exists().where(_MINE, lines.c.release_n.is_(None))),
+        and_(_IS_MARK, tries.c.due_at < bindparam("my_now", type_=Double)),
+    ),
+)
+_MARKS: Final = select(tries.c.key).where(of_lane(tries), _IS_MARK).order_by(tries.c.due_at)
 
 
 @dataclass(frozen=True)
@@ -55,11 +69,12 @@ class Shelf:
         self._broom = Broom(STEPPED)
         self._over: dict[int, set[str]] = {}  # by step: lines whose tries nobody needs once it is true
 
-    async def kept(self) -> list[Kept]:
-        """Return all that waits, one entry a line; what was tried of lines that are no more is forgotten."""
+    async def kept(self) -> tuple[list[Kept], list[str]]:
+        """Return all that waits, one entry a line, and the marks; what was tried of lines that are no more is forgotten."""
         async with self._database.begin() as connection:
-            await connection.execute(_ORPHANS, self._mine)
-            return [_kept(row) for row in (await connection.execute(_KEPT, self._mine)).mappings()]
+            await connection.execute(_ORPHANS, self._mine | {"my_now": utc_now().timestamp()})
+            kept = [_kept(row) for row in (await connection.execute(_KEPT, self._mine)).mappings()]
+            return kept, [key.removeprefix(_MARK) for key in await connection.scalars(_MARKS, self._mine)]
 
     async def read(self, wanted: Mapping[str, tuple[int, int]], now: datetime) -> dict[str, list[Item[Parcel]]]:
         """Return the rows of these lines, from a first to a last sequence, ready to be sent."""
@@ -74,7 +89,7 @@ class Shelf:
             read[row.key].append(parcel.item(self._kind, now, line=row.key))
         return read
 
-    async def write(self, step: Step, change: Change[Parcel], stored: Sequence[Line]) -> list[Line]:
+    async def write(self, step: Step, change: Change[Parcel], stored: Sequence[Line], now: datetime) -> list[Line]:
         """Write a change; return its lines, and TOTAL, as they are then."""
         await self._broom.sweep(step)
         state = Lines(stored)
@@ -89,15 +104,17 @@ class Shelf:
         await waiting.keep(step, state)
         if state.changed:
             self._broom.marked(step)
-        await self._remember(step, change)
+        await self._remember(step, change, now)
         return [state[name] for name in (*change.names, TOTAL)]
 
-    async def _remember(self, step: Step, change: Change[Parcel]) -> None:
-        """Keep what was tried; what is of no more use is deleted by the step after the one that says so."""
+    async def _remember(self, step: Step, change: Change[Parcel], now: datetime) -> None:
+        """Keep what was tried; what is of no more use is deleted by the step after the one that says so, a mark at once."""
         over = set().union(*(names for n, names in self._over.items() if n < step.n)) - change.tried.keys()
+        over |= {_MARK + mark for mark, stands in change.marks.items() if not stands}
         if over:
             await step.connection.execute(_forgetting(step.connection), lists(step.connection, name=[*over]) | lane_of(step))
-        await upsert(step.connection, tries, [_tried(step, name, tried) for name, tried in change.tried.items()])
+        told = {**change.tried, **_marked(change, now)}
+        await upsert(step.connection, tries, [_tried(step, name, tried) for name, tried in told.items()])
         kept = {n: names for n, names in self._over.items() if n == step.n - 1}
         self._over = kept | {step.n: change.leaving.keys() - change.tried.keys()}
 
@@ -116,6 +133,12 @@ def _reading(engine: str) -> Executable:
 @prepared
 def _forgetting(engine: str) -> Executable:
     return delete(tries).where(of_lane(tries), among(engine, tries.c.key, "name"))
+
+
+def _marked(change: Change[Parcel], now: datetime) -> dict[str, Tried]:
+    """Return the marks that are to stand, as if each were tried: due is when it may be forgotten."""
+    mark = Tried(0, now + _MARKS_KEPT, b"")
+    return {_MARK + name: mark for name, stands in change.marks.items() if stands}
 
 
 def _tried(step: Step, name: str, tried: Tried) -> Values:

@@ -1,4 +1,7 @@
-"""The table that deliver has for itself: what the first of each waiting line went through (its rows are in `waiting`)."""
+"""The table that deliver has for itself: what the first of each waiting line went through (its rows are in `waiting`).
+
+A key that begins with `!` names no line: it marks that an event of a key was buried, and `due_at` is when that may be forgotten.
+"""
 
 from typing import Final
 

@@ -123,6 +123,50 @@ async def test_a_retry_that_was_noted_by_a_clock_ahead_is_due_no_later_than_one_
     assert (header(letter, "ce_id"), header(letter, "dead_reason")) == ("bad0", "exhausted"), "its attempts count, too"
 
 
+@pytest.mark.parametrize("rows_first", [False, True])
+async def test_who_follows_a_buried_one_is_known_beyond_a_restart_until_one_succeeds(
+    bus: Bus, sink: Sink, store: Database, *, rows_first: bool
+) -> None:
+    says = {"bad0": 500 if rows_first else 422, "bad1": 422, "bad2": 422, "bad3": 422}
+    sink.answer = lambda identity, _number: says.get(identity, 200)
+    for turn, name in enumerate(("bad0", "bad1", "fine", "bad2", "bad3")):
+        async with delivering(bus, destination(sink.url), policy=LONG):
+            await bus.publish([event(name, device="d"), event(f"life{turn}", device="other")])
+            if rows_first and name == "bad0":
+                await waits(store, 1)
+                says[name] = 422
+            await until(lambda: f"life{turn}" in sink.ids and name in sink.ids)  # noqa: B023 -- awaited in this turn
+            await nothing_left(bus, "delivery.alerts")
+            await waits(store, 0)
+    letters = await dead_letters(bus, 4)
+    told = {header(letter, "ce_id"): header(letter, "dead_reason") for letter in letters}
+    assert told == {"bad0": "refused", "bad1": "follower", "bad2": "refused", "bad3": "follower"}
+    assert [sink.seen(name) for name in ("bad1", "bad2", "bad3")] == [1, 3, 1]
+    async with store.read() as connection:
+        kept = [*await connection.scalars(select(tries.c.key))]
+    assert [(key[0], len(key)) for key in kept] == [("!", 33)], "what is over is forgotten, and a mark names nobody"
+
+
+async def test_that_one_was_buried_is_kept_while_it_runs_as_well_and_not_at_once(
+    bus: Bus, sink: Sink, store: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sink.answer = lambda _identity, _number: 422
+    async with delivering(bus, destination(sink.url)):
+        await bus.publish([event("bad0", device="d0")])
+        await dead_letters(bus, 1)
+        await asyncio.sleep(2 * session.STEP_S)
+        assert await tried(store) == 0, "a step for each that is buried would cost more than it is worth"
+        monkeypatch.setattr(session, "MARKS_S", 0.1)
+        async with asyncio.timeout(20):
+            while await tried(store) != 1:  # noqa: ASYNC110 -- the store has no event to set
+                await asyncio.sleep(0.02)
+
+
+async def tried(store: Database) -> int:
+    async with store.read() as connection:
+        return await connection.scalar(select(func.count()).select_from(tries)) or 0
+
+
 async def test_events_without_an_order_wait_each_for_itself(bus: Bus, sink: Sink, store: Database) -> None:
     broken = True
     sink.answer = lambda identity, _number: 500 if broken and identity in {"e1", "e3"} else 200

@@ -8,6 +8,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from workers.deliver.buried import Buried
 from workers.deliver.parked import Change, Kept, Parked, Tried, name_of
 from workers.deliver.policy import Again, Bury, Decision, Done, Tries
 from workers.deliver.window import Item
@@ -25,6 +26,7 @@ class Store:
     rows: Rows = field(default_factory=lambda: defaultdict(dict))
     lines: dict[str, Line] = field(default_factory=dict)
     tried: dict[str, Tried] = field(default_factory=dict)
+    marks: set[str] = field(default_factory=set)
 
     def write(self, change: Change[int], stored: list[Line]) -> list[Line]:
         there = {name: self.lines[name] for name in (*change.names, TOTAL) if name in self.lines}
@@ -40,6 +42,8 @@ class Store:
                 state.add(name, b"", 0.0)
                 self.rows[name][state[name].last] = item
         self.tried |= change.tried
+        assert all((mark in self.marks) != stands for mark, stands in change.marks.items()), "what it knows is told again"
+        self.marks = self.marks - change.marks.keys() | {mark for mark, stands in change.marks.items() if stands}
         for name in (*change.names, TOTAL):
             self.lines[name] = state[name]
             if not state[name].rows:
@@ -78,6 +82,8 @@ class Waiting(RuleBasedStateMachine):
         self.tries: dict[int, int] = {}
         self.flying: list[Item[int]] = []
         self.pending: tuple[Change[int], list[Line]] | None = None
+        self.buried: set[str] = set()
+        self.marked: set[str] = set()  # of these, what the store has
 
     @precondition(lambda self: self.pending is None)
     @rule(key=KEYS, count=st.integers(1, 3), failed=st.booleans())
@@ -98,6 +104,7 @@ class Waiting(RuleBasedStateMachine):
         change = self.parked.change()
         assert bool(change) == self.parked.changed
         self.pending = change, self.store.write(change, self.parked.stored(change))
+        self.marked = {*self.buried}
         self.true = {name: [*offsets] for name, offsets in self.held.items() if offsets}
         stored = {name: [item.offset for item in rows.values()] for name, rows in self.store.rows.items() if rows}
         assert stored == self.true
@@ -131,6 +138,8 @@ class Waiting(RuleBasedStateMachine):
         self.parked.settle(item, fate or Again(self.now + seconds * SECOND))
         if fate:
             self.held[name_of("d", item.key, item.offset)].remove(item.offset)
+            key = {str(item.key)} if item.key else set()
+            self.buried = self.buried - key if fate == Done() else self.buried | key
         else:
             self.tries[item.offset] = self.tries.get(item.offset, 0) + 1
 
@@ -143,13 +152,19 @@ class Waiting(RuleBasedStateMachine):
         """Let the next session begin, where its clock may show less than the former's."""
         kept = self.store.kept()
         self.now -= ahead * SECOND
-        self.parked, self.flying, self.pending = Parked(kept, self.now, latest=latest), [], None
+        buried = Buried("d", self.store.marks)
+        self.parked, self.flying, self.pending = Parked(kept, self.now, buried=buried, latest=latest), [], None
+        self.buried = {*self.marked}
         self.held = defaultdict(list, {name: [*offsets] for name, offsets in self.true.items()})
         self.tries = {one.tried.offset: one.tried.tries.spent for one in kept if one.tried}
 
     @invariant()
     def what_waits_blocks_its_key(self) -> None:
         assert all(self.parked.blocks(key) == bool(self.held[name_of("d", key, 0)]) for key in ("a", "b"))
+
+    @invariant()
+    def followers_of_buried_ones_are_known(self) -> None:
+        assert {key for key in ("a", "b", None) if key in self.parked.buried} == self.buried
 
     def teardown(self) -> None:
         """Bring all to the end: everything is sent, each key in order, and nothing is left."""
@@ -165,6 +180,7 @@ class Waiting(RuleBasedStateMachine):
                 self.settle(0, Done(), 1)
         assert (self.parked.rows, self.parked.changed) == (0, False)
         assert (self.store.lines, self.store.tried) == ({}, {})
+        assert len(self.store.marks) == len(self.buried)
 
 
 test_only_the_first_of_a_key_is_sent_and_a_crash_brings_back_what_was_written = Waiting.TestCase

@@ -198,6 +198,22 @@ async def test_what_is_to_be_buried_is_not_finished_before_its_letter_is_held(bu
     assert sink.seen("good") == 1
 
 
+async def test_who_follows_one_that_a_former_session_buried_is_known_though_no_commit_told_of_it(
+    bus: Bus, sink: Sink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "MARKS_S", 60.0)  # nor did the store hear of it
+    sink.answer = lambda _identity, _number: 422
+    unknown = iter([Unknown()])
+    taking = TakingBus(bus, lambda: next(unknown, None) if sink.seen("bad0") == 3 else None)
+    await bus.publish([event("bad0")])
+    async with delivering(taking, destination(sink.url)):
+        await until(lambda: any(lane.over for lane in taking.lanes))
+        await bus.publish([event("bad1")])
+        letters = await dead_letters(bus, 2)
+    assert [header(letter, "dead_reason") for letter in letters] == ["refused", "follower"]
+    assert (sink.seen("bad0"), sink.seen("bad1")) == (3, 1)
+
+
 async def test_what_is_under_way_ends_before_a_delivery_does(bus: Bus, sink: Sink) -> None:
     async def slowly(_identity: str, _number: int) -> int:
         await asyncio.sleep(1.5)
