@@ -28,6 +28,7 @@ _TRIES: Final = msgspec.msgpack.Decoder(Tries)
 
 KEYS_LIMIT: Final = 5_000  # lines of a lane; beyond them keys hold up their lane's window, and nothing is lost
 ROWS_LIMIT: Final = 1_000_000  # of a lane; beyond them its lane's log waits
+EASED: Final = 0.9  # of either: from there down it is not crowded any more, lest that come and go with each key
 LOADED_BYTES: Final = 1024 * 1024  # of rows held in memory to be sent
 LOT: Final = 100  # events that join at once, which are kept in memory until they are written
 AHEAD: Final = 32  # rows read at once of a line that goes on
@@ -189,6 +190,16 @@ class Parked(Generic[T]):
     def crowded(self) -> bool:
         """Say whether no further key may come."""
         return len(self._queues) >= KEYS_LIMIT or self.full
+
+    @property
+    def eased(self) -> bool:
+        """Say whether more than a few further keys may come."""
+        return len(self._queues) < EASED * KEYS_LIMIT and self.rows < EASED * ROWS_LIMIT
+
+    @property
+    def keys(self) -> int:
+        """How many keys wait."""
+        return len(self._queues)
 
     @property
     def full(self) -> bool:

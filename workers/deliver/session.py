@@ -46,6 +46,11 @@ BATCH_LEAST: Final = 64
 LOT: Final = 500  # lines that are taken in at once
 AHEAD: Final = 64  # events that may go to rows from one probe to the next, in search of one that was never sent
 TIDY_EVERY_S: Final = 60.0
+CROWDED: Final = "as much of this lane waits in rows as may: keys that fail now hold up those beside them, nothing is lost"
+CROWDED_REMEDY: Final = (
+    "`ringhook deliveries list --destination {0} --failed` tells what it answers; mend that, "
+    "or let all of it wait with `ringhook destinations pause {0}`"
+)
 PARK_AFTER: Final = timedelta(seconds=30)  # from an event's first attempt; then its key waits in rows, and the log goes on
 _CLOCK: Final = getattr(
     time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC
@@ -90,6 +95,7 @@ class Session:
         self._probe = self._passed = 0  # events that went to rows since that probe
         self._moved_at = 0  # probes that had failed when the foremost were last moved there, too
         self._slow: Hashable | None = None  # a key that goes to rows as soon as its first is settled
+        self._crowded = False  # as it was told
         self._refused = False  # the store did not take the last step: what it does not know to be done must not be overtaken
         self._settled_n = 0  # as the lane's row has it
         self._revoked: Revoked | None = None
@@ -149,6 +155,7 @@ class Session:
             await self._wait(self._patience)
         await self._read()
         self._park()  # before a probe is spent on what failed before
+        self._tell_crowded()
         self._flight.pump()
         if self._commit_due():
             await self._commit()
@@ -236,6 +243,18 @@ class Session:
     def _let_wait(self, item: Item[Parcel]) -> None:
         if not self.parked.crowded:
             self.parked.join(self.window.take(item))
+
+    def _tell_crowded(self) -> None:
+        """Log once that no further key may wait in rows, and once that this is over."""
+        name, was = self._flight.destination.name, self._crowded
+        self._crowded = not self.parked.eased if was else self.parked.crowded
+        if self._crowded == was:
+            return
+        facts = {"destination": name, "lane": self.index, "keys": self.parked.keys, "rows": self.parked.rows}
+        if self._crowded:
+            log.warning("delivery.lane_crowded", **facts, meaning=CROWDED, remedy=CROWDED_REMEDY.format(name))
+        else:
+            log.info("delivery.lane_eased", **facts)
 
     def _hides(self) -> bool:
         """Say whether nothing is in hand, nor can be read, that was never sent: others may be behind. Once a probe."""

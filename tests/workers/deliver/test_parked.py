@@ -12,11 +12,12 @@ import pytest
 from msgspec.structs import replace
 from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
+from structlog.testing import capture_logs
 
 from tests.workers.deliver import support
 from tests.workers.deliver.support import Sink, attempts, dead_letters, delivering, destination, event, header, until
 from workers.bus.contract import Bus
-from workers.deliver import health, session, window
+from workers.deliver import health, parked, session, window
 from workers.deliver.forgotten import Forgotten
 from workers.deliver.policy import Standard, Tries
 from workers.deliver.session import TOPIC
@@ -207,8 +208,13 @@ async def all_in_rows(bus: Bus, store: Database, keys: int, each: int) -> None:
     """Publish events of keys that fail beside one that lives until all of theirs wait."""
     bad = [event(f"bad{key}-{number}", device=f"bad{key}") for number in range(each) for key in range(keys)]
     await bus.publish(bad)
+    await waits_beside(bus, store, len(bad))
+
+
+async def waits_beside(bus: Bus, store: Database, count: int) -> None:
+    """Wait until so many wait, beside one that lives."""
     async with asyncio.timeout(20):
-        while await rows(store) != len(bad):
+        while await rows(store) != count:
             await bus.publish([event("alive", device="good")])
             await asyncio.sleep(0.1)
 
@@ -477,6 +483,27 @@ async def test_a_session_takes_in_all_lines_that_it_finds_however_many_at_a_time
     sink.answer = lambda _identity, _number: 200
     async with delivering(bus, destination(sink.url), policy=LONG):
         await waits(store, 0)
+
+
+async def test_a_lane_in_which_no_further_key_may_wait_says_so_once_and_once_when_that_is_over(
+    bus: Bus, sink: Sink, store: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parked, "KEYS_LIMIT", 10)
+    broken = {f"bad{key}" for key in range(14)}
+    sink.answer = lambda identity, _number: 500 if identity in broken else 200
+    with capture_logs() as lines:
+        async with delivering(bus, destination(sink.url), policy=LONG):
+            await bus.publish([event(name, device=name) for name in sorted(broken)])
+            for _turn in range(4):
+                await waits_beside(bus, store, 10)
+                broken.pop()  # another takes its place
+            broken.clear()
+            await waits_beside(bus, store, 0)
+            await until(lambda: any(line["event"] == "delivery.lane_eased" for line in lines))
+    told = [line for line in lines if line["event"] in {"delivery.lane_crowded", "delivery.lane_eased"}]
+    assert [line["log_level"] for line in told] == ["warning", "info"]
+    assert (told[0]["destination"], told[0]["keys"]) == ("alerts", 10)
+    assert "ringhook deliveries list" in told[0]["remedy"]
 
 
 async def test_while_the_destination_is_dead_its_backlog_stays_on_the_bus(bus: Bus, sink: Sink, store: Database) -> None:
