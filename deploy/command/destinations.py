@@ -140,6 +140,8 @@ def _facts(seen: dict[str, Any]) -> Iterator[str]:
     if not seen["copies"]:
         yield ABSENT
         return
+    if seen["dead"]:
+        yield f"{seen['dead']} put on the dead letters since it started, the last {second(seen['dead_at'])}"
     if seen["quiet_until_at"]:
         yield f"asked us to wait until {second(seen['quiet_until_at'])}"
     if seen["behind"] is not None:

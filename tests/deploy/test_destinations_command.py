@@ -23,6 +23,8 @@ WELL: dict[str, Any] = {
     "behind": 3,
     "behind_since_at": None,
     "accepted_at": "2026-02-13T13:39:57+00:00",
+    "dead": 0,
+    "dead_at": None,
     "failed_at": None,
     "failure": None,
 }
@@ -42,6 +44,16 @@ def test_status_says_until_when_one_has_asked_for_rest(port: type[Answering]) ->
     assert run("status") == TOLD
     port.answers = [(200, orjson.dumps({"destinations": [WAITS]}))]
     assert orjson.loads(run("status", "--json"))["destinations"][0]["quiet_until_at"] == WAITS["quiet_until_at"]
+
+
+def test_status_says_beside_the_state_what_one_lost_that_refuses_everything(port: type[Answering]) -> None:
+    refuses = {"accepted_at": None, "dead": 3, "dead_at": "2026-02-13T13:39:59+00:00"}
+    failed = {"failed_at": "2026-02-13T13:39:58+00:00", "failure": "400"}
+    port.answers = [(200, orjson.dumps({"destinations": [WELL | refuses | failed]}))]
+    assert run("status") == (
+        "crm  well  3 put on the dead letters since it started, the last 2026-02-13 13:39:59Z, 3 behind, none accepted since "
+        "it started, last failure 2026-02-13 13:39:58Z: 400"
+    )
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,9 @@ copies: Final = Table(
     Column("resumed", BigInteger, nullable=False, server_default="0"),
     Column("quiet_until", Double),
     Column("takes", Text),  # JSON of Takes
+    Column("accepted_at", Double),
+    Column("dead", BigInteger, nullable=False, server_default="0"),
+    Column("dead_at", Double),
 )
 
 
@@ -52,6 +55,9 @@ class Copy(msgspec.Struct, frozen=True):
     resumed: int = 0  # how often it has heard that the destination is resumed
     quiet_until: float | None = None  # until when the destination has asked for rest
     takes: str | None = None  # JSON of what it takes; None: told by a version that did not
+    accepted_at: float | None = None  # when the destination last accepted one
+    dead: int = 0  # events that this copy put on the dead letters since it began
+    dead_at: float | None = None  # when the last of them
 
 
 async def tell(connection: AsyncConnection, copy: Copy) -> None:

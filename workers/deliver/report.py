@@ -89,7 +89,7 @@ class Reporter:
         self._told, self._told_at = told, now
 
     def _seen(self, state: str, now: float) -> Copy:
-        flight, lag = self._flight, self._lag()
+        flight, lag, tally = self._flight, self._lag(), self._flight.tally
         life, trouble, quiet = flight.health.life, flight.trouble, flight.health.quiet_until
         return Copy(
             destination=self._name,
@@ -107,6 +107,9 @@ class Reporter:
             resumed=self._resumed or 0,
             quiet_until=quiet.timestamp() if quiet and quiet > flight.now() else None,
             takes=flight.takes.written(),
+            accepted_at=tally.accepted_at,
+            dead=tally.dead,
+            dead_at=tally.dead_at,
         )
 
     async def _leave(self) -> None:

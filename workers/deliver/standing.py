@@ -34,6 +34,8 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     behind: int | None
     behind_since_at: float | None
     accepted_at: float | None
+    dead: int  # events put on the dead letters since these copies began
+    dead_at: float | None
     failed_at: float | None
     failure: str | None
 
@@ -62,7 +64,9 @@ def _summed(name: str, shut: Closed | None, seen: Sequence[Copy], times: int) ->
         held=max((copy.held for copy in seen), default=0),
         behind=measured.behind if measured else None,
         behind_since_at=measured.behind_since if measured else None,
-        accepted_at=max((copy.lived_at for copy in seen if copy.lived_at), default=None),
+        accepted_at=max((copy.accepted_at for copy in seen if copy.accepted_at), default=None),
+        dead=sum(copy.dead for copy in seen),
+        dead_at=max((copy.dead_at for copy in seen if copy.dead_at), default=None),
         failed_at=failed.failed_at if failed else None,
         failure=failed.failure if failed else None,
     )

@@ -1,5 +1,9 @@
-"""What became of what was sent once more, by replay: counted as it is settled, and added to the replays' rows every second."""
+"""What became of events, as they are settled: when the last was accepted, how many went to the dead letters.
 
+Of what was sent once more it is counted by replay, and added to the replays' rows every second.
+"""
+
+import time
 from collections import Counter
 from collections.abc import Mapping
 from typing import Final
@@ -13,13 +17,20 @@ FATES: Final[Mapping[type[Decision], Fate]] = {Done: "accepted", Bury: "buried",
 
 
 class Tally:
-    """One copy's counts that are not in the rows yet; a kill loses a second's."""
+    """One copy's counts since it began; by replay those that are not in the rows yet: a kill loses a second's."""
 
     def __init__(self) -> None:
+        self.accepted_at: float | None = None  # epoch seconds
+        self.dead = 0
+        self.dead_at: float | None = None
         self._counts: Counter[tuple[str, Fate]] = Counter()
 
     def add(self, replay: str | None, decision: Decision) -> None:
-        """Count one event's end; what is live, and what is tried again, is not counted."""
+        """Count one event's end; what is tried again is not counted."""
+        if isinstance(decision, Done):
+            self.accepted_at = time.time()
+        elif isinstance(decision, Bury):
+            self.dead, self.dead_at = self.dead + 1, time.time()
         if replay is not None and not isinstance(decision, Again):
             self._counts[replay, FATES[type(decision)]] += 1
 

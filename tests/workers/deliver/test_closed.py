@@ -104,6 +104,24 @@ async def test_each_copy_tells_how_the_destination_fares_and_leaves_nothing_behi
     assert await live() == []
 
 
+async def test_one_that_refuses_everything_has_accepted_nothing_and_its_dead_letters_are_counted(bus: Bus, sink: Sink) -> None:
+    sink.answer = lambda identity, _number: 200 if identity == "good" else 422
+    await bus.publish([event("e0"), event("e1", device="d2")])
+    async with delivering(bus, destination(sink.url)):
+        async with asyncio.timeout(20):
+            while (seen := await standing()).dead < 2:  # noqa: ASYNC110 - the store tells nobody
+                await asyncio.sleep(0.1)
+        assert (seen.state, seen.dead, seen.accepted_at, seen.failure) == ("well", 2, None, "422")
+        assert seen.dead_at
+        assert seen.failed_at
+        assert seen.dead_at >= seen.failed_at
+        await bus.publish([event("good", device="d3")])
+        async with asyncio.timeout(20):
+            while not (seen := await standing()).accepted_at:  # noqa: ASYNC110 - the store tells nobody
+                await asyncio.sleep(0.1)
+        assert seen.dead == 2
+
+
 async def standing() -> Standing:
     (seen,) = await Destinations(STORES[-1], ["alerts"]).standing(datetime.now(UTC))
     return seen

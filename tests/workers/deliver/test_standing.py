@@ -19,9 +19,22 @@ ONE = Copy(
     failed_at=50.0,
     failure="503",
     seen_at=100.0,
+    accepted_at=85.0,
+    dead=3,
+    dead_at=88.0,
 )
 TWO = replace(
-    ONE, copy="two", state="failing", behind=30, behind_since=8.0, lived_at=80.0, failed_at=60.0, failure="tls", seen_at=101.0
+    ONE,
+    copy="two",
+    state="failing",
+    behind=30,
+    behind_since=8.0,
+    lived_at=80.0,
+    failed_at=60.0,
+    failure="tls",
+    seen_at=101.0,
+    dead=4,
+    dead_at=79.0,
 )
 
 
@@ -30,7 +43,8 @@ def test_a_destination_is_as_well_as_its_worst_copy_and_counts_are_of_all() -> N
     assert (seen.name, seen.state, seen.copies, seen.obey) == ("alerts", "failing", 2, 2)
     assert (seen.in_flight, seen.waiting, seen.held) == (4, 6, 5)
     assert (seen.behind, seen.behind_since_at) == (30, 8.0), "of the whole group, as it was measured last"
-    assert (seen.accepted_at, seen.failed_at, seen.failure) == (90.0, 60.0, "tls")
+    assert (seen.accepted_at, seen.failed_at, seen.failure) == (85.0, 60.0, "tls")
+    assert (seen.dead, seen.dead_at) == (7, 88.0)
 
 
 def test_who_is_closed_is_that_whatever_copies_see_and_one_that_sends_on_does_not_obey() -> None:
