@@ -14,6 +14,7 @@ import structlog
 from linker.budget import Budget
 from linker.ledger import Moved
 from linker.matching import Matching
+from linker.metrics import CRASHES
 from linker.ringapi import RingApi
 from linker.rooms import LINES, PARALLEL, rooms
 from linker.rows import ASIDE, STRANGERS, Attempt
@@ -28,6 +29,7 @@ from workers.runtime import sweep
 from workers.runtime.lease import steady
 from workers.runtime.sealing import CodeOpener
 from workers.runtime.secrets import Secret
+from workers.runtime.supervise import FATAL
 
 log = structlog.get_logger()
 GATHER: Final = 0.02  # seconds in which what comes due, or what ends, waits for the rest: a round costs more than a row
@@ -132,13 +134,21 @@ class Advance:
         task.add_done_callback(lambda task: self._finished(task, leave))
 
     async def _guard(self, step: Callable[[], Awaitable[None]], name: str) -> None:
-        """Leave a row to its lease's end where another linker moved it or the store is away; all else is a bug."""
+        """Leave a row to its lease's end where another linker moved it, the store is away, or the step has a bug.
+
+        A bug ends no other step: of a code that was sent, the answer would be lost with it. FATAL errors end them all.
+        """
         try:
             await step()
+        except FATAL:
+            raise
         except Moved:
             log.info("link.superseded", step=name)
         except Unavailable as error:
             log.warning("link.delayed", step=name, why=str(error))
+        except Exception:
+            CRASHES.inc()
+            log.exception("link.crashed", step=name)
 
     def _matched(self) -> None:
         self._matching -= 1

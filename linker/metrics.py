@@ -25,6 +25,10 @@ STEPS: Final = Counter(
     "Calls to Ring, and a sign-in's looks for its grant, by what became of them",
     ["step", "outcome"],
 )
+CRASHES: Final = Counter(
+    "ringhook_link_step_crashes_total",
+    "Steps of links, and looks for grants, that a bug ended; each is done again after its lease",
+)
 MARGIN: Final = Histogram(
     "ringhook_link_deadline_margin_seconds",
     "Time left when a step with a deadline was sent: the code's 60 s (exchange), the nonce's 600 s (post)",

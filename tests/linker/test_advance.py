@@ -13,12 +13,17 @@ from structlog.testing import capture_logs
 from deploy.demo.ring.faults import Fault
 from linker.advance import Advance
 from linker.budget import Budget
+from linker.outcomes import Outcome
+from linker.ringapi import RingApi
 from linker.rows import CODES, NAMES
 from linker.steps import MARGIN_OF_LEASE
 from linker.tables import grants
+from schemas.records import App
+from schemas.ring import api
 from tests.linker.rig import Rig, Shared
 from tests.linker.ring import nonce
 from workers.runtime.lease import steady
+from workers.runtime.supervise import Fatal
 
 
 async def test_a_code_and_a_sign_in_become_a_completed_link(rig: Rig) -> None:
@@ -411,6 +416,65 @@ async def test_a_step_that_hangs_holds_up_nobody_else(rig: Rig) -> None:
         assert (await rig.grants(slow))[0].stage == "exchanging"
         for task in linker._running:
             task.cancel()
+
+
+class Asked:
+    """Ring, whose answer to the code of acct-slow is awaited until `answers` is set, and whose first account meets `error`."""
+
+    def __init__(self, ring: RingApi, error: Exception) -> None:
+        self._ring, self._error = ring, error
+        self.slow, self.answers, self.identified = asyncio.Event(), asyncio.Event(), 0
+
+    async def exchange(self, app: App, code: str, within: float | None = None) -> api.Tokens | Outcome:
+        if code.endswith("acct-slow"):
+            self.slow.set()
+            await self.answers.wait()
+        return await self._ring.exchange(app, code, within)
+
+    async def identify(self, access_token: str) -> Outcome:
+        self.identified += 1
+        if self.identified == 1:
+            raise self._error
+        return await self._ring.identify(access_token)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._ring, name)
+
+
+async def test_a_bug_in_one_step_ends_no_other_and_the_step_is_done_again_once_its_lease_has_ended(rig: Rig) -> None:
+    ring, before = Asked(rig.api, ValueError("a bug")), crashed()
+    async with rig.linker(api=ring) as linker:
+        slow = await rig.code("acct-slow")
+        while not ring.slow.is_set():
+            await rig.turn_once(linker)
+        broken = await rig.code("acct-broken")
+        with capture_logs() as lines:
+            while crashed() == before:
+                await rig.turn_once(linker)
+            for _ in range(3):
+                await rig.turn_once(linker)
+        assert (ring.identified, crashed() - before) == (1, 1)
+        [line] = [line for line in lines if line["event"] == "link.crashed"]
+        assert (line["step"], line["exc_info"]) == (f"exchange {broken[:12]}", True)
+        ring.answers.set()
+        while (await rig.grants(slow))[0].state != "unclaimed":
+            await rig.turn_once(linker)
+        await rig.let_leases_end()
+        while (await rig.grants(broken))[0].state != "unclaimed":
+            await rig.turn_once(linker)
+    assert rig.ring.count("exchange") == 2
+
+
+async def test_an_error_after_which_nothing_may_go_on_ends_the_linker(rig: Rig) -> None:
+    await rig.code("acct-1")
+    with pytest.RaisesGroup(Fatal, flatten_subgroups=True):
+        async with rig.linker(api=Asked(rig.api, Fatal("the disk is broken"))) as linker:
+            for _ in range(100):
+                await rig.turn_once(linker)
+
+
+def crashed() -> float:
+    return REGISTRY.get_sample_value("ringhook_link_step_crashes_total") or 0.0
 
 
 async def _true() -> bool:
