@@ -25,7 +25,7 @@ from workers.dispatch.route import Routes
 from workers.dispatch.tables import STEPPED
 from workers.dispatch.told import told
 from workers.dispatch.watch import Watch, begun
-from workers.runtime import stops, waiting
+from workers.runtime import waiting
 from workers.runtime.database import Database
 from workers.runtime.jobs import Aside, Step
 from workers.runtime.lines import Doubt, Lines
@@ -113,9 +113,9 @@ class Dispatch:
         """Release what waits for nothing any more, else what has waited long enough; what was marked is deleted in any case."""
         self._looked[step.index] = monotonic()
         swept = await self._broom.sweep(step)
-        outputs = await parked.released(step, min(limit, AT_ONCE), now)
+        outputs = await parked.released(step, self.namespace, min(limit, AT_ONCE), now)
         if outputs is None and self._settled(step.index, now):
-            outputs = await parked.expired(step, min(limit, AT_ONCE), now - self.bounds.wait, now)
+            outputs = await parked.expired(step, self.namespace, min(limit, AT_ONCE), now - self.bounds.wait, now)
         if outputs is None:
             self._hasty.discard(step.index)
             return () if swept else None
@@ -140,29 +140,24 @@ async def _state(step: Step, items: Sequence[Item], job: Dispatch, now: datetime
     """Read what the store knows of the batch's accounts, devices and waiting events; claim the ids of its events."""
     webhooks = [item for item in items if isinstance(item, Webhook)]
     names = {item.account for item in items if not isinstance(item, Rejected) and item.account}
-    known = await _known(step, webhooks, names)
+    known, forgotten = await _known(step, job.namespace, webhooks, names)
     answers = await _claimed(step, [webhook for webhook in webhooks if webhook.account], now)
-    forgotten = await stops.forgotten(step.connection, job.namespace, asked(items, known))
     lines = Lines(await waiting.read(step, names))
     ending = {webhook.account for webhook in webhooks if webhook.account and webhook.envelope.type == envelope.REMOVED}
     pasts = await parked.pasts(step, lines, ending)
     return Batch(known, lines, answers, job.bounds.wait, now, pasts, forgotten)
 
 
-def asked(items: Sequence[Item], known: Known) -> Collection[str]:
-    """Return the accounts to look up in the stop table: those with events that are not linked, or not after this batch."""
-    ending = {item.account for item in items if isinstance(item, Forgotten)}
-    named = {item.account for item in items if isinstance(item, Webhook) and item.account}
-    return {account for account in named if account in ending or not known.linked(account)}
-
-
-async def _known(step: Step, webhooks: Sequence[Webhook], names: Collection[str]) -> Known:
-    """Read what the store knows of accounts and devices, and of the accounts that have those devices."""
+async def _known(
+    step: Step, namespace: str, webhooks: Sequence[Webhook], names: Collection[str]
+) -> tuple[Known, Collection[str]]:
+    """Read what the store knows of accounts and devices, and of the accounts that have those devices; and who was forgotten."""
     devices = {webhook.envelope.device for webhook in webhooks if webhook.envelope.device}
     orphans = {webhook.envelope.device for webhook in webhooks if not webhook.account}
     holdings = await store.holdings(step.connection, devices)
     owners = {holding.account for holding in holdings if holding.device in orphans}
-    return Known(await store.versions(step.connection, {*names, *owners}), holdings)
+    versions, forgotten = await store.standing(step.connection, namespace, {*names, *owners})
+    return Known(versions, holdings), forgotten
 
 
 async def _claimed(step: Step, webhooks: Sequence[Webhook], now: datetime) -> Mapping[tuple[str, int], Answer]:

@@ -137,16 +137,20 @@ async def _bury(step: Step, lines: Lines, plan: Mapping[str, int], now: datetime
     return [letter(parked.held, FULL, at=now) for parked in buried]
 
 
-async def released(step: Step, limit: int, now: datetime) -> list[Record] | None:
-    """Release events of accounts whose link is complete, each account's oldest first; None: there are none."""
+async def released(step: Step, namespace: str, limit: int, now: datetime) -> list[Record] | None:
+    """Release events of accounts whose link is complete, each account's oldest first; None: there are none.
+
+    Those of an account that was forgotten meanwhile go nowhere.
+    """
     found = chosen(await waiting.ready(step, limit), limit)
     if not found:
         return None
     lines = Lines([*found, *await waiting.read(step, ())])
     rows = await waiting.leave(step, lines, {line.key: line.last for line in found}, limit)
     await waiting.keep(step, lines)
-    known = Known(await store.versions(step.connection, [line.key for line in found]), ())
-    going = _left(rows, found, known)
+    versions, forgotten = await store.standing(step.connection, namespace, [line.key for line in found])
+    known = Known(versions, ())
+    going = [row for row in _left(rows, found, known) if row.key not in forgotten]
     metrics.LEFT.labels(how="cancelled").inc(len(rows) - len(going))
     return await _going(step, going, known, now, how="released")
 
@@ -169,12 +173,16 @@ def chosen(ready: Sequence[Line], limit: int) -> Sequence[Line]:
     return [line for line, rows in zip(ready, before, strict=False) if rows < limit]
 
 
-async def expired(step: Step, limit: int, before: datetime, now: datetime) -> list[Record] | None:
-    """End the wait of events that began before a time: they go out as not linked, a removed account's nowhere; None: no such."""
+async def expired(step: Step, namespace: str, limit: int, before: datetime, now: datetime) -> list[Record] | None:
+    """End the wait of events that began before a time: they go out as not linked; None: there are none.
+
+    Those of an account that is removed, or was forgotten meanwhile, go nowhere.
+    """
     plan = await waiting.older(step, before.timestamp(), limit)
     if not plan:
         return None
-    known = Known(await store.versions(step.connection, [*plan]), ())
+    versions, forgotten = await store.standing(step.connection, namespace, [*plan])
+    known = Known(versions, ())
     plan = {name: through for name, through in plan.items() if not known.distrusted(name)}
     if not plan:
         return None
@@ -182,7 +190,7 @@ async def expired(step: Step, limit: int, before: datetime, now: datetime) -> li
     lines = Lines(found)
     rows = await waiting.leave(step, lines, plan, limit)
     await waiting.keep(step, lines)
-    going = [row for row in _left(rows, found, known) if not known.removed(row.key)]
+    going = [row for row in _left(rows, found, known) if not known.removed(row.key) and row.key not in forgotten]
     metrics.LEFT.labels(how="cancelled").inc(len(rows) - len(going))
     return await _going(step, going, known, now, how="expired")
 

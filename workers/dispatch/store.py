@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final, Literal
 
 import msgspec
-from sqlalchemy import BigInteger, Executable, Integer, bindparam, delete, literal, select, update
+from sqlalchemy import BigInteger, Executable, Integer, and_, bindparam, delete, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.events import suffixed
@@ -13,6 +13,7 @@ from workers.dispatch.tables import accounts, claims, devices
 from workers.runtime.database import StoreUnavailable
 from workers.runtime.jobs import Step
 from workers.runtime.rows import among, insert_ignore, into, listed, lists, prepared
+from workers.runtime.stops import FORGOTTEN, fingerprint, stops
 
 FINAL: Final = ("published", "waiting", "stopped")  # outcomes whose copies are duplicates; anything else may be claimed again
 NOBODY: Final = ""  # no event has this digest
@@ -80,6 +81,30 @@ async def versions(connection: AsyncConnection, names: Collection[str]) -> list[
     if not names:
         return []
     return [Version(*row) for row in await connection.execute(_versions(connection), lists(connection, name=[*names]))]
+
+
+@prepared
+def _standing(engine: str) -> Executable:
+    wanted = listed(engine, "name", "hash")
+    columns = [accounts.c[name] for name in Version.__struct_fields__]
+    known = and_(accounts.c.account == wanted.c.name, accounts.c.release_n.is_(None))
+    over = and_(stops.c.account_hash == wanted.c.hash, stops.c.why == FORGOTTEN)
+    told = wanted.outerjoin(accounts, known).outerjoin(stops, over)
+    return select(wanted.c.name, stops.c.why, *columns).select_from(told).order_by(accounts.c.version)
+
+
+async def standing(
+    connection: AsyncConnection, namespace: str, names: Collection[str]
+) -> tuple[Sequence[Version], Collection[str]]:
+    """Return what is known of these accounts, older versions first, and those of them that the operator had forgotten.
+
+    The stop says it first: while no linker runs nobody else does, and a forgotten account may still stand as linked.
+    """
+    if not names:
+        return (), ()
+    wanted = lists(connection, name=[*names], hash=[fingerprint(namespace, name) for name in names])
+    rows = [*await connection.execute(_standing(connection), wanted)]
+    return [Version(*row[2:]) for row in rows if row.account is not None], {row.name for row in rows if row.why}
 
 
 async def distrust(connection: AsyncConnection, group: str, lane: int) -> None:

@@ -22,6 +22,7 @@ from workers.runtime.group import Group
 from workers.runtime.rows import among, insert, lists, prepared, upsert
 
 Why = Literal["removed", "forgotten"]  # by the user, which a re-link undoes; by the operator, which nothing does
+FORGOTTEN: Final[Why] = "forgotten"
 RETURNED: Final = "returned"  # in place of "removed", once that is undone; `since` is when the new connection's code came
 CACHED_S: Final = 5.0
 PATIENCE_S: Final = 5.0
@@ -57,7 +58,7 @@ def fingerprint(namespace: str, account: str) -> str:
 async def stop(connection: AsyncConnection, account_hash: str, why: Why, now: float) -> None:
     """Send nothing for this account from the commit on; a removal leaves a forget as it is."""
     row: dict[str, Any] = {"account_hash": account_hash, "why": why, "since": now}
-    if why == "forgotten":
+    if why == FORGOTTEN:
         await upsert(connection, stops, [row])
     else:
         undone = stops.c.why == RETURNED
@@ -87,7 +88,7 @@ async def stopped(connection: AsyncConnection, namespace: str, accounts: Collect
 
 async def forgotten(connection: AsyncConnection, namespace: str, accounts: Collection[str]) -> Collection[str]:
     """Return those of these accounts that the operator had forgotten, for ever; whoever removed the app may connect it again."""
-    return {account for account, why in (await stopped(connection, namespace, accounts)).items() if why == "forgotten"}
+    return {account for account, why in (await stopped(connection, namespace, accounts)).items() if why == FORGOTTEN}
 
 
 @prepared
@@ -156,7 +157,7 @@ class StopTable:
     def _believed(self, row: Row[Any]) -> Why | StoreUnavailable:
         """Return a stop, unless it is a removal that may have been undone in a time that the store has lost."""
         why: Why = row.why
-        if why == "forgotten":
+        if why == FORGOTTEN:
             return why
         if row.mark is not None:
             return StoreUnavailable(DOUBTED)

@@ -383,6 +383,36 @@ async def test_late_events_of_a_forgotten_account_go_nowhere_nor_is_anything_lea
         assert {*await connection.scalars(held)} == {"B"}
 
 
+async def test_nothing_goes_out_of_a_linked_account_that_is_forgotten_before_the_linker_has_told_of_it(waiting: House) -> None:
+    await waiting.tell([changed("A", 1), changed("B", 1)], [received(body("1"))])
+    await stopped(waiting, "forgotten")
+    farewell = received(body("3", kind="app_integration_removed"))
+    events, dead = await waiting.tell([received(body("2")), farewell, received(body("4", account="B"))])
+    assert (sorted(event.id for event in events), dead) == (["1", "4"], [])
+    async with waiting.open() as bus:
+        assert await everything(bus, "account.told") == []
+
+
+@pytest.mark.parametrize("end", ["released", "expired"])
+async def test_what_waits_of_an_account_that_is_forgotten_goes_nowhere_however_its_wait_ends(waiting: House, end: str) -> None:
+    early = [received(body(name, account=account)) for name, account in (("1", "A"), ("2", "A"), ("3", "B"))]
+    assert await waiting.tell(early) == ([], [])
+    await stopped(waiting, "forgotten")
+    before = ended("cancelled")
+    if end == "expired":
+        waiting.bounds, waiting.clock = Bounds(wait=timedelta(seconds=1)), lambda: datetime.now(UTC)
+    async with waiting.open() as bus:
+        async with waiting.running(bus):
+            if end == "released":
+                await bus.publish([changed("A", 1), changed("B", 1)])
+            async with asyncio.timeout(60):
+                while await waiting.waiting():  # noqa: ASYNC110 - the store tells nobody
+                    await asyncio.sleep(0.02)
+        events, _ = await recorded(bus)
+    assert [(event.id, event.linked) for event in events] == [("3", end == "released")]
+    assert ended("cancelled") == before + 2
+
+
 async def test_what_comes_of_a_removed_account_waits_for_the_link_of_a_user_who_connects_again(waiting: House) -> None:
     await stopped(waiting, "removed")
     away = [changed("A", 1), changed("A", 2, linked=False, user=None)]
