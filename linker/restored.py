@@ -20,7 +20,7 @@ from linker.setback import PAGE, Mending, Stood, removed_after
 from linker.store import Store
 from schemas.records import AccountChanged
 from workers.bus.contract import Bus
-from workers.runtime.setback import FOUND
+from workers.runtime.setback import COPIED, FOUND, MEANING
 
 log = structlog.get_logger()
 IDLE: Final = timedelta(seconds=5)
@@ -46,7 +46,10 @@ class Restored:
         if mark is None:
             return IDLE
         part, _, after = mark.partition(":")
-        if part == FOUND:
+        if mark == COPIED:
+            log.error("store.set_back", copied=True, meaning=MEANING)
+            await self.mending.advance(mark, FOUND)
+        elif part == FOUND:
             await self._believe(await history.told(self.bus, self.quiet), now.timestamp())
             await self.mending.advance(mark, "accounts:")
         elif part == "accounts":

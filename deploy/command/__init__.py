@@ -32,6 +32,7 @@ COMMANDS: Final = {
     "secret": "deploy.command.secret",
     "keys": "deploy.command.keys",
     "backup": "deploy.command.backup",
+    "restored": "deploy.command.restored",
     "demo": "deploy.command.demo",
 }
 

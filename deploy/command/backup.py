@@ -63,7 +63,8 @@ def beside(keys: list[str]) -> str:
     return (
         f"Not in it, and needed: of .env (or your secret store) {', '.join(KEEP)}; their _NEXT, where you have them, "
         f"RINGHOOK_TOKEN, and the secrets that {FILE} names. Keep them apart from this copy: {opens}.\n"
-        "The bus is not in it: see the README, Backup and restore."
+        "The bus is not in it: see the README, Backup and restore. The copy says that it is one: whoever starts on it looks for\n"
+        "what was lost, and renews all tokens at once. So never start it beside the original."
     )
 
 
@@ -77,7 +78,8 @@ def elsewhere(url: str, target: Path) -> str:
         f"  pg_dump --format=custom --file={dump} --dbname={bare}\n"
         "and to bring it back, with every role stopped:\n"
         f"  pg_restore {back} --dbname={bare} {dump}\n"
-        "then, where each role has a user of its own, run what `ringhook grants` prints.\n"
+        "  ringhook restored\n"
+        "which lets the next start look for what was lost, and says what comes then.\n"
         "Keep ringhook.toml, and apart from the dump the secrets of .env (or your secret store): " + ", ".join(KEEP) + "."
     )
 

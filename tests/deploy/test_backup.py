@@ -11,21 +11,27 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from alembic import command
 from click.testing import CliRunner
 
 from deploy import migrations
 from deploy.command import ringhook
 from deploy.command.backup import elsewhere, passwordless
 from deploy.local import postgres
+from deploy.migrations import scripts
 from schemas.errors import Misconfigured
-from workers.runtime import storecopy
+from workers.runtime import setback, storecopy
 from workers.runtime.database import connect
 
 
 def backup(folder: Path, target: Path) -> str:
+    return typed("backup", str(target), folder=folder)
+
+
+def typed(*words: str, folder: Path) -> str:
     here = Path.cwd()
     try:
-        result = CliRunner().invoke(ringhook, ["backup", str(target), "-C", str(folder)])
+        result = CliRunner().invoke(ringhook, [*words, "-C", str(folder)])
     finally:
         os.chdir(here)
     if result.exception and not isinstance(result.exception, SystemExit):
@@ -53,6 +59,42 @@ def test_a_backup_is_a_whole_store_and_the_configuration_and_no_secret(tmp_path:
         backup(tmp_path, target)
 
 
+async def marked(url: str) -> str | None:
+    async with connect(url) as database, database.read() as connection:
+        return await setback.mark(connection)
+
+
+async def upgrade(url: str, to: str) -> None:
+    async with connect(url) as database, database.begin() as connection:
+        await connection.run_sync(lambda sync: command.upgrade(scripts.config(sync), to))
+
+
+def test_the_copy_says_that_it_is_one_also_where_the_store_is_being_mended_itself(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/store.db"
+    asyncio.run(migrations.upgrade(url))
+    folder = installation(tmp_path, url)
+    backup(folder, tmp_path / "first")
+    assert asyncio.run(marked(url)) is None, "the original is none"
+    with closing(sqlite3.connect(tmp_path / "store.db")) as store, store:
+        store.execute("insert into installation values (?, 'grants:x')", (setback.NAME,))
+    backup(folder, tmp_path / "second")
+    assert asyncio.run(marked(url)) == "grants:x"
+    for name in ("first", "second"):
+        assert asyncio.run(marked(f"sqlite:///{tmp_path}/{name}/store.db")) == setback.COPIED
+
+
+def test_a_store_that_came_back_in_another_way_is_said_to_be_restored(tmp_path: Path, store_url: str) -> None:
+    folder = installation(tmp_path, store_url)
+    with pytest.raises(Misconfigured, match="bring the copy back first"):
+        typed("restored", folder=folder)
+    asyncio.run(upgrade(store_url, "0008"))  # an older version's
+    for _ in range(2):
+        said = typed("restored", folder=folder)
+    assert asyncio.run(marked(store_url)) == setback.COPIED
+    assert asyncio.run(migrations.version(store_url)) == migrations.HEAD
+    assert "accounts list --at-risk" in said
+
+
 def test_a_store_without_tables_or_without_a_file_is_refused_in_words(tmp_path: Path) -> None:
     with pytest.raises(Misconfigured, match="run `ringhook migrate`"):
         backup(installation(tmp_path, f"sqlite:///{tmp_path}/store.db"), tmp_path / "backup")
@@ -66,6 +108,7 @@ async def test_a_copy_is_one_moment_while_others_write(tmp_path: Path) -> None:
     async with connect(f"sqlite:///{source}") as database:
         async with database.begin() as connection:
             await connection.exec_driver_sql("create table pair (one integer, other integer)")
+            await connection.exec_driver_sql("create table installation (name text primary key, value text)")
         copying = asyncio.gather(*(asyncio.to_thread(storecopy.copy, source, tmp_path / f"{number}.db") for number in range(5)))
         written = 0
         while not copying.done():
@@ -95,8 +138,8 @@ def test_a_postgres_store_is_told_how_it_is_copied_without_its_password(tmp_path
 @pytest.mark.postgres
 def test_what_is_told_works_as_it_stands(tmp_path: Path, postgres_url: str) -> None:
     asyncio.run(migrations.upgrade(postgres_url))
-    commands = [line.strip() for line in elsewhere(postgres_url, tmp_path).splitlines() if line.startswith("  pg_")]
+    told = [line.strip() for line in elsewhere(postgres_url, tmp_path).splitlines() if line.startswith("  pg_")]
     environment = {"PGPASSWORD": urlsplit(postgres_url).password or "", "PATH": f"{postgres._bin()}:{os.defpath}"}
-    for command in commands:
-        subprocess.run(shlex.split(command), env=environment, check=True, capture_output=True, timeout=60)
+    for words in told:
+        subprocess.run(shlex.split(words), env=environment, check=True, capture_output=True, timeout=60)
     assert asyncio.run(migrations.version(postgres_url)) == migrations.HEAD

@@ -260,7 +260,7 @@ def test_one_key_for_two_apps_is_told(tmp_path: Path) -> None:
 
 
 ROLES = ("ingress", "linker", "dispatch", "deliver", "admin")
-COMMANDS = ("migrate", "keys", "backup")
+COMMANDS = ("migrate", "keys", "backup", "restored")
 
 
 @pytest.mark.parametrize("role", ROLES)

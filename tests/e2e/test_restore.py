@@ -42,6 +42,9 @@ async def restored(scene: Scene, target: Path) -> None:
     url = scene.made.environment["RINGHOOK_STORE_URL"]
     if url.startswith("postgresql"):
         await told(url, elsewhere(url, target), "pg_restore")
+        assert "  ringhook restored" in elsewhere(url, target).splitlines()
+        code, said = await ringhook("restored", cwd=scene.made.directory, **scene.made.environment)
+        assert code == 0, said
         _, rights = await ringhook("grants", cwd=scene.made.directory, **scene.made.environment)
         await postgres.command(url, rights)
         return
@@ -117,6 +120,24 @@ async def test_an_hour_old_store_beside_a_newer_bus_is_mended_and_names_who_must
     assert (await linked_event(scene, kept))["partneruserid"] == "u-ada"
     assert scene.archive.ids.count(before) == 1
     assert scene.ring.ledger.codes_sent_twice() == []
+
+
+@pytest.mark.timeout(300)
+async def test_a_restore_is_noticed_where_nothing_but_a_renewal_had_happened_since(scene: Scene, tmp_path: Path) -> None:
+    home = await link(scene)
+    await all_completed([home])
+    await linked_event(scene, home)
+    (folder := tmp_path / "backup").mkdir()
+    await backed_up(scene, folder)
+    await renewed(scene, home)
+    await everybody(scene, Role.stop)
+    await restored(scene, folder)
+    await everybody(scene, Role.start)
+    await mended(scene)
+    assert "store.set_back" in "".join(role.log() for role in scene.made.roles.values())
+    async with asyncio.timeout(PATIENCE_S):
+        while await at_risk(scene) != {home.id: "lost_refused"}:  # noqa: ASYNC110 - a list of others
+            await asyncio.sleep(0.2)
 
 
 @pytest.mark.timeout(300)

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 import pytest
 from msgspec import structs
+from structlog.testing import capture_logs
 
 from linker import history, saga
 from linker.announce import AGAIN, Announce
@@ -223,6 +224,29 @@ async def test_the_same_backup_restored_once_more_is_mended_as_well(world: World
     assert (lost.state, lost.risk, lost.access) == ("lost", "lost_restored", None)
     (seen,) = (await rig.explain.accounts(after="", limit=9, at_risk=True)).accounts
     assert (seen.linked, seen.last_partner_user) == (False, "u-new")
+
+
+async def test_a_copy_says_that_it_is_one_and_where_nothing_was_lost_nothing_is_harmed(world: World) -> None:
+    rig = world.rig
+    code = await world.linked("acct-1")
+    while await Announce(rig.store, world.bus)(world.now) == AGAIN:
+        pass
+    version = await world.version("acct-1")
+    await setback.restored(rig.database)
+    with capture_logs() as lines:
+        await world.mend()
+    told = [line["event"] for line in lines if line["event"].startswith("store.")]
+    assert told == ["store.set_back", "store.compared", "store.mended"]
+    [grant] = await rig.grants(code)
+    assert (grant.state, grant.due_at, await world.version("acct-1")) == ("completed", rig.now, version + LEAP)
+    account = await known(rig)
+    assert (account.linked, account.risk, await stopped(rig)) == (True, None, None)
+    assert await setback_mark(rig) is None
+
+
+async def setback_mark(rig: Rig) -> str | None:
+    async with rig.database.read() as connection:
+        return await setback.mark(connection)
 
 
 async def test_restored_once_more_all_is_announced_above_what_was_told_since_it_was_mended_the_first_time(world: World) -> None:
@@ -447,6 +471,19 @@ async def test_killed_in_any_part_the_next_sweep_goes_on(world: World, part: str
     assert (await rig.store.account("acct-9"))[0].risk == "lost_restored"  # type: ignore[index] # it is there
     (grant,) = await rig.grants(code)
     assert grant.due_at == rig.now
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_killed_as_it_tells_that_the_store_is_a_copy_the_next_sweep_tells_it_or_goes_on(world: World, when: str) -> None:
+    await world.linked("acct-1")
+    await setback.restored(world.rig.database)
+    with pytest.raises(Killed), capture_logs() as first:
+        await replace(world, sweep=replace(world.sweep, mending=_dying(world.rig, "advance", when))).mend()
+    with capture_logs() as second:
+        await world.mend()
+    told = ["store.set_back" in {line["event"] for line in lines} for lines in (first, second)]
+    assert told == [True, when == "before"]
+    assert await world.version("acct-1") > LEAP
 
 
 def _dying(rig: Rig, part: str, when: str) -> Mending:

@@ -74,7 +74,7 @@ class Session:
         start = await lane.open()
         held = self._read(start.note)
         self.n = copy if held is None else held  # where an operator's reset has wiped the note, the lane's row knows
-        if setback.is_set_back(self.n, copy):
+        if setback.is_set_back(self.n, copy) or await insist(partial(self._may_lack, copy)):
             await insist(partial(self._set_back, copy))
         await insist(self.undo)
         return start
@@ -109,6 +109,10 @@ class Session:
         """Note the last committed step in the lane's row, so that not even a reset right after the end forgets it."""
         async with self._database.begin() as connection:
             await self._claim(connection)
+
+    async def _may_lack(self, copy: int) -> bool:
+        """Say whether the bus's last step may be one that a store known to be set back has lost, and that matters here."""
+        return self._distrust is not None and self.n > copy and await self.is_set_back()
 
     async def _set_back(self, copy: int) -> int:
         """Write down that the store was restored, before the bus's n is written into it; what it holds may be out of date."""

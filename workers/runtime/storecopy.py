@@ -1,4 +1,4 @@
-"""A copy of the SQLite store while others write to it: one moment of it, whole or not there."""
+"""A copy of the SQLite store while others write to it: one moment of it, whole or not there. It says that it is a copy."""
 
 import os
 import sqlite3
@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Final
 
 from schemas.errors import Misconfigured
+from workers.runtime import setback
 
 PATIENCE: Final = 30.0  # seconds to wait for whoever holds the file
+_MARK: Final = "INSERT OR REPLACE INTO installation (name, value) VALUES (?, ?)"
 
 
 def copy(source: Path, target: Path) -> int:
@@ -36,11 +38,13 @@ def copy(source: Path, target: Path) -> int:
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Let SQLite write all that one reader sees; an empty file is what it may write into."""
+    """Let SQLite write all that one reader sees; an empty file is what it may write into. Who starts on it will know."""
     with closing(sqlite3.connect(f"{source.absolute().as_uri()}?mode=rw", uri=True, timeout=PATIENCE)) as link:
         link.isolation_level = None
         link.execute("VACUUM INTO ?", (str(target),))
     with closing(sqlite3.connect(target)) as copied:
+        with copied:
+            copied.execute(_MARK, (setback.NAME, setback.COPIED))
         (verdict,) = copied.execute("PRAGMA quick_check").fetchone()
     if verdict != "ok":
         raise sqlite3.DatabaseError(f"the copy is not whole ({verdict})")

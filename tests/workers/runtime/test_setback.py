@@ -3,12 +3,13 @@
 from collections.abc import AsyncIterator, Mapping, Sequence
 
 import pytest
+from sqlalchemy.ext.asyncio import AsyncConnection
 from structlog.testing import capture_logs
 
 from workers.bus.contract import Held, Lane, Record, Start
 from workers.runtime import setback
 from workers.runtime.database import Database, connect
-from workers.runtime.lane import Session, note
+from workers.runtime.lane import Distrust, Session, note
 
 
 class Told(Lane):
@@ -34,8 +35,8 @@ async def database(store_url: str) -> AsyncIterator[Database]:
         yield database
 
 
-async def opened(database: Database, n: int) -> Session:
-    session = Session(database, "g", 0, ())
+async def opened(database: Database, n: int, distrust: Distrust | None = None) -> Session:
+    session = Session(database, "g", 0, (), distrust=distrust)
     await session.open(Told(n), lambda act: act())
     return session
 
@@ -63,6 +64,27 @@ async def test_a_store_that_was_set_back_is_marked_told_once_and_goes_on(databas
         await opened(database, 9)
     assert [(line["event"], line["lane"], line["lost_steps"]) for line in lines] == [("store.set_back", 0, 8)]
     assert (session.n, await mark(database)) == (9, setback.FOUND)
+
+
+async def test_a_copy_that_says_so_is_distrusted_where_the_bus_is_but_one_step_ahead(database: Database) -> None:
+    doubted = list[int]()
+
+    async def distrust(_connection: AsyncConnection, lane: int) -> None:
+        doubted.append(lane)
+
+    await opened(database, 1)
+    await opened(database, 2, distrust)  # that step was committed, and its answer lost
+    assert doubted == []
+    await setback.restored(database)
+    await opened(database, 2, distrust)
+    assert (doubted, await mark(database)) == ([], setback.COPIED)
+    with capture_logs() as lines:
+        await opened(database, 3, distrust)
+    assert (doubted, await mark(database), lines) == ([0], setback.COPIED, [])
+    async with database.begin() as connection:
+        await setback.advance(connection, setback.COPIED, "grants:")
+    await opened(database, 4, distrust)
+    assert (doubted, await mark(database)) == ([0, 0], setback.FOUND)
 
 
 async def test_a_lane_found_later_lets_the_mending_begin_anew(database: Database) -> None:
