@@ -16,7 +16,7 @@ class Verdict(Enum):
 
     ACCEPTED = "accepted"  # 2xx
     REFUSED = "refused"  # 4xx about this event: the destination lives
-    FAILED = "failed"  # no answer, 3xx, 401, 403, 404, 408, 425, other 5xx
+    FAILED = "failed"  # no answer, 3xx, a 4xx about who asks, where or how, other 5xx
     THROTTLED = "throttled"  # 429, 502, 503, 504
     GONE = "gone"  # 410
 

@@ -19,7 +19,8 @@ HISTORY_LIMIT: Final = 20  # attempts that a dead letter tells, the latest of th
 _JITTER: Final = 0.2  # either way
 
 _THROTTLED: Final = frozenset({429, 502, 503, 504})
-_DESTINATION: Final = frozenset({401, 403, 404, 408, 425})  # 4xx that say nothing about the event
+# 4xx that say nothing about the event: who asks, where, how (method, length, media type, protocol), and when.
+_DESTINATION: Final = frozenset({401, 403, 404, 405, 407, 408, 411, 415, 421, 425, 426})
 _UNSENT: Final = ("not_an_event", "unshaped")  # reasons to bury what no attempt was made with
 
 

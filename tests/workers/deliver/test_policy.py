@@ -27,6 +27,9 @@ def tries(status: int | None, *, spent: int = 0, refused: int = 0, single: bool 
     return replace(attempted(None, POLICY.judge(answer), answer, T0, single=single), spent=spent, refused=refused, made=spent + 1)
 
 
+OF_DESTINATION = (401, 403, 404, 405, 407, 408, 411, 415, 421, 425, 426)
+
+
 @pytest.mark.parametrize("status", [None, *range(100, 600)])
 def test_every_status_has_the_verdict_of_the_design(status: int | None) -> None:
     verdict = POLICY.judge(Answer(status=status))
@@ -36,7 +39,7 @@ def test_every_status_has_the_verdict_of_the_design(status: int | None) -> None:
         assert verdict is Verdict.THROTTLED
     elif status == 410:
         assert verdict is Verdict.GONE
-    elif status is not None and 400 <= status < 500 and status not in (401, 403, 404, 408, 425):
+    elif status is not None and 400 <= status < 500 and status not in OF_DESTINATION:
         assert verdict is Verdict.REFUSED
     else:
         assert verdict is Verdict.FAILED
