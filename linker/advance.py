@@ -17,7 +17,7 @@ from linker.matching import Matching
 from linker.metrics import CRASHES
 from linker.ringapi import RingApi
 from linker.rooms import LINES, PARALLEL, rooms
-from linker.rows import ASIDE, STRANGERS, Attempt
+from linker.rows import ASIDE, STRANGERS, Attempt, Grant
 from linker.schedule import CODE_LAST
 from linker.steps import MARGIN_OF_LEASE, Notices, Steps
 from linker.store import Due, Store
@@ -59,7 +59,10 @@ class Advance:
     name: str = "linker.advance"
 
     def __post_init__(self) -> None:
-        self._steps = Steps(self.store, self.ring, self.vault, self.opener, self.budget, self.notices, self.clock)
+        self._renewals: dict[str, int] = {}  # of the rows whose steps are under way
+        self._steps = Steps(
+            self.store, self.ring, self.vault, self.opener, self.budget, self.notices, self.clock, renewals=self._renewals
+        )
         self._match = Matching(self.store, self.opener, self.keys, self.notices, self.clock)
         self._length = self.ring.timeout + MARGIN_OF_LEASE + SPARE
         self._length_aside = self.ring.longest + MARGIN_OF_LEASE + SPARE
@@ -111,11 +114,24 @@ class Advance:
             return 0
         began, length = steady(), self._length_aside if line == ASIDE else self._length
         grants = await self.store.take_grants(owner=self.owner, now=now, length=length, limit=room, queue=line)
-        for grant in grants:
+        free = [grant for grant in grants if not self._goes_on(grant)]
+        for grant in free:
             seat = self._rooms.enter(line)
             step = partial(self._steps, grant, began + length, seat.moves)
-            self._spawn(step, f"{grant.stage} {grant.code_hash[:12]}", seat.leave)
-        return len(grants)
+            self._renewals[grant.code_hash] = 0
+            self._spawn(step, f"{grant.stage} {grant.code_hash[:12]}", partial(self._left, grant, seat.leave))
+        return len(free)
+
+    def _goes_on(self, grant: Grant) -> bool:
+        """Say whether a row's step is under way here: it outlived its lease, as the store was away, and goes on alone."""
+        if grant.code_hash not in self._renewals:
+            return False
+        self._renewals[grant.code_hash] += 1
+        return True
+
+    def _left(self, grant: Grant, leave: Callable[[], None]) -> None:
+        del self._renewals[grant.code_hash]
+        leave()
 
     async def _expire_strangers(self, now: float) -> None:
         if many := await self.store.expire_strangers(now, EXPIRES):

@@ -180,6 +180,19 @@ def late(held: Grant, fresh: Grant, outcome: Outcome, now: float) -> Move | None
     return rescued(fresh, tokens, now) if tokens else None
 
 
+def unsent(before: Grant, held: Grant, fresh: Grant, now: float) -> Move | None:
+    """Take back the intent `held` of a row that was moved meanwhile, as nothing was sent; None: it is an intent no more.
+
+    Another linker may have taken us for dead, and the code for lost: it can be sent still, or says truly that it was too old.
+    """
+    if held.stage == "exchanging" and fresh.state == "lost" and fresh.counter == held.counter + 1:
+        return Move(replace(before, due_at=now, begun=0))
+    if fresh.stage == held.stage and _asked(held) == _asked(fresh):
+        posts = fresh.posts - held.posts + before.posts
+        return Move(replace(fresh, stage=plain(fresh.stage), posts=posts, due_at=now, begun=0))
+    return None
+
+
 def _asked(grant: Grant) -> tuple[object, ...]:
     """Return by what an answer is known to be this row's."""
     stage = (grant.stage, grant.writes, grant.settles_at)

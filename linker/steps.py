@@ -1,7 +1,7 @@
 """The steps of one grant: decide, write the intent, call Ring once, write what came of it; then the next, where it is due."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, NamedTuple, Protocol, TypeVar
@@ -82,6 +82,7 @@ class Steps:
     notices: Notices
     clock: Callable[[], float]
     clients: Sampler = field(default_factory=lambda: Sampler(60.0))
+    renewals: Mapping[str, int] = field(default_factory=dict)  # how often our own sweep leased a row anew whose step goes on
 
     async def __call__(self, grant: Grant, lease_ends: float, moves: Moves = lambda _: True) -> None:
         """Do what is due; `lease_ends` is of `steady()`. Unavailable: the row comes due again when its lease ends.
@@ -153,9 +154,11 @@ class Steps:
             return fresh
 
     async def _stands(self, before: Grant, after: Grant) -> Grant | None:
-        """Return the row if it is what we wrote: it is leased to us, so nobody else did."""
+        """Return the row if it is what we wrote: it was leased to us all the time, so nobody else did."""
         fresh = await self.store.grant(before.code_hash)
-        return fresh if fresh == replace(after, counter=before.counter + 1) else None
+        if fresh is None or not 0 <= fresh.begun - after.begun <= self.renewals.get(before.code_hash, 0):
+            return None
+        return fresh if fresh == replace(after, counter=before.counter + 1, begun=fresh.begun) else None
 
     def _patience(self, lease_ends: float) -> float:
         """Return how long tokens may be awaited: as long as the row is ours, since nobody gets that answer a second time."""
@@ -220,7 +223,18 @@ class Steps:
         return Stepped("waiting")
 
     async def _put_off(self, held: Grant, before: Grant) -> None:
-        await self._write(held, saga.postponed(before, LATER, self.clock()), _stays)
+        try:
+            await self._write(held, saga.postponed(before, LATER, self.clock()), _stays)
+        except Moved:
+            if held is before:
+                raise
+            await self._take_back(held, before)
+
+    async def _take_back(self, held: Grant, before: Grant) -> None:
+        """Undo the intent of a row that was moved meanwhile, if it is one still."""
+        fresh = await self.store.grant(held.code_hash)
+        if fresh and (move := saga.unsent(before, held, fresh, self.clock())):
+            await self._write(fresh, move, _stays)
 
     async def _write(self, before: Grant, move: Move, moves: Moves) -> Grant | None:
         """Write a transition, and give the lease back unless the next step is due at once and has room."""
