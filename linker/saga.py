@@ -61,6 +61,8 @@ def begin(grant: Grant, now: float) -> Move:  # noqa: PLR0911 - a table: one lin
     """Say what to do with a due grant: a `call`, to be made once this row is held, or only the row."""
     if grant.begun > 1 and grant.stage in _PATCHES:
         grant = replace(grant, patched=True)  # a linker died in this stage: its PATCH may have arrived
+    if plain(grant.stage) == grant.stage and schedule.to_post(grant) and now > schedule.posted_until(grant):
+        return _nonce_over(grant, now)
     if grant.withdrawn_at is not None and (move := removal.begin(grant, now)):
         return move
     match grant.stage:
@@ -236,16 +238,20 @@ def _send_code(grant: Grant, now: float) -> Move:
     return ended(grant, "expired", f"{why}; the code was older than {CODE_LAST:.0f} s and was not sent: {MENDS}", now)
 
 
+def _nonce_over(grant: Grant, now: float) -> Move:
+    """Tell a sign-in that its nonce was never posted in its time; what else is due of the grant goes on without it."""
+    why = f" ({grant.reason})" if grant.reason else ""
+    mends = f"{OURS_FIRST}, {TAP}" if (grant.reason or "").startswith(OURS) else TAP
+    words = f"the sign-in's 10 minutes were over before Ring could be told{why}: {mends}"
+    return unclaimed(grant, Verdict("expired", words), now)
+
+
 def _call_with_token(grant: Grant, now: float) -> Move:
     why = f" ({grant.reason})" if grant.reason else ""
     if now > given_up_at(grant):
         words = f"30 days of tries did not succeed{why}: {MENDS}"
         served = grant.state == "completed"
         return unclaimed(grant, Verdict("expired", words), now) if served else ended(grant, "expired", words, now)
-    if grant.stage == "post" and now > schedule.posted_until(grant):
-        mends = f"{OURS_FIRST}, {TAP}" if (grant.reason or "").startswith(OURS) else TAP
-        words = f"the sign-in's 10 minutes were over before Ring could be told{why}: {mends}"
-        return unclaimed(grant, Verdict("expired", words), now)
     if refresh.stale(grant, now) and not grant.renewed:
         return Move(refresh.first(grant, grant.reason, now))
     if grant.stage == "identify":

@@ -59,8 +59,17 @@ def _end(grant: Grant) -> float | None:
     """Return when trying again is of no use any more, where that is soon."""
     if grant.stage in {"exchange", "exchanging"}:
         return grant.received_at + CODE_LAST
-    stage = grant.resume if grant.stage in {"refresh", "refreshing"} else grant.stage
-    return posted_until(grant) if linking(grant) and stage in _POSTS else None
+    return posted_until(grant) if linking(grant) and (_goes_on(grant) in _POSTS or to_post(grant)) else None
+
+
+def to_post(grant: Grant) -> bool:
+    """Say whether a sign-in's nonce is to be posted yet, maybe after a renewal, or a look whether the app was removed."""
+    stage = _goes_on(grant)
+    return linking(grant) and (stage == "post" or (stage == "look" and not grant.posts and grant.state != "awaiting"))
+
+
+def _goes_on(grant: Grant) -> Stage | None:
+    return grant.resume if grant.stage in {"refresh", "refreshing"} else grant.stage
 
 
 def _longest(grant: Grant, now: float) -> float:

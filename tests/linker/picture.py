@@ -34,7 +34,7 @@ ANSWERS: Final[dict[str, Outcome]] = {
     "not sent": NotSent(words="no connection"),
     "no clear answer": Unclear(words="timeout"),
 }
-# The transitions that are walked; what is postponed stays where it is.
+# The transitions that are walked; what is postponed, or was not sent after all, stays where it is.
 WALKED: Final = {
     "begin",
     "end",
@@ -46,6 +46,7 @@ WALKED: Final = {
     "unwelcome",
     "late",
     "postponed",
+    "unsent",
     "wanted",
     "lost",
 }
@@ -169,6 +170,8 @@ def _lapsed(grant: Grant, now: float) -> str:  # noqa: PLR0911 - a table: one li
     """Say why a due row moves on without a call."""
     if saga.plain(grant.stage) != grant.stage:
         return "the linker died in mid-call"
+    if schedule.to_post(grant) and now > schedule.posted_until(grant):
+        return "the nonce's 10 minutes are over"
     if grant.look_at is not None and grant.look_at <= now and grant.stage != "look":
         return "a removal that was told is looked into"
     if grant.stage == "refresh":
@@ -179,8 +182,6 @@ def _lapsed(grant: Grant, now: float) -> str:  # noqa: PLR0911 - a table: one li
         return "an hour later only a tap by its own user finds it"
     if now >= given_up_at(grant):
         return "30 days are over"
-    if grant.stage == "post" and grant.nonce_until and now > grant.nonce_until - 10:
-        return "the nonce's 10 minutes are over"
     return "the access token ends within a minute"
 
 
