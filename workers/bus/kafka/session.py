@@ -10,7 +10,7 @@ import structlog
 
 from workers.bus.contract import Record, Revoked, Stop, Unknown, Work
 from workers.bus.kafka import group
-from workers.bus.kafka.codes import UNSTABLE_OFFSETS, Broken, Refused
+from workers.bus.kafka.codes import REBALANCE_IN_PROGRESS, UNSTABLE_OFFSETS, Broken, Refused
 from workers.bus.kafka.eos import Place
 from workers.bus.kafka.group import Membership
 from workers.bus.kafka.lane import SINGLY, STEPS, Ahead, Committed, Found, KafkaLane
@@ -165,6 +165,9 @@ class Sessions:
             missing = [place for place in places if place not in committed]
             return Found(committed, first, end, await self._fresh(missing, first, end))
         except (Broken, Refused) as error:
+            if isinstance(error, Refused) and error.code == REBALANCE_IN_PROGRESS and not self._plan.atomic:
+                await self._ended.wait()  # our client hears of it, too: those that are open then commit what they have done
+                raise Revoked(str(error)) from error
             self.unstable = isinstance(error, Refused) and error.code == UNSTABLE_OFFSETS
             self.end("refused" if isinstance(error, Refused) else "unreachable", str(error))
             raise Revoked(str(error)) from error
@@ -212,7 +215,8 @@ class Sessions:
         try:
             await self._plan.work(lane, lane.stop)
         except Revoked:
-            self.end("revoked")
+            if not self.reason:  # else they end as that says, and may have something to commit still
+                self.end("revoked")
         except asyncio.CancelledError:
             if stray():
                 self.end("broken", "a work was cancelled, and nobody asked for it")
@@ -241,6 +245,7 @@ class Sessions:
                 lane.finish()
         elif not self.reason:
             self.end(reason)
+        self._ended.set()
         if works:
             await asyncio.wait(works, timeout=self._plan.grace)
         for lane in self.lanes.values():

@@ -9,7 +9,8 @@ import pytest
 
 from tests.workers.bus.kafka.conftest import Place, persist, playing, record, until
 from workers.bus.contract import Lane, Revoked, Stop
-from workers.bus.kafka.codes import Broken
+from workers.bus.kafka import group
+from workers.bus.kafka.codes import REBALANCE_IN_PROGRESS, Broken, Refused
 from workers.bus.kafka.consumer import hear
 from workers.bus.kafka.group import Membership
 
@@ -62,6 +63,50 @@ async def test_an_opening_proves_its_membership_before_it_reads(place: Place, at
     async with place.open() as bus:
         await playing(bus, work, stop, atomic=atomic)
     assert sessions == 3
+
+
+async def test_a_lane_that_opens_while_the_group_is_dealt_anew_cuts_no_other_off_from_its_last_commit(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop, opened, refuses, told_well = asyncio.Event(), asyncio.Event(), [False], list[bool]()
+    prove = group.prove
+
+    async def proven(wire: Any, me: Membership) -> None:  # noqa: ANN401
+        if refuses[0]:
+            refuses[0] = False
+            raise Refused("Heartbeat", REBALANCE_IN_PROGRESS)
+        await prove(wire, me)
+
+    monkeypatch.setattr(group, "prove", proven)
+
+    async def work(lane: Lane, told: Stop) -> None:
+        if told_well:
+            await told.wait()
+        elif lane.index == 0:
+            start = await lane.open()
+            opened.set()
+            await told.wait()
+            await lane.commit(start.next, b"done meanwhile")  # Revoked, if the other's refusal ended this one, too
+            told_well.append(True)
+        elif lane.index == 1:
+            await opened.wait()
+            refuses[0] = True
+            await lane.open()
+        else:
+            await told.wait()
+
+    async def idle(lane: Lane, told: Stop) -> None:
+        del lane
+        await told.wait()
+
+    async with place.open() as bus, asyncio.TaskGroup() as tasks:
+        tasks.create_task(playing(bus, work, stop, atomic=False))
+        await asyncio.wait_for(opened.wait(), 30)
+        await until(lambda: not refuses[0])
+        await asyncio.sleep(0.2)
+        tasks.create_task(playing(bus, idle, stop, atomic=False))  # who joins has it dealt anew
+        await until(lambda: bool(told_well))
+        stop.set()
 
 
 async def test_a_topic_that_was_deleted_and_made_anew_is_read_again_within_seconds(place: Place) -> None:
