@@ -109,7 +109,7 @@ class Show:
 
     def away(self, error: Unanswered) -> None:
         """Say, once, that nothing can be read just now."""
-        self._say("away", f"{error}. Trying again; what comes meanwhile is printed then.")
+        self._say("away", f"{str(error).rstrip('.')}. Trying again; what comes meanwhile is printed then.")
 
     def _say(self, what: str, words: str) -> None:
         if what not in self._said:

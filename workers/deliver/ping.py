@@ -22,6 +22,7 @@ from workers.deliver.dress import dressing
 from workers.deliver.send import Sender
 from workers.deliver.sign import Signer
 from workers.runtime.guard import permitted
+from workers.runtime.lookup import Resolver
 from workers.runtime.secrets import Secret
 
 TYPE: Final = "com.ring.ringhook_ping"  # no type of Ring's: services take what they do not know as it is
@@ -71,5 +72,5 @@ def event() -> Event:
 
 async def _addresses(url: URL) -> tuple[str, ...]:
     async with asyncio.timeout(LOOK_UP_S):
-        found = await asyncio.get_running_loop().getaddrinfo(url.host or "", url.port, type=socket.SOCK_STREAM)
-    return tuple(dict.fromkeys(str(address[0]) for *_, address in found))
+        found = await Resolver().resolve(url.host or "", url.port or 0, socket.AF_UNSPEC)
+    return tuple(dict.fromkeys(address["host"] for address in found))
