@@ -38,15 +38,26 @@ class Cable:
             raise StoreUnavailable("the store is away")
 
 
-class Behind:
-    """The real store behind that cable."""
+class Between:
+    """The real store; something happens at each call."""
 
-    def __init__(self, rig: Rig, cable: Cable, *, answers: bool) -> None:
-        self._store, self._cable, self._answers = rig.store, cable, answers
+    def __init__(self, rig: Rig) -> None:
+        self._store = rig.store
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever the store has
         found = getattr(self._store, name)
         return self._passing(found, name) if asyncio.iscoroutinefunction(found) else found
+
+    def _passing(self, ask: Callable[..., Awaitable[Any]], name: str) -> Callable[..., Awaitable[object]]:
+        raise NotImplementedError
+
+
+class Behind(Between):
+    """The real store behind that cable."""
+
+    def __init__(self, rig: Rig, cable: Cable, *, answers: bool) -> None:
+        super().__init__(rig)
+        self._cable, self._answers = cable, answers
 
     def _passing(self, ask: Callable[..., Awaitable[object]], name: str) -> Callable[..., Awaitable[object]]:
         async def asked(*words: object, **more: object) -> object:
@@ -91,16 +102,13 @@ CODES, LEASE_S, AWAY_S = 8, 1.0, 2.5
 Hook = Callable[[Store, Grant, Grant], Awaitable[Grant]]
 
 
-class Outlived:
+class Outlived(Between):
     """The real store; whoever holds an intent for a code gets no answer from then on, for longer than a lease. Others do."""
 
     def __init__(self, rig: Rig, *, answers: bool) -> None:
-        self._store, self._answers = rig.store, answers
+        super().__init__(rig)
+        self._answers = answers
         self._away: dict[object, float] = {}  # by task, until when
-
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever the store has
-        found = getattr(self._store, name)
-        return self._passing(found, name) if asyncio.iscoroutinefunction(found) else found
 
     def _passing(self, ask: Callable[..., Awaitable[Any]], name: str) -> Callable[..., Awaitable[object]]:
         async def asked(*words: Any, **more: object) -> object:  # noqa: ANN401 - as they come

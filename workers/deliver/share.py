@@ -54,11 +54,12 @@ class Share:
         bounds replays at any time.
         """
         flying = len(self._flying)
+        first = pace and not flying
         if pace and flying < allowed // SHARE:
             return ALL
         if presses():
-            return ALL if pace and not flying and now >= self._turn else NONE
-        if pace and not flying:
+            return ALL if first and now >= self._turn else NONE
+        if first:
             return ALL
         doubtful = sum(doubtful for _, doubtful in self._flying.values())
         return beyond(flying, doubtful, allowed=allowed, concurrency=concurrency, pace=pace)

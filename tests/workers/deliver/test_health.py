@@ -81,6 +81,13 @@ def test_what_came_up_is_sent_one_then_twice_as_many_with_each_round_up_to_its_c
     assert rounds == [1, 2, 4, 8, 16, 20, 20]
 
 
+def test_of_few_those_that_hang_give_up_their_place_up_to_the_concurrency_but_not_a_probes() -> None:
+    down = answered(Health(concurrency=4), Verdict.FAILED, FAILING_AT)
+    assert (down.room(after(60.0), late=3), down.began(1).room(after(60.0), late=1)) == (1, 0)
+    health = answered(down, Verdict.ACCEPTED).began(1)
+    assert [health.room(T0, late) for late in range(6)] == [0, 1, 2, 3, 3, 3]
+
+
 def test_what_is_refused_as_too_much_gets_half_and_a_burst_of_refusals_is_one() -> None:
     health = Health(concurrency=32, life=T0).began(32).after(Verdict.ACCEPTED, (0, 0), T0)
     for number in range(FAILING_AT - 1):

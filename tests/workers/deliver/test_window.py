@@ -68,13 +68,26 @@ def ready(window: Window[int], now: datetime, room: int) -> list[Item[int]]:
     return taken
 
 
+def drawn(window: Window[int], model: Model, now: datetime, dice: float | None) -> list[Item[int]]:
+    """Take one that was never sent: the first, or whichever the dice say."""
+    expected = model.untried(now)
+    assert window.has_untried(now) == bool(expected)
+    item = window.untried(now) if dice is None else window.sample(now, dice)
+    assert (item is not None) == bool(expected)
+    if item is None:
+        return []
+    assert item.offset in (expected[:1] if dice is None else expected)
+    model.state[item.offset] = "flying"
+    return [item]
+
+
 STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("admit"), KEYS, st.integers(0, 3)),
         st.tuples(st.just("ready"), st.integers(0, 4)),
         st.tuples(st.just("settle"), st.integers(0, 50), st.sampled_from(["done", "bury", "again"]), st.integers(1, 5)),
         st.tuples(st.just("wait"), st.integers(1, 3)),
-        st.tuples(st.just("untried")),
+        st.tuples(st.just("untried"), st.none() | st.floats(0, 1, exclude_max=True)),
         st.tuples(st.just("take"), st.integers(0, 50)),
         st.tuples(st.just("restart")),
     ),
@@ -106,13 +119,8 @@ def test_a_window_says_what_the_naive_model_says(steps: list[tuple[object, ...]]
                 window.settle(offset, {"done": Done(), "bury": Bury("exhausted"), "again": again}[how])
                 model.state[offset] = "open" if how == "again" else "finished"
                 model.due[offset] = again.at if how == "again" else now
-            case ("untried",):
-                assert window.has_untried(now) == bool(model.untried(now))
-                found = window.untried(now)
-                assert ([found.offset] if found else []) == model.untried(now)[:1]
-                if found:
-                    model.state[found.offset] = "flying"
-                    flying.append(found)
+            case ("untried", dice):
+                flying += drawn(window, model, now, dice)
             case ("take", pick) if stuck := window.stuck(now + SECOND):
                 assert sorted(item.offset for item in stuck) == model.stuck()
                 taken = window.take(stuck[pick % len(stuck)])

@@ -22,8 +22,8 @@ LEADER_MOVED: Final = frozenset({3, 5, 6, 9, 56, 74, 75, 78})
 COORDINATOR_MOVED: Final = frozenset({14, 15, 16})
 PATIENCE: Final = frozenset({7, 19, 20, 89, 120, CONCURRENT_TRANSACTIONS})  # time-outs, few replicas, throttling
 AGAIN: Final = LEADER_MOVED | COORDINATOR_MOVED | PATIENCE
-EXPELLED: Final = frozenset({22, 25, 27, 82})  # illegal generation, unknown member, rebalance in progress, fenced instance
 REBALANCE_IN_PROGRESS: Final = 27  # we are members still, and may commit, until the group is dealt anew
+EXPELLED: Final = frozenset({22, 25, REBALANCE_IN_PROGRESS, 82})  # illegal generation, unknown member, …, fenced instance
 FENCED: Final = frozenset({47, 90})  # another producer holds the transactional id now
 
 

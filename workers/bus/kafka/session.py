@@ -1,6 +1,7 @@
 """The sessions of all lanes of one member: they live within one generation of the group and one epoch of the producer."""
 
 import asyncio
+import contextlib
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, Literal
@@ -23,6 +24,7 @@ from workers.bus.metrics import COMMIT_SECONDS, COMMITS, SESSIONS_ENDED
 from workers.bus.session import stray
 
 PACE: Final = 0.01  # seconds from one plain commit to the next: what is done meanwhile goes in it, of all lanes
+HEARD: Final = 10.0  # seconds for a rebalance to reach our client, whose heartbeats go out every two
 Begin = Literal["first", "end"] | datetime
 
 log = structlog.get_logger()
@@ -165,12 +167,19 @@ class Sessions:
             missing = [place for place in places if place not in committed]
             return Found(committed, first, end, await self._fresh(missing, first, end))
         except (Broken, Refused) as error:
-            if isinstance(error, Refused) and error.code == REBALANCE_IN_PROGRESS and not self._plan.atomic:
-                await self._ended.wait()  # our client hears of it, too: those that are open then commit what they have done
+            code = error.code if isinstance(error, Refused) else None
+            if code == REBALANCE_IN_PROGRESS and not self._plan.atomic and await self._dealt_anew():
                 raise Revoked(str(error)) from error
-            self.unstable = isinstance(error, Refused) and error.code == UNSTABLE_OFFSETS
-            self.end("refused" if isinstance(error, Refused) else "unreachable", str(error))
+            self.unstable = code == UNSTABLE_OFFSETS
+            self.end("unreachable" if code is None else "refused", str(error))
             raise Revoked(str(error)) from error
+
+    async def _dealt_anew(self) -> bool:
+        """Wait until our client hears of the rebalance, too, and say whether it did: who is open then commits what is done."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(HEARD):
+                await self._ended.wait()
+        return self._ended.is_set()
 
     async def commit(self, offsets: Committed, outputs: Sequence[Record]) -> None:
         """Commit once: in the next transaction, or plainly where the group has no outputs."""
