@@ -20,6 +20,7 @@ from workers.deliver.closed import closed
 from workers.deliver.copies import copies
 from workers.deliver.replay import replays
 from workers.deliver.resumed import resumed
+from workers.deliver.untold import untold
 from workers.dispatch import tables as dispatch
 from workers.notice import contacts
 from workers.runtime import waiting
@@ -90,7 +91,7 @@ RIGHTS: Final[Mapping[str, Sequence[Right]]] = {
         *_START,
         *_LANES,
         *_RELOAD,
-        *_may("SIUD", waiting.waiting, waiting.lines, deliver.tries, copies),
+        *_may("SIUD", waiting.waiting, waiting.lines, deliver.tries, untold, copies),
         *_may("SI", closed),
         *_may("S", resumed),
         *_may("SUD", replays),

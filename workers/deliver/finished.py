@@ -1,10 +1,11 @@
-"""What this process knows to be finished of a lane, and the bus perhaps not: no later session here sends it again. Pure.
+"""What is known to be finished of a lane, and the bus perhaps not: no later session sends it again. Pure.
 
 A commit whose outcome is unknown ends the session, and the next one begins where the bus says. What was done meanwhile was done
 all the same, whoever owned the lane in between; so it is passed over, for as long as the bus does not say that it knows.
+A process remembers what it did itself; what another noted in the store as its session ended comes to it at `begin`.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -29,6 +30,15 @@ class _Fate(msgspec.Struct, frozen=True, gc=False):
     decision: Decision
 
 
+class Untold(msgspec.Struct, frozen=True, gc=False):
+    """One event that is finished, as the store keeps it for the lane's next owner; `known` is what the bus was known to know."""
+
+    offset: int
+    time: datetime
+    decision: Decision
+    known: Known
+
+
 class Finished:
     """The memory of one lane, which outlives its sessions."""
 
@@ -37,9 +47,10 @@ class Finished:
         self._mine: dict[int, _Fate] = {}  # by offset, what this session finished
         self._former: dict[int, _Fate] = {}  # and former ones
 
-    def begin(self, found: Known) -> None:
+    def begin(self, found: Known, noted: Iterable[Untold] = ()) -> None:
         """Begin a session where the bus says; all is wanted again after an operator's reset."""
-        self._former = {} if self._known and is_reset(self._known, found) else self._former | self._mine
+        own = {} if self._known and is_reset(self._known, found) else self._former | self._mine
+        self._former = {event.offset: _Fate(event.time, event.decision) for event in noted} | own
         _bound(self._former)
         self._mine, self._known = {}, found
 
@@ -58,6 +69,11 @@ class Finished:
         """Return what the next commit tells."""
         return tuple(self._mine)
 
+    def left(self) -> Sequence[Untold]:
+        """Return what this session finished that no commit has told: for whoever has the lane next."""
+        known = self._known
+        return [Untold(offset, fate.time, fate.decision, known) for offset, fate in self._mine.items()] if known else ()
+
     def told(self, offsets: Collection[int], known: Known) -> None:
         """Forget what a commit has told: the bus knows it."""
         self._known = known
@@ -68,6 +84,11 @@ class Finished:
 def is_reset(known: Known, found: Known) -> bool:
     """Say whether an operator moved the position: it went back, or the note is gone, or is not of where the lane stands."""
     return found.next < known.next or (found.n is None and found != known)
+
+
+def is_void(noted: Iterable[Untold], found: Known) -> bool:
+    """Say whether an operator has moved the position since some of it was noted: then all of it is wanted again."""
+    return any(is_reset(event.known, found) for event in noted)
 
 
 def _bound(fates: dict[int, _Fate]) -> None:

@@ -106,7 +106,7 @@ class Health(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 def _risen(health: Health) -> Ramp | None:
     """Return the ramp after a sign of life; what has just come up begins with one, lest what waits bury it."""
     if health.failing:
-        ramp: Ramp | None = Ramp(threshold=health.concurrency)
+        ramp: Ramp | None = Ramp(threshold=health.concurrency, stale=health.ramp.ended().stale if health.ramp else 0)
     else:
         ramp = health.ramp and health.ramp.took()
     return ramp if ramp and ramp.allowed < health.concurrency else None

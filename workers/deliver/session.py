@@ -116,6 +116,7 @@ class Session:
             self._flight.lanes.remove(self)
             self._cut()
         if self._revoked:
+            await self._note()
             raise self._revoked
         await self._commit_last()
 
@@ -123,7 +124,8 @@ class Session:
         asked = awake()
         start = await self._store.open(self._lane, self._insist)
         self._proven = self._committed_at = asked
-        self._finished.begin(Known(start.next[self._topic], noted(start.note)))
+        found = Known(start.next[self._topic], noted(start.note))
+        self._finished.begin(found, await self._insist(lambda: self._shelf.recall(found)))
         (kept, marks), kind = await self._insist(self._shelf.kept), kind_of(self._flight.destination.key)
         buried = Buried(kind, marks)
         self.window = Window.from_note(start.next[self._topic], start.note, buried)
@@ -143,8 +145,10 @@ class Session:
         try:
             while not self._stop.is_set():
                 await self._turn()
+            await self._commit_early()
         except Revoked as revoked:
             self._revoked = revoked
+            await self._note()
         await self._drain()
 
     async def _turn(self) -> None:
@@ -447,10 +451,25 @@ class Session:
             metrics.PARKED.labels(destination=self._flight.destination.name).inc(len(items))
         return self._store.n + 1
 
+    async def _commit_early(self) -> None:
+        """Tell what is finished before what is under way has ended: that may take long."""
+        if self.window.changes != self._committed:
+            await self._commit()
+
     async def _commit_last(self) -> None:
         try:
             if self.window.changes != self._committed or self.parked.changed:
                 await self._commit(last=True)
             await self._store.settle()
-        except (Revoked, Unavailable):
-            return  # the next owner sends again what it does not know to be finished
+        except Revoked:
+            await self._note()
+        except Unavailable:
+            return  # the next owner finds out by itself which steps were true
+
+    async def _note(self) -> None:
+        """Write down what the bus may not know, so that the next owner does, wherever it is; else it sends that again."""
+        if events := self._finished.left():
+            try:
+                await self._shelf.note(events)
+            except Unavailable as error:
+                self._insist.refused(error)

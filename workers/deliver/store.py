@@ -12,6 +12,8 @@ import msgspec
 from sqlalchemy import BigInteger, Double, Executable, RowMapping, and_, bindparam, cast, delete, exists, or_, select
 
 from workers.bus.contract import Held
+from workers.deliver import untold
+from workers.deliver.finished import Known, Untold
 from workers.deliver.parcel import GONE, Parcel, packed
 from workers.deliver.parked import Change, Kept, Tried
 from workers.deliver.tables import tries
@@ -65,9 +67,20 @@ class Shelf:
     def __init__(self, store: Store, index: int, kind: str) -> None:
         """`kind` is what the destination keeps in order, as `Parcel.key` takes it."""
         self._database, self._namespace, self._kind = store.database, store.namespace, kind
+        self._lane = store.group, index
         self._mine = {"my_grp": store.group, "my_lane": index}
         self._broom = Broom(STEPPED)
         self._over: dict[int, set[str]] = {}  # by step: lines whose tries nobody needs once it is true
+
+    async def recall(self, found: Known) -> Sequence[Untold]:
+        """Return what former sessions finished and the bus may not know, which is where it is `found`."""
+        async with self._database.begin() as connection:
+            return await untold.recall(connection, *self._lane, found, utc_now())
+
+    async def note(self, events: Sequence[Untold]) -> None:
+        """Write down what this one finished, for the lane's next owner."""
+        async with self._database.begin() as connection:
+            await untold.note(connection, *self._lane, events, utc_now())
 
     async def kept(self) -> tuple[list[Kept], list[str]]:
         """Return all that waits, one entry a line, and the marks; what was tried of lines that are no more is forgotten."""

@@ -85,3 +85,21 @@ def test_a_reset_is_told_from_a_commit(known: Known, found: Known, reset: bool) 
     finished.add(held(8), Done())
     finished.begin(found)
     assert (finished.fate(held(8)) is None) is reset
+
+
+def test_what_another_noted_is_passed_over_too() -> None:
+    other = begun(Known(3, 1))
+    other.add(held(3), Done())
+    other.add(held(7), Bury("refused"))
+    finished = Finished()
+    finished.begin(Known(3, 1), other.left())
+    assert [finished.fate(held(offset)) for offset in (3, 4, 7)] == [Done(), None, Bury("refused")]
+    assert finished.left() == []  # the store has it
+
+
+def test_what_a_commit_told_is_not_noted() -> None:
+    finished = begun(Known(0, None))
+    finished.add(held(0), Done())
+    finished.told(finished.untold(), Known(1, 0))
+    finished.add(held(1), Done())
+    assert [(one.offset, one.known) for one in finished.left()] == [(1, Known(1, 0))]

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.workers.deliver.support import Sink, delivering, destination, event, until
@@ -167,6 +167,9 @@ class Observer:
             request.full = False
 
 
+@example(  # refused before it failed and came up again, by requests that are under way still
+    8, [(8, Verdict.THROTTLED, 1), (0, Verdict.THROTTLED, 4), *[(0, Verdict.ACCEPTED, 1)] * 2, (0, Verdict.THROTTLED, 1)]
+)
 @given(st.integers(1, 8), STEPS)
 def test_how_many_are_allowed_is_as_one_who_notes_each_request_has_it(
     concurrency: int, steps: list[tuple[int, Verdict, int]]

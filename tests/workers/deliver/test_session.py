@@ -247,3 +247,25 @@ async def test_a_process_that_ends_does_not_wait_for_a_probe_of_a_destination_th
         await until(lambda: sink.flying)
         ended = asyncio.get_running_loop().time()
     assert asyncio.get_running_loop().time() - ended < 10
+
+
+async def test_what_the_bus_was_never_told_is_known_to_whoever_has_the_lane_next(bus: Bus, sink: Sink) -> None:
+    """The bus takes no commit any more, the process ends, and another one goes on."""
+    silent = False
+    taking = TakingBus(bus, lambda: Unknown() if silent else None)
+    sink.answer = lambda identity, _number: 422 if identity == "bad0" else 200
+    async with delivering(taking, destination(sink.url)):
+        await bus.publish([event("first")])
+        await until(lambda: sink.seen("first"))
+        taking.thawed.clear()
+        await bus.publish([event("bad0", device="bad"), *(event(f"e{number}", device=f"d{number}") for number in range(9))])
+        await until(lambda: len(sink.unique) == 11)
+        await dead_letters(bus, 1)
+        silent = True
+        taking.thawed.set()
+    sent = [*sink.ids]
+    async with delivering(bus, destination(sink.url)):
+        await bus.publish([event("later"), event("bad1", device="bad")])
+        await until(lambda: sink.seen("later") and sink.seen("bad1"))
+    assert sorted(sink.ids[len(sent) :]) == ["bad1", "later"]
+    assert [header(letter, "ce_id") for letter in await dead_letters(bus, 1)] == ["bad0"]

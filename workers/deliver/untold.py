@@ -1,0 +1,70 @@
+"""What was finished of a lane and the bus may not know, written down at the end of a session: its next owner may be elsewhere.
+
+One row an event, with where the bus was known to be then, so that an operator's reset is told from it (`finished.py`).
+"""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from math import inf
+from typing import Final
+
+import msgspec
+from sqlalchemy import BigInteger, Column, Double, Integer, RowMapping, Table, Text, and_, delete, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from workers.deliver.finished import BOUND, Known, Untold, is_void
+from workers.deliver.policy import Bury, Cancel, Decision, Done
+from workers.runtime.database import metadata
+from workers.runtime.rows import Values, upsert
+
+KEPT: Final = timedelta(days=7)  # as long as the log keeps events: none that is older can come again
+_PLAIN: Final[dict[str, Decision]] = {"delivered": Done(), "cancelled": Cancel()}  # else the fate is the reason of a burial
+
+untold: Final = Table(
+    "delivery_untold",
+    metadata,
+    Column("grp", Text, primary_key=True),
+    Column("lane", Integer, primary_key=True, autoincrement=False),
+    Column("offset", BigInteger, primary_key=True, autoincrement=False),
+    Column("taken_at", Text, nullable=False),  # by the bus, to the microsecond: with the offset it names the event
+    Column("fate", Text, nullable=False),
+    Column("next", BigInteger, nullable=False),  # the position that the bus was known to have
+    Column("n", BigInteger),  # and the step that its note named
+    Column("noted_at", Double, nullable=False),  # epoch seconds
+)
+
+
+async def note(connection: AsyncConnection, group: str, lane: int, events: Sequence[Untold], now: datetime) -> None:
+    """Write down what a session finished."""
+    mine = {"grp": group, "lane": lane, "noted_at": now.timestamp()}
+    await upsert(connection, untold, [mine | _row(event) for event in events])
+
+
+async def recall(connection: AsyncConnection, group: str, lane: int, found: Known, now: datetime) -> Sequence[Untold]:
+    """Return what former sessions noted, here or elsewhere, the latest of it; after an operator's reset forget all."""
+    mine = and_(untold.c.grp == group, untold.c.lane == lane)
+    latest = select(untold).where(mine).order_by(untold.c.noted_at.desc(), untold.c.offset.desc()).limit(BOUND + 1)
+    rows = (await connection.execute(latest)).mappings().all()
+    over = _over(rows, found, now)
+    if any(row["noted_at"] <= over for row in rows):
+        await connection.execute(delete(untold).where(mine, untold.c.noted_at <= over))
+    return [_event(row) for row in rows[:BOUND] if row["noted_at"] > over]
+
+
+def _over(rows: Sequence[RowMapping], found: Known, now: datetime) -> float:
+    """Return up to when what was noted is of no more use: all of it after a reset, and what goes beyond the bound."""
+    if is_void(map(_event, rows), found):
+        return inf
+    return max([(now - KEPT).timestamp(), *(row["noted_at"] for row in rows[BOUND:])])
+
+
+def _row(event: Untold) -> Values:
+    fates = (name for name, decision in _PLAIN.items() if decision == event.decision)
+    fate = event.decision.reason if isinstance(event.decision, Bury) else next(fates)
+    known = {"next": event.known.next, "n": event.known.n}
+    return {"offset": event.offset, "taken_at": event.time.isoformat(), "fate": fate} | known
+
+
+def _event(row: RowMapping) -> Untold:
+    decision = _PLAIN.get(row["fate"]) or msgspec.convert({"reason": row["fate"]}, Bury)
+    return Untold(row["offset"], datetime.fromisoformat(row["taken_at"]), decision, Known(row["next"], row["n"]))
