@@ -12,12 +12,13 @@ from typing import Final, Self
 import aiohttp
 from yarl import URL
 
-from schemas.findings.reach import obstacle
+from schemas.findings.reach import origin
 from workers.deliver.answer import Answer, Failure, retry_after
 from workers.deliver.destinations import Destination
 from workers.deliver.redact import redacted, secret_parts
 from workers.deliver.tls import shared
 from workers.deliver.watch import Connector, sockets, started
+from workers.deliver.words import told
 from workers.runtime.guard import Guarded
 from workers.runtime.lookup import Resolver
 from workers.runtime.secrets import Secret
@@ -100,15 +101,8 @@ class Sender:
         except _FOREIGN as error:
             ended, why = time.perf_counter(), failure(error)
             timing = watch.split(ended, why, named=self._named)
-            return Answer(failure=why, took=ended - watch.began, timing=timing, words=_words(error))
-
-
-def _words(error: BaseException) -> str:
-    """Return what stood in the way; nothing where the class of the failure says as much."""
-    if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        return obstacle(error.certificate_error)
-    told = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
-    return obstacle(told) if isinstance(told, OSError) and not isinstance(told, TimeoutError | Guarded) else ""
+            words = told(error, timing, certified=self._destination.cert_file is not None)
+            return Answer(failure=why, took=ended - watch.began, timing=timing, words=words)
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes:
@@ -141,11 +135,11 @@ def failure(error: BaseException) -> Failure:
         return "timeout"
     if isinstance(error, aiohttp.ClientConnectorDNSError):
         return "dns"
-    if isinstance(error, aiohttp.ClientSSLError | ssl.SSLError):
+    if isinstance(error, aiohttp.ClientSSLError) or isinstance(origin(error), ssl.SSLError):
         return "tls"
     if isinstance(error, aiohttp.InvalidURL):  # the URL was checked at the start: the client refuses the notation of its address
         return "guard"
     if isinstance(error, aiohttp.ClientConnectorError):
         return "guard" if isinstance(error.os_error, Guarded) else "connect"
-    # TLS 1.3: a server refuses our certificate when the handshake is over for us, and what is seen is a reset
+    # TLS 1.3: a server refuses our certificate when the handshake is over for us, and a reset may overtake what it says
     return "connect" if isinstance(error, OSError) else "protocol"

@@ -18,6 +18,20 @@ def certificate(words: str) -> ssl.SSLCertVerificationError:
     return error
 
 
+def alert(reason: str) -> ssl.SSLError:
+    """As the `ssl` module raises it: its number is that of a class of errors, and none of the system's."""
+    error = ssl.SSLError(1, f"[SSL: {reason}] {reason.lower()} (_ssl.c:2580)")
+    error.reason = reason
+    return error
+
+
+def wrapped(error: OSError, words: str = "it failed") -> OSError:
+    """As an HTTP client tells it that takes the number for the system's."""
+    told = OSError(error.errno, words)
+    told.__cause__ = error
+    return told
+
+
 @pytest.mark.parametrize(
     ("error", "words"),
     [
@@ -33,6 +47,13 @@ def certificate(words: str) -> ssl.SSLCertVerificationError:
         (EOFError(), "the connection was cut"),
         (certificate("self-signed certificate"), "its certificate is not accepted (self-signed certificate)"),
         (ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] wrong version number"), "does not speak TLS as asked"),
+        (alert("TLSV13_ALERT_CERTIFICATE_REQUIRED"), 'TLS failed, the other side said "certificate required"'),
+        (wrapped(alert("TLSV13_ALERT_CERTIFICATE_REQUIRED")), 'TLS failed, the other side said "certificate required"'),
+        (wrapped(alert("SSLV3_ALERT_BAD_CERTIFICATE")), 'TLS failed, the other side said "bad certificate"'),
+        (wrapped(alert("TLSV1_ALERT_UNKNOWN_CA")), 'TLS failed, the other side said "unknown ca"'),
+        (wrapped(ssl.SSLError(1, "[SSL] record layer failure")), "does not speak TLS as asked"),
+        (wrapped(ConnectionResetError("Cannot write to closing transport"), "Can not write the body"), "the connection was cut"),
+        (wrapped(certificate("certificate has expired")), "its certificate is not accepted (certificate has expired)"),
         (PermissionError(errno.EACCES, "Connect call failed"), "permission denied"),
         (ConnectionError('PostgreSQL server at "db:5432" rejected SSL upgrade'), "rejected SSL upgrade"),
         (ConnectionError(), "ConnectionError"),

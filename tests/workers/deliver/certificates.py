@@ -1,7 +1,10 @@
 """Certificates made for a test by openssl: an authority, and what it vouches for."""
 
+import asyncio
 import ssl
 import subprocess
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,3 +44,33 @@ def demanding(authority: Authority, files: tuple[Path, Path]) -> ssl.SSLContext:
     context.load_cert_chain(*files)
     context.verify_mode = ssl.CERT_REQUIRED
     return context
+
+
+@asynccontextmanager
+async def explaining(context: ssl.SSLContext, *, says: bool = True) -> AsyncIterator[str]:
+    """Serve TLS that says, as it refuses one, why, and waits until that is heard; else it only hangs up, as asyncio's own."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        into, out = ssl.MemoryBIO(), ssl.MemoryBIO()
+        tls = context.wrap_bio(into, out, server_side=True)
+        while not _over(tls):
+            writer.write(out.read())
+            into.write(await reader.read(65_536))
+        writer.write(out.read() if says else b"")
+        writer.write_eof()
+        while await reader.read(65_536):
+            pass
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        yield f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
+def _over(handshake: ssl.SSLObject) -> bool:
+    try:
+        handshake.do_handshake()
+    except ssl.SSLWantReadError:
+        return False
+    except ssl.SSLError:
+        pass
+    return True
