@@ -27,7 +27,8 @@ from workers.runtime.secrets import Secret
 
 TYPE: Final = "com.ring.ringhook_ping"  # no type of Ring's: services take what they do not know as it is
 NOBODY: Final = "ringhook-ping"  # the account of the event, and of nobody
-LOOK_UP_S: Final = 10.0
+LOOK_UP_S: Final = 10.0  # or the destination's timeout_s, of which a delivery's look-up is a part
+SILENT: Final = "its name servers do not answer"
 
 
 class Pinged(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,7 +50,10 @@ async def ping(
     url, made = URL(destination.url), event()
     told = Pinged(name=destination.name, url=destination.url, id=made.id)
     try:
-        addresses = await _addresses(url)
+        async with asyncio.timeout(min(destination.timeout_s, LOOK_UP_S)):
+            addresses = await _addresses(url)
+    except TimeoutError:
+        return msgspec.structs.replace(told, unresolved=SILENT)
     except (OSError, UnicodeError) as error:
         return msgspec.structs.replace(told, unresolved=obstacle(error))
     closed = tuple(address for address in addresses if not permitted(address, destination.networks))
@@ -71,6 +75,5 @@ def event() -> Event:
 
 
 async def _addresses(url: URL) -> tuple[str, ...]:
-    async with asyncio.timeout(LOOK_UP_S):
-        found = await Resolver().resolve(url.host or "", url.port or 0, socket.AF_UNSPEC)
+    found = await Resolver().resolve(url.host or "", url.port or 0, socket.AF_UNSPEC)
     return tuple(dict.fromkeys(address["host"] for address in found))

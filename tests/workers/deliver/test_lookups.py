@@ -11,9 +11,12 @@ from typing import Any
 
 import pytest
 
-from tests.workers.deliver.support import Sink, destination
+from deploy.command import reaching
+from tests.workers.deliver.support import SECRET, Sink, destination
 from workers.deliver.answer import Answer
+from workers.deliver.ping import Pinged, ping
 from workers.deliver.send import Sender
+from workers.runtime.secrets import Secret
 
 LEAVING = """
 import asyncio, socket, time
@@ -60,6 +63,12 @@ async def attempt(sink: Sink, name: str, seconds: float) -> Answer:
         return await sender.post(b"{}", {"webhook-id": name})
 
 
+async def check(sink: Sink, name: str, seconds: float) -> Pinged:
+    """As `ringhook destinations check` does it, for all at once."""
+    url = sink.url.replace("127.0.0.1", f"{name}.test")
+    return await ping(destination(url, timeout_s=seconds), [Secret(SECRET)], {}, None)
+
+
 async def test_a_destination_that_lives_is_found_while_the_name_servers_of_many_are_silent(sink: Sink, names: Names) -> None:
     silent = [asyncio.create_task(attempt(sink, f"silent{n}", 0.1)) for n in range(40)]
     assert {(await each).failure for each in silent} == {"timeout"}
@@ -79,6 +88,16 @@ async def test_a_name_is_not_asked_for_again_while_it_is(sink: Sink, names: Name
     assert names.asked == {"silent.test": 1}
     assert (await attempt(sink, "silent", 5.0)).status == 200
     assert names.asked == {"silent.test": 2}
+
+
+@pytest.mark.usefixtures("names")
+async def test_a_check_finds_a_good_service_and_names_the_silent_name_servers_of_others(sink: Sink) -> None:
+    *silent, alive = await asyncio.gather(*(check(sink, f"silent{n}", 0.1) for n in range(40)), check(sink, "alive", 5.0))
+    assert (alive.unresolved, alive.addresses) == (None, ("127.0.0.1",))
+    assert alive.answer is not None
+    assert alive.answer.status == 200
+    told = {line for one in silent for line in list(reaching.lines(one))[1:]}
+    assert told == {"  not reached: its name servers do not answer"}
 
 
 def test_a_process_ends_while_a_name_server_is_silent() -> None:
