@@ -91,12 +91,18 @@ async def migrated(common: Common) -> None:
     found = await migrations.version(common.store_url)
     if found is None:
         raise Misconfigured(
-            "the store has no tables yet: run `ringhook migrate` (and on a new Kafka `ringhook topics apply`), then start again"
+            f"{missing(common)} yet: run `ringhook migrate` (and on a new Kafka `ringhook topics apply`), then start again"
         )
     _check_known(found)
     if found != migrations.HEAD:
         raise Misconfigured("the store's tables are not those of this version: run `ringhook migrate`, then start again")
     await _check_namespace(common)
+
+
+def missing(common: Common) -> str:
+    """Return in words what a store lacks that stands at no migration: its tables, or itself."""
+    place = database.absent(common.store_url)
+    return f"there is no store at {place} (RINGHOOK_STORE_URL)" if place else "the store has no tables"
 
 
 def _check_known(found: str) -> None:

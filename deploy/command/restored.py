@@ -43,5 +43,5 @@ async def _note(common: Common) -> None:
 async def _migrate(common: Common) -> None:
     """Bring a store that an older version made to this one; where there is none, nothing was restored."""
     if await migrations.version(common.store_url) is None:
-        raise Misconfigured("the store has no tables: bring the copy back first, then run `ringhook restored` again")
+        raise Misconfigured(f"{engines.missing(common)}: bring the copy back first, then run `ringhook restored` again")
     await engines.migrate(common)

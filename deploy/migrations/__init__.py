@@ -4,7 +4,7 @@ from typing import Final
 
 from sqlalchemy import Connection, column, inspect, select, table
 
-from workers.runtime.database import connect
+from workers.runtime.database import absent, connect
 
 HEAD: Final = "0026"  # the last migration under `versions/`
 _OURS: Final = "installation"  # a table that was there from the first
@@ -38,7 +38,10 @@ async def version(url: str) -> str | None:
     """Return the migration that the store stands at, None where it has no tables yet.
 
     No migration is called so where somebody altered the note of it: "" for tables without one, "0001 and 0002" for several.
+    A store that is a file is not made by being asked.
     """
+    if absent(url):
+        return None
     async with connect(url) as database, database.begin() as connection:
         return await connection.run_sync(_current)
 

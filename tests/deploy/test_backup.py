@@ -1,6 +1,7 @@
 """`ringhook backup`: one moment of the store, whole, without a secret; and what to type where PostgreSQL holds it."""
 
 import asyncio
+import base64
 import os
 import shlex
 import sqlite3
@@ -39,8 +40,8 @@ def typed(*words: str, folder: Path) -> str:
     return result.output
 
 
-def installation(folder: Path, url: str) -> Path:
-    (folder / ".env").write_text(f"RINGHOOK_STORE_URL={url}\nRINGHOOK_VAULT_KEYS=canary\n")
+def installation(folder: Path, url: str, keys: str = "canary") -> Path:
+    (folder / ".env").write_text(f"RINGHOOK_STORE_URL={url}\nRINGHOOK_VAULT_KEYS={keys}\n")
     (folder / "ringhook.toml").write_text("# mine\n")
     return folder
 
@@ -95,8 +96,27 @@ def test_a_store_that_came_back_in_another_way_is_said_to_be_restored(tmp_path: 
     assert "accounts list --at-risk" in said
 
 
+@pytest.mark.parametrize(
+    ("command", "remedy"),
+    [
+        (("restored",), ": bring the copy back first, then run `ringhook restored` again"),
+        (("backup", "copy"), " yet: run `ringhook migrate`"),
+        (("keys", "status"), " yet: run `ringhook migrate`"),
+    ],
+)
+def test_where_there_is_no_store_that_is_said_and_none_is_left(tmp_path: Path, command: tuple[str, ...], remedy: str) -> None:
+    store = tmp_path / "var" / "store.db"
+    folder = installation(tmp_path, f"sqlite:///{store}", keys=f"k1:{base64.b64encode(bytes(32)).decode()}")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(Misconfigured) as told:
+        typed(*command, folder=folder)
+    assert f"there is no store at {store} (RINGHOOK_STORE_URL){remedy}" in str(told.value)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 def test_a_store_without_tables_or_without_a_file_is_refused_in_words(tmp_path: Path) -> None:
-    with pytest.raises(Misconfigured, match="run `ringhook migrate`"):
+    (tmp_path / "store.db").touch()
+    with pytest.raises(Misconfigured, match="the store has no tables yet: run `ringhook migrate`"):
         backup(installation(tmp_path, f"sqlite:///{tmp_path}/store.db"), tmp_path / "backup")
     with pytest.raises(Misconfigured, match="cannot be copied"):
         storecopy.copy(tmp_path / "nothing.db", tmp_path / "copy.db")

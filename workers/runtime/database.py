@@ -172,6 +172,21 @@ def address(url: str) -> URL:
     return parsed
 
 
+def absent(url: str) -> Path | None:
+    """Return where the store's file would be, as long as there is none; None for PostgreSQL, of which nothing is asked."""
+    parsed = address(url)
+    if parsed.drivername != "sqlite":
+        return None
+    path = Path(str(parsed.database)).absolute()
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return path
+    except OSError:  # perhaps it is there: to open it says what is wrong
+        return None
+    return None
+
+
 def _demand_file(url: URL) -> None:
     name = url.database or ""
     if url.host is not None or not name or name.endswith("/") or "\0" in name:  # of sqlite://var/name.db, var is a host
