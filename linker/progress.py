@@ -1,6 +1,7 @@
 """How far a link and an account have come, for the live page and for /v1; no secret is in it."""
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -9,11 +10,13 @@ import msgspec
 from linker import claims, refresh
 from linker.moves import MENDS, TAP_OR_MEND
 from linker.rows import ENDED, LOST, Account, AttemptSteps, GrantStanding, GrantSteps, Mark, Risk
+from linker.schedule import NONCE_LIFE
 from linker.standing import Standing
-from schemas.findings.trying import TRIED_AGAIN
+from schemas.findings.trying import TRIED_AGAIN, UNTOLD
 from schemas.records import App, LinkState
 
 ORDER: Final = ("received", "exchanged", "unclaimed", "signed in", "claimed", "awaiting", "completed")  # within one moment
+_POSTED: Final = frozenset({"claimed", "awaiting"})
 UNCLAIMED: Final = "nobody has signed in for it yet: the user taps Sign In in the Ring app; its events wait for that"
 RELINKED: Final = f"its link was lost, and nobody has signed in for the newer connection yet: {TAP_OR_MEND}"
 
@@ -93,6 +96,7 @@ class Explain:
     """Answers from the store; raises Unavailable while it is away."""
 
     standing: Standing
+    clock: Callable[[], float] = time.time
 
     async def progress(self, attempt: str, partner_user: str | None = None) -> Progress | None:
         """Return the attempt's progress, that of this user alone where one is named; None: nothing is known of it."""
@@ -102,7 +106,7 @@ class Explain:
         if found is None:
             return None
         grant = await self.standing.grant(found.grant) if found.grant else None
-        return seen(found, grant)
+        return seen(found, grant, self.clock())
 
     async def _confirmed(self, attempt: str, partner_user: str | None) -> AttemptSteps | None:
         found = await self.standing.attempt(attempt)
@@ -143,11 +147,24 @@ class Explain:
         return AccountPage(accounts=tuple(_listed(account, grant) for account, grant in found), next=last)
 
 
-def seen(attempt: AttemptSteps, grant: GrantSteps | None) -> Progress:
+def seen(attempt: AttemptSteps, grant: GrantSteps | None, now: float) -> Progress:
     """Return an attempt's progress together with its grant's; while the grant struggles, its reason is the finding. Pure."""
     mine = grant if grant and grant.attempt == attempt.attempt else None
-    finding = attempt.reason or (_finding(mine) if mine else None)
+    untold = mine and _untold(attempt, mine, now)
+    finding = attempt.reason or untold or (_finding(mine) if mine else None)
     return Progress(state=attempt.state, steps=_together(attempt.marks, grant.marks if grant else ()), finding=finding)
+
+
+def _untold(attempt: AttemptSteps, grant: GrantSteps, now: float) -> str | None:
+    """Return what a sign-in is told whose ten minutes are over while it waits still: it is never said to have failed.
+
+    A nonce that was not posted in its time ends its sign-in (`saga.begin`): this one may have arrived, and only Ring knows;
+    or no linker runs.
+    """
+    signed_in = dict(attempt.marks).get("signed in", now)
+    if attempt.state not in _POSTED or now <= signed_in + NONCE_LIFE:
+        return None
+    return f"{grant.reason}. {TRIED_AGAIN} {UNTOLD}" if grant.reason else UNTOLD
 
 
 def _finding(grant: GrantSteps) -> str | None:

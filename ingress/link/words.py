@@ -3,7 +3,7 @@
 import re
 from typing import Final
 
-from schemas.findings.trying import OURS, TRIED_AGAIN
+from schemas.findings.trying import OURS, TRIED_AGAIN, UNTOLD
 
 AGAIN: Final = "Open the Ring app and tap Sign In there again."
 MALFORMED: Final = f"This sign-in address is not complete, or was changed on its way. {AGAIN}"
@@ -89,9 +89,18 @@ HOME: Final = (
 
 
 def plain(finding: str | None) -> str | None:
-    """Return a finding as a user is told it: without Ring's answer, where it is, or what is to be mended here."""
-    if finding is None:
-        return None
+    """Return a finding as a user is told it: without Ring's answer, where it is, or what is to be mended here.
+
+    What remains to be done after the ten minutes stays as it is.
+    """
+    if finding is None or finding == UNTOLD:
+        return finding
+    if (wrong := finding.removesuffix(UNTOLD)) != finding:
+        return f"{_plain(wrong.rstrip()).rstrip('.')}. {UNTOLD}"
+    return _plain(finding)
+
+
+def _plain(finding: str) -> str:
     if finding.startswith(OURS):
         return TROUBLE_OF_OURS
     words = _IN_BRACKETS.sub("", finding)

@@ -11,12 +11,13 @@ from aiohttp import ClientResponse
 
 from ingress.link.attempt import Attempt, Signed
 from ingress.link.site import same_site
-from ingress.link.words import TROUBLE, plain
+from ingress.link.words import TROUBLE, TROUBLE_OF_OURS, plain
 from ingress.settings import Handoff
 from linker.claims import CONTESTED
-from linker.moves import TAP_OR_MEND
+from linker.moves import REMOVED, TAP_OR_MEND
 from linker.saga import MENDS, TAP
 from schemas import topics
+from schemas.findings.trying import TRIED_AGAIN, UNTOLD
 from schemas.records import LinkRequested, LinkSecret
 from schemas.ring import nonce
 from tests.ingress.conftest import KEY, NOW, Edge, Known, Start
@@ -373,6 +374,7 @@ async def test_the_live_page_needs_the_cookie_and_follows_the_link(edge: Edge) -
 
 
 KEEPS = "This page keeps itself up to date."
+STANDS = "Ring knows. One last step is left."
 
 
 @pytest.mark.parametrize(
@@ -394,13 +396,24 @@ KEEPS = "This page keeps itself up to date."
         (
             "awaiting",
             "Ring did not answer in time. This is tried again by itself.",
-            ["Ring knows. One last step is left.", f"{TROUBLE}.", KEEPS],
+            [STANDS, f"{TROUBLE}.", KEEPS],
         ),
         (
             "claimed",
             "503 Busy",
             ["Your account was found. We are telling Ring.", f"{TROUBLE}.", KEEPS],
         ),
+        (
+            "claimed",
+            f"Ring does not complete the link (404 Not Found); {REMOVED}. {TRIED_AGAIN} {UNTOLD}",
+            [
+                "Your account was found. We are telling Ring.",
+                f"Ring does not complete the link; {REMOVED}. {TRIED_AGAIN} {UNTOLD}.",
+                KEEPS,
+            ],
+        ),
+        ("awaiting", f"on our side: a key. {TRIED_AGAIN} {UNTOLD}", [STANDS, f"{TROUBLE_OF_OURS}. {UNTOLD}.", KEEPS]),
+        ("awaiting", UNTOLD, [STANDS, f"{UNTOLD}.", KEEPS]),
         (
             "expired",
             f"the 10 minutes were over (503 Busy (all (of) it) · later): {TAP}",

@@ -92,7 +92,7 @@ class Rig:
         self.sealer, self.opener = CodeSealer(PUBLIC), CodeOpener(PRIVATE)
         self.vault = Vault(Keyring.parse(VAULT), "test")
         self.intake = Intake(self.opener)
-        self.explain = Explain(Standing(self.database))
+        self.explain = Explain(Standing(self.database), self.clock)
 
     @property
     def now(self) -> float:

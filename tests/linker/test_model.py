@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from linker import claims, refresh, removal, saga, view
 from linker.outcomes import Done, NotSent, Outcome, Refused, Tokens, Unauthorised, Unclear
 from linker.rows import ENDED, Account, Attempt, Grant
-from linker.schedule import linking
+from linker.schedule import linking, posted_until, to_post
 
 AT = 1_771_130_906.0
 TIMEOUT = 8.0  # seconds a linker waits for Ring
@@ -44,6 +44,7 @@ class Links(RuleBasedStateMachine):
         self.account = Account(account="acct")
         self.sent: list[str] = []
         self.posts: dict[tuple[str, str | None], int] = {}
+        self.tried: set[tuple[str, str | None]] = set()  # whose POST went out, or was about to
         self.unanswered: set[str] = set()
         self.flying: dict[str, Flight] = {}  # renewals whose linkers await an answer, and hold the row
         self.frozen: list[Flight] = []  # those whose linkers stand still: their leases are over
@@ -178,6 +179,14 @@ class Links(RuleBasedStateMachine):
         for name in self._looking():
             self._look(self.attempts[name])
 
+    @precondition(lambda self: self._to_post())
+    @rule(data=st.data(), outcome=OUTCOMES, late=st.sampled_from([-1.0, 0.001, 700.0]))
+    def a_nonce_is_about_to_be_over(self, data: st.DataObject, outcome: Outcome, late: float) -> None:
+        grant = self.grants[data.draw(st.sampled_from(self._to_post()))]
+        self.time_passes(max(0.0, posted_until(grant) + late - self.now))
+        if grant.code_hash in self._due():
+            self._advance(self.grants[grant.code_hash], outcome, None)
+
     @precondition(lambda self: self._due())
     @rule(data=st.data(), outcome=OUTCOMES, crash=st.sampled_from([None, None, "before", "after"]))
     def a_grant_is_advanced(self, data: st.DataObject, outcome: Outcome, crash: str | None) -> None:
@@ -187,10 +196,13 @@ class Links(RuleBasedStateMachine):
         grant = replace(grant, begun=grant.begun + 1)
         self.grants[grant.code_hash] = grant
         move = saga.begin(grant, self.now)
+        self._a_nonce_has_its_time(grant, move)
         if move.call is None:
             self._apply(grant, move)
             return
         self.grants[grant.code_hash] = move.grant
+        if move.call == "post":
+            self.tried.add((grant.code_hash, grant.attempt))
         if crash == "before":
             return
         self._call(move.call, move.grant, outcome)
@@ -201,6 +213,15 @@ class Links(RuleBasedStateMachine):
         shown = isinstance(outcome, Unauthorised | Refused)
         assert shown or after.grant.reason != removal.GONE, "a link was ended that Ring did not show to be removed"
         self._apply(move.grant, after)
+
+    def _a_nonce_has_its_time(self, grant: Grant, move: saga.Move) -> None:
+        over = linking(grant) and self.now > posted_until(grant)
+        assert not (over and move.call == "post"), "a nonce was posted after its time"
+        never = (grant.code_hash, grant.attempt) not in self.tried
+        if over and (never or to_post(grant)) and saga.plain(grant.stage) == grant.stage:
+            assert move.verdict, "a sign-in whose nonce was not posted in time was not told"
+            assert (move.verdict.state, saga.TAP in (move.verdict.reason or "")) == ("expired", True)
+            assert not linking(move.grant)
 
     @precondition(lambda self: self._looking())
     @rule(data=st.data())
@@ -229,6 +250,9 @@ class Links(RuleBasedStateMachine):
     def _due(self) -> list[str]:
         due = (name for name, grant in self.grants.items() if grant.due_at is not None and grant.due_at <= self.now)
         return sorted(name for name in due if name not in self.flying or self.grants[name].stage != "refreshing")
+
+    def _to_post(self) -> list[str]:
+        return sorted(name for name, grant in self.grants.items() if to_post(grant))
 
     def _renewable(self) -> list[str]:
         return [name for name in self._due() if saga.begin(self.grants[name], self.now).call == "refresh"]

@@ -57,8 +57,10 @@ def moves(grant: Grant, said: str) -> Iterator[Move]:
 
 def findings(move: Move) -> Iterator[str]:
     """Return what the page may tell of it: what the sign-in learnt, or what its grant says."""
-    for told in (move.verdict.reason if move.verdict else None, None):
-        progress = seen(AttemptSteps(attempt="t1", partner_user="u1", reason=told), move.grant)
+    verdict = move.verdict.reason if move.verdict else None
+    for told, now in product((verdict, None), (NOW, NOW + 700.0)):
+        attempt = AttemptSteps(attempt="t1", partner_user="u1", state="claimed", reason=told, marks=(("signed in", NOW),))
+        progress = seen(attempt, move.grant, now)
         yield from [progress.finding] if progress.finding else []
 
 
