@@ -37,7 +37,7 @@ untold: Final = Table(
 async def note(connection: AsyncConnection, group: str, lane: int, events: Sequence[Untold], now: datetime) -> None:
     """Write down what a session finished."""
     mine = {"grp": group, "lane": lane, "noted_at": now.timestamp()}
-    await upsert(connection, untold, [mine | _row(event) for event in events])
+    await upsert(connection, untold, [{**mine, **_row(event)} for event in events])
 
 
 async def recall(connection: AsyncConnection, group: str, lane: int, found: Known, now: datetime) -> Sequence[Untold]:
@@ -55,14 +55,15 @@ def _over(rows: Sequence[RowMapping], found: Known, now: datetime) -> float:
     """Return up to when what was noted is of no more use: all of it after a reset, and what goes beyond the bound."""
     if is_void(map(_event, rows), found):
         return inf
-    return max([(now - KEPT).timestamp(), *(row["noted_at"] for row in rows[BOUND:])])
+    beyond: list[float] = [row["noted_at"] for row in rows[BOUND:]]
+    return max([(now - KEPT).timestamp(), *beyond])
 
 
 def _row(event: Untold) -> Values:
     fates = (name for name, decision in _PLAIN.items() if decision == event.decision)
     fate = event.decision.reason if isinstance(event.decision, Bury) else next(fates)
-    known = {"next": event.known.next, "n": event.known.n}
-    return {"offset": event.offset, "taken_at": event.time.isoformat(), "fate": fate} | known
+    told = {"next": event.known.next, "n": event.known.n}
+    return {"offset": event.offset, "taken_at": event.time.isoformat(), "fate": fate, **told}
 
 
 def _event(row: RowMapping) -> Untold:

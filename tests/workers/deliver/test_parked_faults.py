@@ -23,6 +23,7 @@ from workers.deliver.job import Deliver
 from workers.deliver.policy import Standard
 from workers.deliver.session import TOPIC
 from workers.deliver.tables import tries
+from workers.deliver.untold import untold
 from workers.deliver.window import noted
 from workers.runtime.database import Database, connect
 from workers.runtime.lane import lanes
@@ -190,7 +191,7 @@ async def right(world: World, database: Database, kills: int) -> None:
 
 async def wiped(database: Database) -> None:
     async with database.begin() as connection:
-        for table in (*STEPPED, tries, lanes):
+        for table in (*STEPPED, tries, untold, lanes):
             await connection.execute(table.delete())
 
 
