@@ -26,7 +26,7 @@ from schemas.errors import Unavailable
 from schemas.records import App
 from workers.bus.contract import Stop
 from workers.runtime import sweep
-from workers.runtime.lease import steady
+from workers.runtime.clock import steady
 from workers.runtime.sealing import CodeOpener
 from workers.runtime.secrets import Secret
 from workers.runtime.supervise import FATAL

@@ -20,7 +20,7 @@ from linker.rows import LOST, Account, Grant
 from linker.store import Store
 from linker.vault import Vault
 from schemas.errors import Rejected
-from workers.runtime.lease import steady
+from workers.runtime.clock import steady
 from workers.runtime.sealing import KeyMissing
 
 PATIENCE: Final = 8.0  # seconds for a renewal that somebody waits for

@@ -19,8 +19,8 @@ from linker.placestore import Reply
 from schemas.errors import Unavailable
 from schemas.ring.limits import Limit
 from workers.runtime.backoff import Backoff
+from workers.runtime.clock import steady
 from workers.runtime.delay import Delay
-from workers.runtime.lease import steady
 
 EARLY: Final = 0.02  # seconds before it is good a token is given to who waits: the intent is written meanwhile
 SOON: Final = 0.02  # seconds between two asks where the last one brought all that was wanted

@@ -13,8 +13,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from linker import places
 from linker.places import ARRIVES, SECOND, Answered, Asked, Book
 from linker.tables import budget
+from workers.runtime.clock import steady
 from workers.runtime.database import Database
-from workers.runtime.lease import steady, store_time
+from workers.runtime.lease import store_time
 from workers.runtime.rows import insert_once
 
 _held: Final = select(budget.c.book).where(budget.c.name == "ring").with_for_update().cte("held")

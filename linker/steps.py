@@ -26,7 +26,7 @@ from schemas.findings.trying import OURS
 from schemas.records import LinkSecret, Notice
 from schemas.ring import api
 from workers.runtime.backoff import Backoff
-from workers.runtime.lease import steady
+from workers.runtime.clock import steady
 from workers.runtime.sampling import Sampler
 from workers.runtime.sealing import CodeOpener, KeyMissing
 from workers.runtime.storefault import OutcomeUnknown

@@ -28,9 +28,9 @@ from schemas.errors import Rejected
 from schemas.records import App, CodeReceived, LinkRequested, LinkSecret, Notice
 from tests.linker.ring import Ring
 from workers.bus.contract import Held
+from workers.runtime.clock import steady
 from workers.runtime.database import Database
 from workers.runtime.jobs import Step
-from workers.runtime.lease import steady
 from workers.runtime.sealing import CodeOpener, CodeSealer, Keyring, generate_code_keys, generate_key
 from workers.runtime.secrets import Secret
 from workers.runtime.storefault import StoreUnavailable

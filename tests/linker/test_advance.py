@@ -22,7 +22,7 @@ from schemas.records import App
 from schemas.ring import api
 from tests.linker.rig import Rig, Shared
 from tests.linker.ring import nonce
-from workers.runtime.lease import steady
+from workers.runtime.clock import steady
 from workers.runtime.supervise import Fatal
 
 

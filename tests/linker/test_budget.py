@@ -11,8 +11,8 @@ from linker.budget import Budget
 from linker.places import Asked, Kind
 from linker.placestore import Alone, PlaceStore, Reply
 from schemas.ring.limits import Limit
+from workers.runtime.clock import steady
 from workers.runtime.database import Database, connect
-from workers.runtime.lease import steady
 from workers.runtime.storefault import StoreUnavailable
 
 ANSWERS = 0.01  # seconds

@@ -15,8 +15,8 @@ from linker.tables import accounts
 from schemas.errors import Unavailable
 from tests.linker.rig import Rig
 from tests.linker.ring import nonce
+from workers.runtime.clock import steady
 from workers.runtime.database import connect
-from workers.runtime.lease import steady
 from workers.runtime.rows import insert_ignore
 from workers.runtime.storefault import OutcomeUnknown, StoreUnavailable
 

@@ -28,10 +28,11 @@ from workers.deliver.policy import Policy, Standard
 from workers.deliver.replay import held_group
 from workers.deliver.report import Reporter
 from workers.deliver.send import Sender
-from workers.deliver.session import Session, awake
+from workers.deliver.session import Session
 from workers.deliver.sign import Signer
 from workers.deliver.store import Store
 from workers.deliver.wishes import Wishes
+from workers.runtime.clock import steady
 from workers.runtime.database import Database
 from workers.runtime.secrets import Secret
 
@@ -111,7 +112,7 @@ class Deliver:
             facts=facts,
             stops=self._stops,
             tasks=tasks,
-            now=steady(),
+            now=unturned(),
             dice=random.random,  # jitter, not a secret
         )
         metrics.watch(
@@ -163,7 +164,7 @@ async def sturdy(run: Callable[[], Awaitable[None]]) -> None:
         raise RuntimeError("a task of a delivery was cancelled, and nobody had asked for it") from error
 
 
-def steady() -> Callable[[], datetime]:
+def unturned() -> Callable[[], datetime]:
     """Return a clock that begins at the wall's time and is never turned back."""
-    zero, began = datetime.fromtimestamp(time.time(), UTC), awake()
-    return lambda: zero + timedelta(seconds=awake() - began)
+    zero, began = datetime.fromtimestamp(time.time(), UTC), steady()
+    return lambda: zero + timedelta(seconds=steady() - began)

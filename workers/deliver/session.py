@@ -4,7 +4,6 @@ What takes longer than half a minute moves from the window to rows, with all tha
 """
 
 import asyncio
-import time
 from collections.abc import Collection, Hashable, Sequence
 from datetime import datetime, timedelta
 from typing import Final
@@ -13,53 +12,38 @@ import structlog
 
 from schemas.errors import Unavailable
 from schemas.topics import EVENT_RECORDED
-from workers.bus.contract import Held, Lane, Revoked, Stop, Unknown
+from workers.bus.contract import Held, Lane, Revoked, Stop
 from workers.deliver import metrics
 from workers.deliver.asked import Asked
 from workers.deliver.buried import Buried
-from workers.deliver.finished import Finished, Known
+from workers.deliver.finished import Finished
 from workers.deliver.flight import Flight
+from workers.deliver.ledger import Ledger
 from workers.deliver.parcel import Parcel, packed
 from workers.deliver.parked import Parked, kind_of
 from workers.deliver.policy import Again, Decision
-from workers.deliver.store import Shelf, Store
-from workers.deliver.window import Item, Window, judge, noted
-from workers.runtime import lane as runtime
+from workers.deliver.store import Store
+from workers.deliver.window import Item, Window, judge
+from workers.runtime.clock import steady
 from workers.runtime.insist import Insist
-from workers.runtime.storefault import OutcomeUnknown
-from workers.runtime.waiting import STEPPED
 
 log = structlog.get_logger()
 TOPIC: Final = EVENT_RECORDED.name
 PACE_S: Final = 0.02  # commits of what is finished come no faster: what was accepted since comes twice after a kill
 WAIT_S: Final = 0.1  # for something to do, where nothing was sent just now
-STEP_S: Final = 0.5  # and steps for events that only join what waits no faster than this
-MARKS_S: Final = 5.0  # nor for marks of what was buried alone than this: only a kill loses them
 PROVE_EVERY_S: Final = 3.0  # while anything is open, a commit proves that the lane is still ours
-PROVEN_FOR_S: Final = 8.0  # no request starts on an older proof
-ANSWERS_IN_S: Final = 1.0  # nor while a commit waits longer for its answer: what is accepted then may never be told
 IDLE_COMMIT_S: Final = 6 * 3600.0  # offsets of a group that never commits expire
 IDLE_WAIT_S: Final = 0.5
 FAULT_WAIT_S: Final = 1.0  # where the destination is at fault: hundreds of lanes may have nothing else to do
-COMMIT_DEADLINE_S: Final = 15.0
 BATCH_LEAST: Final = 64
 LOT: Final = 500  # lines that are taken in at once
 AHEAD: Final = 64  # events that may go to rows from one probe to the next, in search of one that was never sent
-TIDY_EVERY_S: Final = 60.0
 CROWDED: Final = "as much of this lane waits in rows as may: keys that fail now hold up those beside them, nothing is lost"
 CROWDED_REMEDY: Final = (
     "`ringhook deliveries list --destination {0} --failed` tells what it answers; mend that, "
     "or let all of it wait with `ringhook destinations pause {0}`"
 )
 PARK_AFTER: Final = timedelta(seconds=30)  # from an event's first attempt; then its key waits in rows, and the log goes on
-_CLOCK: Final = getattr(
-    time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC
-)  # runs on while the machine is suspended, where there is one
-
-
-def awake() -> float:
-    """Return seconds on a clock that nothing stops or turns back."""
-    return time.clock_gettime(_CLOCK)
 
 
 class Session:
@@ -86,22 +70,15 @@ class Session:
         self.window: Window[Parcel] = Window(0)
         self.parked: Parked[Parcel] = Parked((), flight.now())
         self._lane, self._flight, self._stop = lane, flight, stop
-        self._store = runtime.Session(store.database, store.group, lane.index, STEPPED, read=noted)
-        self._shelf = Shelf(store, lane.index, flight.destination.key)
         self._insist = Insist(store.group, stop, store.delay)
-        self._tidied_at = self._stepped_at = awake()
+        self._ledger = Ledger(lane, topic, store, flight=flight, finished=finished, insist=self._insist)
         self._began_at = 0.0  # when something was last sent
         self._waited_last = False
         self._probe = self._passed = 0  # events that went to rows since that probe
         self._moved_at = 0  # probes that had failed when the foremost were last moved there, too
         self._slow: Hashable | None = None  # a key that goes to rows as soon as its first is settled
         self._crowded = False  # as it was told
-        self._refused = False  # the store did not take the last step: what it does not know to be done must not be overtaken
-        self._settled_n = 0  # as the lane's row has it
         self._revoked: Revoked | None = None
-        self._proven = self._committed_at = 0.0
-        self._out_since: float | None = None  # since when a commit is out
-        self._committed = 0  # the window's changes when it was last committed
         self._flying: dict[Item[Parcel], asyncio.Task[object] | None] = {}
         self._nudge = asyncio.Event()  # something ended that the loop may want to know of
         self._enough = max(BATCH_LEAST, 2 * flight.destination.concurrency * flight.destination.most)
@@ -116,23 +93,20 @@ class Session:
             self._flight.lanes.remove(self)
             self._cut()
         if self._revoked:
-            await self._note()
+            await self._ledger.leave()
             raise self._revoked
-        await self._commit_last()
+        await self._ledger.close()
 
     async def _open(self) -> None:
-        asked = awake()
-        start = await self._store.open(self._lane, self._insist)
-        self._proven = self._committed_at = asked
-        found = Known(start.next[self._topic], noted(start.note))
-        self._finished.begin(found, await self._insist(lambda: self._shelf.recall(found)))
-        (kept, marks), kind = await self._insist(self._shelf.kept), kind_of(self._flight.destination.key)
+        start, kept, marks = await self._ledger.open()
+        kind = kind_of(self._flight.destination.key)
         buried = Buried(kind, marks)
         self.window = Window.from_note(start.next[self._topic], start.note, buried)
         self.parked = Parked((), self._flight.now(), kind=kind, buried=buried, latest=self._flight.latest)
         for at in range(0, len(kept), LOT):
             self.parked.take_in(kept[at : at + LOT], self._flight.now())
             await asyncio.sleep(0)  # there may be thousands, and others run on
+        self._ledger.begin(self.window, self.parked)
         if self.parked.foreign:
             meaning = "what waits began under another `key`: until it is done nothing new is read, so that order is kept"
             log.warning("delivery.key_changed", destination=self._flight.destination.name, lane=self.index, meaning=meaning)
@@ -145,10 +119,10 @@ class Session:
         try:
             while not self._stop.is_set():
                 await self._turn()
-            await self._commit_early()
+            await self._ledger.commit_early()
         except Revoked as revoked:
             self._revoked = revoked
-            await self._note()
+            await self._ledger.leave()
         await self._drain()
 
     async def _turn(self) -> None:
@@ -162,17 +136,16 @@ class Session:
         self._tell_crowded()
         self._flight.pump()
         if self._commit_due():
-            await self._commit()
+            await self._ledger.commit()
             self._flight.pump()
-        if awake() - self._tidied_at >= TIDY_EVERY_S:
-            await self._tidy()
+        await self._ledger.tidy()
 
     @property
     def _patience(self) -> float:
         """How long to wait for something to do: there is little where the destination is at fault."""
         if self._flight.shut or self._flight.health.failing:
             return FAULT_WAIT_S
-        return PACE_S if awake() - self._began_at < WAIT_S else WAIT_S
+        return PACE_S if steady() - self._began_at < WAIT_S else WAIT_S
 
     def _wanted(self) -> int:
         """Return how many records to fetch: none while enough wait here and may be sent, or the destination is at fault."""
@@ -224,7 +197,7 @@ class Session:
             judge(self.window.buried, parcel.key(destination.key), fate)
             return
         item = parcel.item(destination.key, now)
-        if not self.parked.blocks(item.key, known=not self._refused):
+        if not self.parked.blocks(item.key, known=not self._ledger.refused):
             self.window.admit(item)
         elif self.window.hold(item):
             self.parked.join([item])
@@ -273,7 +246,7 @@ class Session:
             return
         read: dict[str, list[Item[Parcel]]] = {}
         try:
-            read = await self._shelf.read(wanted, now)
+            read = await self._ledger.shelf.read(wanted, now)
         except Unavailable as error:
             self._insist.refused(error)
         for name in wanted:
@@ -283,16 +256,6 @@ class Session:
     def waiting(self) -> int:
         """How many events wait in rows."""
         return self.parked.rows
-
-    async def _tidy(self) -> None:
-        """Note the last true step in the lane's row; where the store is away, another time."""
-        self._tidied_at = awake()
-        try:
-            if self._store.n != self._settled_n:
-                await self._store.settle()
-                self._settled_n = self._store.n
-        except Unavailable as error:
-            self._insist.refused(error)
 
     def idle(self, now: datetime) -> bool:
         """Say whether there is nothing that could be sent now."""
@@ -305,7 +268,7 @@ class Session:
     def take(self, now: datetime, dice: float | None, *, rows: bool, again: bool) -> Item[Parcel] | None:
         """Return an event that may be sent now: what is new, and what waits or failed before, take turns."""
         turn = not (self._waited_last and self.presses(now))
-        item = self._waiting(now, rows=rows and not self._refused, again=again) if turn else None
+        item = self._waiting(now, rows=rows and not self._ledger.refused, again=again) if turn else None
         self._waited_last = item is not None
         return item or (self.window.untried(now) if dice is None else self.window.sample(now, dice))
 
@@ -366,10 +329,7 @@ class Session:
 
     def may_start(self) -> bool:
         """Say whether the lane was proven to be ours within the last seconds, the bus answers, and no end was asked for."""
-        return not self.closing() and awake() - self._proven < PROVEN_FOR_S and self._answered()
-
-    def _answered(self) -> bool:
-        return self._out_since is None or awake() - self._out_since < ANSWERS_IN_S
+        return not self.closing() and self._ledger.ours()
 
     def closing(self) -> bool:
         """Say whether the session ends."""
@@ -377,7 +337,7 @@ class Session:
 
     def began(self, item: Item[Parcel], task: asyncio.Task[object] | None) -> None:
         """Hear that this task is about to send an item."""
-        self._flying[item], self._began_at = task, awake()
+        self._flying[item], self._began_at = task, steady()
 
     def ended(self, item: Item[Parcel]) -> None:
         """Hear that it was settled, or given up."""
@@ -387,8 +347,8 @@ class Session:
 
     async def _drain(self) -> None:
         """Let requests in flight end, however long they may take: what is cut is sent again."""
-        began = awake()
-        while self._flying and awake() - began < self._flight.ends_s:
+        began = steady()
+        while self._flying and steady() - began < self._flight.ends_s:
             await self._wait()
 
     def _cut(self) -> None:
@@ -398,78 +358,8 @@ class Session:
                 task.cancel()
 
     def _commit_due(self) -> bool:
-        since = awake() - self._committed_at
-        if self.window.changes != self._committed or self._step_due():
-            return since >= PACE_S
+        if self._ledger.news:
+            return self._ledger.age >= PACE_S
         # On no old proof does anything start; and who looks whether all that was put aside is sent must see how far that is.
         waits = self.aside or (self._flight.may_send() and (self.window.open or not self.parked.idle(self._flight.now())))
-        return since >= (PROVE_EVERY_S if waits else IDLE_COMMIT_S)
-
-    def _step_due(self) -> bool:
-        """Say whether the store is to learn something: a step costs the same for one event that joins as for many."""
-        pace = STEP_S if self.parked.moved else MARKS_S
-        return self.parked.changed and (self.parked.urgent or awake() - self._stepped_at >= pace)
-
-    async def _commit(self, *, last: bool = False) -> None:
-        untold = self._finished.untold()
-        n = await self._write(last=last)
-        asked, changes, known = awake(), self.window.changes, Known(self.window.next(), n)
-        await self._ask(known.next, self.window.note(n))
-        self._proven = self._committed_at = asked
-        self._committed, self._store.n = changes, n
-        self._finished.told(() if self._refused else untold, known)  # of rows the store has to know it, too
-
-    async def _ask(self, position: int, note: bytes) -> None:
-        self._out_since = awake()
-        try:
-            async with asyncio.timeout(COMMIT_DEADLINE_S):
-                await self._lane.commit({self._topic: position}, note)
-        except TimeoutError:
-            raise Unknown("a commit missed its deadline") from None
-        finally:
-            self._out_since = None
-
-    async def _write(self, *, last: bool) -> int:
-        """Write what changed of what waits, as step n + 1; return the n that the commit shall make true."""
-        change = self.parked.change() if self._step_due() or (last and self.parked.changed) else None
-        if not change:
-            return self._store.n
-        self._stepped_at = awake()
-        try:
-            async with self._store.step() as step:
-                lines = await self._shelf.write(step, change, self.parked.stored(change), self._flight.now())
-        except OutcomeUnknown as error:
-            raise Unknown("the store did not say whether a step was written") from error
-        except Unavailable as error:
-            self._insist.refused(error)  # what joins stays open in the window meanwhile
-            self._refused = True
-            return self._store.n
-        self._refused = False
-        self.parked.written(change, lines)
-        for items in change.joining.values():
-            self.window.finish(items)
-            metrics.PARKED.labels(destination=self._flight.destination.name).inc(len(items))
-        return self._store.n + 1
-
-    async def _commit_early(self) -> None:
-        """Tell what is finished before what is under way has ended: that may take long."""
-        if self.window.changes != self._committed:
-            await self._commit()
-
-    async def _commit_last(self) -> None:
-        try:
-            if self.window.changes != self._committed or self.parked.changed:
-                await self._commit(last=True)
-            await self._store.settle()
-        except Revoked:
-            await self._note()
-        except Unavailable:
-            return  # the next owner finds out by itself which steps were true
-
-    async def _note(self) -> None:
-        """Write down what the bus may not know, so that the next owner does, wherever it is; else it sends that again."""
-        if events := self._finished.left():
-            try:
-                await self._shelf.note(events)
-            except Unavailable as error:
-                self._insist.refused(error)
+        return self._ledger.age >= (PROVE_EVERY_S if waits else IDLE_COMMIT_S)

@@ -3,9 +3,8 @@
 Rows carry `lease_owner` and `lease_until`, written by the store's clock. Act only while `covers` says so (correctness.md §7).
 """
 
-import time
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 from sqlalchemy import ColumnElement, Double, Executable, FromClause, Row, Table, bindparam, or_, select, tuple_, update
@@ -14,7 +13,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
-_CLOCK: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # runs during suspension where the system offers it
+from workers.runtime.clock import steady
 
 
 class store_time(FunctionElement[float]):  # noqa: N801 - a SQL function is spelt as one
@@ -33,11 +32,6 @@ def _postgres_time(_element: FromClause, _compiler: SQLCompiler, **_: Any) -> st
 @compiles(store_time, "sqlite")
 def _sqlite_time(_element: FromClause, _compiler: SQLCompiler, **_: Any) -> str:  # noqa: ANN401 - SQLAlchemy's hook
     return "((julianday('now') - 2440587.5) * 86400.0)"
-
-
-def steady() -> float:
-    """Return seconds on the clock that never steps back and runs during suspension."""
-    return time.clock_gettime(_CLOCK)
 
 
 class Lease(msgspec.Struct, frozen=True):

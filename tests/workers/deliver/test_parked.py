@@ -17,7 +17,7 @@ from structlog.testing import capture_logs
 from tests.workers.deliver import support
 from tests.workers.deliver.support import Sink, attempts, dead_letters, delivering, destination, event, header, until
 from workers.bus.contract import Bus
-from workers.deliver import health, parked, session, window
+from workers.deliver import health, ledger, parked, session, window
 from workers.deliver.forgotten import Forgotten
 from workers.deliver.policy import Standard, Tries
 from workers.deliver.session import TOPIC
@@ -155,9 +155,9 @@ async def test_that_one_was_buried_is_kept_while_it_runs_as_well_and_not_at_once
     async with delivering(bus, destination(sink.url)):
         await bus.publish([event("bad0", device="d0")])
         await dead_letters(bus, 1)
-        await asyncio.sleep(2 * session.STEP_S)
+        await asyncio.sleep(2 * ledger.STEP_S)
         assert await tried(store) == 0, "a step for each that is buried would cost more than it is worth"
-        monkeypatch.setattr(session, "MARKS_S", 0.1)
+        monkeypatch.setattr(ledger, "MARKS_S", 0.1)
         async with asyncio.timeout(20):
             while await tried(store) != 1:  # noqa: ASYNC110 -- the store has no event to set
                 await asyncio.sleep(0.02)
@@ -392,7 +392,7 @@ async def test_an_outage_fetches_no_more_than_a_note_can_hold(bus: Bus, sink: Si
 async def test_what_waits_is_sent_when_it_is_due_though_its_lane_was_quiet_for_longer_than_a_proof_lasts(
     bus: Bus, sink: Sink, store: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(session, "PROVEN_FOR_S", 0.8)
+    monkeypatch.setattr(ledger, "PROVEN_FOR_S", 0.8)
     monkeypatch.setattr(session, "PROVE_EVERY_S", 0.3)
     sink.answer = lambda identity, number: 500 if identity == "bad" and number < 4 else 200
     await bus.publish([event("bad", device="bad")])

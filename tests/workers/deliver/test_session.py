@@ -12,7 +12,7 @@ from tests.workers.deliver.support import Sink, dead_letters, delivering, destin
 from workers.bus import memory
 from workers.bus.contract import GRACE, Bus, BusUnavailable, Held, Lane, Record, Revoked, Start, Stop, Unknown, Work
 from workers.bus.partition import partition
-from workers.deliver import flight, session
+from workers.deliver import flight, ledger, session
 
 
 class TakenLane:
@@ -118,8 +118,8 @@ async def test_what_was_accepted_is_sent_again_where_an_operator_has_set_the_pos
 
 
 async def test_nothing_starts_while_a_commit_is_out_for_long(bus: Bus, sink: Sink, monkeypatch: pytest.MonkeyPatch) -> None:
-    clock, real = {"ahead": 0.0}, session.awake
-    monkeypatch.setattr(session, "awake", lambda: real() + clock["ahead"])
+    clock, real = {"ahead": 0.0}, ledger.steady
+    monkeypatch.setattr(ledger, "steady", lambda: real() + clock["ahead"])
     gates = {f"e{number}": asyncio.Event() for number in range(2)}
     taking = TakingBus(bus, lambda: None)
 
@@ -149,8 +149,8 @@ async def test_nothing_starts_while_a_commit_is_out_for_long(bus: Bus, sink: Sin
 
 async def test_nothing_starts_on_an_old_proof_of_membership(bus: Bus, sink: Sink, monkeypatch) -> None:  # noqa: ANN001
     clock = {"ahead": 0.0}
-    real = session.awake
-    monkeypatch.setattr(session, "awake", lambda: real() + clock["ahead"])
+    real = ledger.steady
+    monkeypatch.setattr(ledger, "steady", lambda: real() + clock["ahead"])
     failing = {"on": False}
     taking = TakingBus(bus, lambda: Revoked() if failing["on"] else None)
     async with delivering(taking, destination(sink.url)):
@@ -201,7 +201,7 @@ async def test_what_is_to_be_buried_is_not_finished_before_its_letter_is_held(bu
 async def test_who_follows_one_that_a_former_session_buried_is_known_though_no_commit_told_of_it(
     bus: Bus, sink: Sink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(session, "MARKS_S", 60.0)  # nor did the store hear of it
+    monkeypatch.setattr(ledger, "MARKS_S", 60.0)  # nor did the store hear of it
     sink.answer = lambda _identity, _number: 422
     unknown = iter([Unknown()])
     taking = TakingBus(bus, lambda: next(unknown, None) if sink.seen("bad0") == 3 else None)
