@@ -7,7 +7,7 @@ UNITS := tests/schemas $(wildcard tests/deploy/test_settings*.py) tests/deploy/t
   tests/workers/deliver/test_policy.py tests/workers/deliver/test_window.py tests/workers/dispatch/test_normalise.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format lock chaos kills interop bench clean
+.PHONY: help demo test check lint format lock chaos kills interop bench clean
 
 help: ## what can be made
 	@sed -n 's/^\([a-z]*\):[^#]*## /\1	/p' Makefile | expand -t 10
@@ -17,16 +17,18 @@ demo: .venv/run ## the whole main job on this machine against a simulated Ring (
 
 test: .venv/dev ## everything, against a real Apache Kafka and a real PostgreSQL that are started for it
 	@$(BIN)/python -m deploy.local prepare
-	@$(MAKE) --no-print-directory check
+	@$(MAKE) --no-print-directory lint
 	@$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
-check: .venv/dev ## what each commit passes: lint, types, arrows between packages, unit tests
+check: lint ## what each commit passes: lint, types, arrows between packages, unit tests
+	@$(BIN)/python -m pytest --quiet --quiet $(UNITS)
+
+lint: .venv/dev ## lint, types, arrows between packages
 	@mkdir -p build
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache > build/arrows 2>&1 || { cat build/arrows; exit 1; }
-	@$(BIN)/python -m pytest --quiet --quiet $(UNITS)
 
 format: .venv/dev ## put the code in its form
 	@$(BIN)/ruff check --fix --quiet . || true
