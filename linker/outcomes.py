@@ -26,7 +26,7 @@ class Refused(msgspec.Struct, frozen=True, kw_only=True):
     stale: bool = False
     past: bool = False  # to a POST: the integration awaits its PATCH already, or is completed
     client: bool = False  # to a code: our client id or secret is wrong, and the code as lost as any other
-    doubtful: bool = False  # to a refresh, and not said of its token: whoever answers so for days means it
+    doubtful: bool = False  # maybe not Ring's, but of a gate on the way: to a refresh, whoever answers so for days means it
 
 
 class Unauthorised(msgspec.Struct, frozen=True, kw_only=True):

@@ -304,7 +304,7 @@ def _posted(grant: Grant, outcome: Outcome, now: float) -> Move:  # noqa: PLR091
             return Move(replace(to(grant, "verify", now), reason=outcome.words, patched=grant.patched or outcome.past))
         case Refused(stale=True) if grant.state == "completed":
             return unclaimed(grant, Verdict("completed"), now)  # Ring takes no more of a link that stands
-        case Refused() if grant.state == "completed":  # a gate's, which does not say that Ring awaits nothing
+        case Refused() if outcome.doubtful or grant.state == "completed":  # a gate's, which does not say that Ring awaits nothing
             return again(replace(grant, stage="post", posts=grant.posts - 1), outcome, now)
         case Refused():
             return unclaimed(grant, Verdict("rejected", f"Ring refused the link ({outcome.words}): {TAP}"), now)
@@ -319,7 +319,7 @@ def _patched(grant: Grant, outcome: Outcome, now: float) -> Move:  # noqa: PLR09
         case Refused(stale=True) if grant.stage != "probe" and grant.patched:
             return _completed(grant, now)  # the POST had arrived, and awaiting is over: so had a PATCH whose answer is missing
         case Refused() if grant.stage == "verify":
-            return unclaimed(grant, Verdict("rejected", f"Ring refused the link ({grant.reason}): {TAP}"), now)
+            return _refused(grant, outcome, now)
         case Refused() if grant.stage == "probe":
             return _post_again(grant, grant.reason, now)  # the PATCH only says that the POST had not arrived
         case Unclear():
@@ -334,6 +334,13 @@ def _patched(grant: Grant, outcome: Outcome, now: float) -> Move:  # noqa: PLR09
             return again(grant, replace(outcome, words=words), now)
         case _:
             return again(grant, outcome, now)
+
+
+def _refused(grant: Grant, outcome: Refused, now: float) -> Move:
+    """Believe Ring's refusal of a POST once the PATCH says, too, that it did not arrive; a gate in its place does not say so."""
+    if outcome.doubtful:
+        return again(grant, replace(outcome, words=grant.reason or outcome.words), now)
+    return unclaimed(grant, Verdict("rejected", f"Ring refused the link ({grant.reason}): {TAP}"), now)
 
 
 def _unheard(grant: Grant, words: str | None, now: float, *, asked: float = 0.0) -> Move:

@@ -18,7 +18,7 @@ Meaning = Literal[
     "done",  # 2xx, also with a body that cannot be read
     "refused",  # trying the same again will not help: bad or used code, refused refresh token, missing fields
     "client",  # our own client id or secret is refused, whatever the token or code is worth
-    "doubtful",  # a 4xx to a refresh that does not speak of its token: a gate on the way, or a wrong URL
+    "doubtful",  # a 4xx that does not speak of the refresh token, or is undocumented of POST and PATCH: a gate's, or a wrong URL
     "unauthorised",  # the access token is not good: refresh it, then the same call again
     "invalid_nonce",  # POST: this nonce is not this account's, or its 600 s are over
     "transition",  # PATCH: not from the state it is in; after an ambiguous POST: there was no POST, else it is completed
@@ -32,6 +32,7 @@ RETRY_LIMIT: Final = timedelta(hours=1)  # a Retry-After beyond it is taken as t
 _NOT_DONE: Final = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.SERVICE_UNAVAILABLE)
 # What a second call may be answered to otherwise than the first: a lost answer is not the same as no call.
 _ONCE: Final = ("exchange", "refresh", "claim", "complete")
+_DOCUMENTED: Final = ("claim", "complete")  # a refusal of Ring's own is 400 or 404 there
 _REFUSED: Final = "invalid_grant"  # RFC 6749, 5.2: this refresh token is good for nothing
 _OURS: Final = ("invalid_client", "unauthorized_client")  # RFC 6749, 5.2: our credentials are refused, not the token
 
@@ -96,4 +97,4 @@ def _refused(call: Call, status: int, said: str) -> Meaning:
         return "invalid_nonce"
     if status == HTTPStatus.BAD_REQUEST and call == "complete" and "transition" in said:
         return "transition"
-    return "refused"
+    return "doubtful" if call in _DOCUMENTED and status != HTTPStatus.BAD_REQUEST else "refused"

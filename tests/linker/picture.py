@@ -30,6 +30,7 @@ ANSWERS: Final[dict[str, Outcome]] = {
     "2xx": Done(),
     "no": Refused(words="no"),
     "no, stale": Refused(words="no", stale=True),
+    "no, of a gate": Refused(words="no", doubtful=True),
     "401": Unauthorised(words="401"),
     "not sent": NotSent(words="no connection"),
     "no clear answer": Unclear(words="timeout"),

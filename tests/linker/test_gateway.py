@@ -49,6 +49,39 @@ async def test_a_post_for_a_link_that_stands_is_tried_again_where_a_gate_refused
     assert (rig.ring.standing("acct-1"), rig.ring.count("post")) == ("completed", 4)
 
 
+@pytest.mark.parametrize("status", [403, 405, 413])
+async def test_a_first_links_post_is_tried_again_where_a_gate_refused_it(rig: Rig, status: int) -> None:
+    await rig.code("acct-1")
+    rig.ring.spoil("post", status, status)
+    await rig.sign_in("t1", nonce(rig.time(), "acct-1"), rig.time())
+    await ended(rig, "t1", "completed")
+    assert (rig.ring.standing("acct-1"), rig.ring.count("post")) == ("completed", 3)
+
+
+async def test_a_gate_that_stays_before_a_first_link_is_told_in_words_and_the_next_tap_links(rig: Rig) -> None:
+    code, began = await rig.code("acct-1"), rig.now
+    rig.ring.down("post", 600.0, Fault(403, title="Access denied"))
+    await rig.sign_in("t1", nonce(rig.time(), "acct-1"), rig.time())
+    await ended(rig, "t1", "expired")
+    told = await finding(rig, "t1")
+    assert "10 minutes were over before Ring could be told (403 Access denied" in told
+    assert told.endswith(TAP)
+    [grant] = await rig.grants(code)
+    assert (grant.state, grant.stage, rig.now - began > 585) == ("unclaimed", "wait", True)
+    rig.now += 10
+    await rig.sign_in("t2", nonce(rig.time(), "acct-1"), rig.time())
+    await ended(rig, "t2", "completed")
+
+
+@pytest.mark.parametrize("status", [400, 404])
+async def test_what_ring_says_of_a_first_links_nonce_itself_ends_the_sign_in_at_once(rig: Rig, status: int) -> None:
+    await rig.code("acct-1")
+    rig.ring.spoil("post", status)
+    await rig.sign_in("t1", nonce(rig.time(), "acct-1"), rig.time())
+    await ended(rig, "t1", "rejected")
+    assert rig.ring.count("post") == 1
+
+
 async def test_a_gate_that_stays_is_told_in_words_and_the_link_serves_on(rig: Rig) -> None:
     code = await linked(rig)
     rig.ring.allow("a code that never comes", "acct-1")

@@ -21,6 +21,7 @@ OUTCOMES = st.sampled_from(
         NotSent(words="429", wait=3.0),
         Refused(words="404"),
         Refused(words="400", stale=True),
+        Refused(words="403", doubtful=True),
         Unauthorised(words="401"),
     ]
 )
@@ -148,7 +149,7 @@ class Links(RuleBasedStateMachine):
 
     def _write_late(self, flight: Flight, outcome: Outcome) -> None:
         token = flight.held.code_hash, flight.held.refresh or b""
-        if isinstance(outcome, NotSent) and self.spent[token][0] == flight.since:  # nobody sent it again meanwhile
+        if _in_vain(outcome) and self.spent[token][0] == flight.since:  # nobody sent it again meanwhile
             self.spent[token] = (flight.since, True)
         held, fresh = flight.held, self.grants[flight.held.code_hash]
         full = self._full(saga.Move(held, call="refresh"), outcome)
@@ -280,7 +281,7 @@ class Links(RuleBasedStateMachine):
         assert grant.refresh == b"r%d" % grant.writes, "a refresh token was sent whose successor is stored"
         before, in_vain = self.spent.get((name, grant.refresh), (0.0, True))
         assert in_vain or self.now >= before + refresh.SETTLES, "a refresh token was sent again before its first answer was past"
-        self.spent[name, grant.refresh] = (self.now, isinstance(outcome, NotSent))
+        self.spent[name, grant.refresh] = (self.now, _in_vain(outcome))
 
     def _full(self, move: saga.Move, outcome: Outcome) -> Outcome:
         if not isinstance(outcome, Done):
@@ -343,6 +344,11 @@ class Links(RuleBasedStateMachine):
         for grant in self.grants.values():
             if grant.state in {"claimed", "awaiting"}:
                 assert self.attempts[grant.attempt or ""].partner_user == grant.partner_user
+
+
+def _in_vain(outcome: Outcome) -> bool:
+    """Say whether a renewal surely came to nothing, and its token may be sent again."""
+    return isinstance(outcome, NotSent) or (isinstance(outcome, Refused) and outcome.doubtful)
 
 
 Links.TestCase.settings = settings(max_examples=200, stateful_step_count=80, deadline=None)

@@ -126,6 +126,17 @@ def test_a_repeated_post_that_is_refused_is_verified_by_patch_before_anybody_giv
     assert "Invalid Nonce" in (opened.reason or "")
 
 
+def test_what_a_gate_may_have_said_in_rings_place_ends_no_sign_in() -> None:
+    gate = Refused(words="403 Access denied", doubtful=True)
+    refused = after(claimed(), gate)
+    assert (refused.state, refused.stage, refused.posts, refused.reason) == ("claimed", "post", 0, "403 Access denied")
+    stale = Refused(words="400 Invalid Nonce", stale=True)
+    asked = after(claimed(), Unclear(words="504"), gate, stale, gate)
+    assert (asked.state, asked.stage) == ("claimed", "verify")
+    assert after(asked, Done(), now=AT + 60).state == "completed"
+    assert "Invalid Nonce" in (after(asked, Refused(words="404"), now=AT + 60).reason or "")
+
+
 @pytest.mark.parametrize("words", ["400 Invalid Nonce", "400 Missing Required Fields", "404 Not Found"])
 def test_a_refused_post_rejects_the_attempt_and_opens_the_grant_for_another(words: str) -> None:
     begun = saga.begin(claimed(), AT + 3)
