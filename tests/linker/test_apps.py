@@ -5,12 +5,15 @@ from datetime import UTC, datetime
 import pytest
 from msgspec.structs import replace
 
+from deploy.demo.ring.proofs import nonce as proof
 from linker import refresh, saga, view
+from linker.ledger import REPLACED
+from linker.moves import MENDS
 from linker.outcomes import NotSent
 from linker.rows import Account, Grant
 from linker.told import Told
 from schemas.records import AccountTold, App, SubscriptionTold
-from tests.linker.rig import AT, Rig, held
+from tests.linker.rig import APPS, AT, Rig, held
 from tests.linker.ring import nonce
 from workers.runtime.jobs import Step
 
@@ -95,3 +98,31 @@ async def test_a_plan_is_taken_from_an_app_that_serves_and_from_no_other(rig: Ri
     assert kept is not None
     assert kept.subscription is not None
     assert kept.subscription.state == "active"
+
+
+async def test_who_connects_the_old_app_anew_and_signs_in_has_gone_back_to_it(rig: Rig) -> None:
+    new = await rig.code("acct-1", "canary-code-new", app="next")
+    await rig.state(rig.linker(), new, "unclaimed")
+    rig.now += 30
+    old = await rig.code("acct-1", "canary-code-old")
+    await rig.sign_in("t1", nonce(rig.time(), "acct-1"), rig.time())
+    await rig.state(rig.linker(), old, "completed")
+    [ended] = await rig.grants(new)
+    assert (ended.state, ended.reason, await apps(rig)) == ("removed", REPLACED, "first")
+    rig.now += 60
+    await rig.sign_in("t2", proof(APPS["next"].hmac_key.reveal(), rig.time(), "acct-1"), rig.time())
+    assert MENDS in await finding(rig, "t2")
+
+
+async def finding(rig: Rig, attempt: str) -> str:
+    """Return what the sign-in says at its end."""
+
+    async def over() -> bool:
+        progress = await rig.explain.progress(attempt)
+        return progress is not None and progress.state == "expired"
+
+    linker = rig.linker()
+    async with linker:
+        await rig.turn(linker, over, 4_000)
+    progress = await rig.explain.progress(attempt)
+    return (progress and progress.finding) or ""

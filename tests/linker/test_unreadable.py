@@ -50,6 +50,19 @@ async def test_a_missing_key_puts_its_accounts_at_risk_until_it_is_back_and_the_
     assert [account.version for account, _ in await rig.store.listed("", 10, at_risk=False)] == versions
 
 
+async def test_every_grant_is_marked_no_more_once_its_key_is_back_also_one_that_does_not_decide_how_its_account_stands(
+    rig: Rig,
+) -> None:
+    serving = await completed(rig, 1)
+    rig.now += 60
+    newer = [await rig.code("acct-1", f"canary-code-{number}") for number in range(3)]
+    await rig.states(rig.linker(), "unclaimed", *newer)
+    await swept(rig, NEW)
+    assert {grant.risk for grant in await rig.grants(serving, *newer)} == {"unreadable"}
+    await swept(rig, NEW, VAULT)
+    assert {(grant.risk, grant.reason) for grant in await rig.grants(serving, *newer)} == {(None, None)}
+
+
 async def run(rig: Rig, until: Callable[[], Awaitable[bool]]) -> None:
     linker = rig.linker()
     async with linker:
