@@ -95,6 +95,14 @@ class Sealed:
             found = await connection.execute(select(grants).where(grants.c.sealed_with == key, idle).limit(limit))
             return [grant_of(row) for row in found]
 
+    async def marked(self, key: str, after: str, limit: int) -> list[Grant]:
+        """Return the next rows that this key sealed, of which nothing is expected soon, and which are marked as unreadable."""
+        idle = grants.c.stage.in_(("rest", "wait")) & grants.c.lease_until.is_(None)
+        mine = (grants.c.risk == "unreadable") & (grants.c.sealed_with == key) & (grants.c.code_hash > after) & idle
+        async with self.database.read() as connection:
+            found = await connection.execute(select(grants).where(mine).order_by(grants.c.code_hash).limit(limit))
+            return [grant_of(row) for row in found]
+
     async def reseal(self, key: str, after: str, limit: int, again: Again) -> Page:
         """Write the next rows that this key sealed as `again` has them; all of them or none.
 

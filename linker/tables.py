@@ -63,6 +63,8 @@ _whose = grants.c.partner_user.is_not(None)
 Index(None, grants.c.partner_user, grants.c.generation, sqlite_where=_whose, postgresql_where=_whose)
 _held = grants.c.sealed_with.is_not(None)
 Index(None, grants.c.sealed_with, grants.c.code_hash, sqlite_where=_held, postgresql_where=_held)
+_in_danger = grants.c.risk.is_not(None)
+Index(None, grants.c.risk, grants.c.sealed_with, grants.c.code_hash, sqlite_where=_in_danger, postgresql_where=_in_danger)
 
 # One row per key that the vault ever had: what shows that its id still stands for the same bytes, and when it last sealed.
 keys: Final = Table(

@@ -1,6 +1,6 @@
 """The sweep that names the accounts whose tokens no configured key opens, before anybody needs them, and takes it back."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -28,14 +28,13 @@ class Unreadable:
     vault: Vault
     page: int = PAGE
     name: str = "linker.unreadable"
-    _after: str = ""
+    _after: dict[str, str] = field(default_factory=dict)
 
     async def __call__(self, now: datetime) -> timedelta:
-        """Mark a page of those that a missing key sealed, and look again at a page of those that are marked."""
-        at = now.timestamp()
-        missing = [key for key in await self.sealed.in_use() if key not in self.vault.keyring.ids]
-        marked = [await self._mark(key, at) for key in missing]
-        return AT_ONCE if await self._clear(at) or any(marked) else REST
+        """Mark a page of what each missing key sealed, and take the mark back in a page of what each other key did."""
+        there, at = self.vault.keyring.ids, now.timestamp()
+        more = [await (self._clear if key in there else self._mark)(key, at) for key in await self.sealed.in_use()]
+        return AT_ONCE if any(more) else REST
 
     async def _mark(self, key: str, now: float) -> bool:
         """Mark a page; say whether there may be more."""
@@ -45,17 +44,14 @@ class Unreadable:
             await self._write(grant, replace(grant, risk="unreadable", reason=words), now)
         return len(rows) == self.page
 
-    async def _clear(self, now: float) -> bool:
-        """Take it back where the key is there again; say whether there is another page."""
-        page = await self.store.listed(self._after, self.page, at_risk=True)
-        for _, grant in page:
-            if grant and grant.risk == "unreadable" and grant.stage in {"rest", "wait"} and not self.vault.shut(grant, "refresh"):
+    async def _clear(self, key: str, now: float) -> bool:
+        """Take it back in a page of what a key sealed that is there again; say whether there may be more."""
+        page = await self.sealed.marked(key, self._after.get(key, ""), self.page)
+        for grant in page:
+            if self.vault.shut(grant, "refresh") is None:
                 await self._write(grant, replace(grant, risk=None, reason=None), now)
-        self._after = page[-1][0].account if len(page) == self.page else ""
-        return bool(self._after)
-
-    def _opens(self, grant: Grant) -> bool:
-        return grant.stage in {"rest", "wait"} and self.vault.shut(grant, "refresh") is None
+        self._after[key] = page[-1].code_hash if len(page) == self.page else ""
+        return len(page) == self.page
 
     async def _write(self, before: Grant, after: Grant, now: float) -> None:
         try:

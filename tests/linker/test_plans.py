@@ -13,6 +13,7 @@ from linker import saga
 from linker.held import columns_of
 from linker.mishap import FORGOTTEN, Mishap
 from linker.rows import ASIDE, Account, Grant
+from linker.sealed import Sealed
 from linker.store import Due, Store
 from linker.tables import accounts, grants
 from tests.linker.rig import Rig
@@ -137,6 +138,22 @@ async def test_the_links_of_a_user_are_found_in_a_migrated_store_among_any_numbe
             assert [grant.account for grant in await Store(database).own("acct7")] == ["acct7"]
         found = await plans(database, heard)
     assert "ix_linker_grants_partner_user_generation" in found
+    assert not scans(found)
+
+
+async def test_the_grants_that_are_marked_as_unreadable_are_found_in_a_migrated_store_among_any_number(store_url: str) -> None:
+    await migrations.upgrade(store_url)
+    risks = {"hash7": "unreadable", "hash8": "failing"}
+    sealed = [row | {"sealed_with": "k1", "risk": risks.get(str(row["code_hash"]))} for row in rows()[0]]
+    async with connect(store_url) as database:
+        async with database.begin() as connection:
+            await connection.execute(insert(grants), sealed)
+        async with database.begin() as connection:
+            await connection.execute(text("analyze linker_grants"))
+        with statements() as heard:
+            assert [grant.code_hash for grant in await Sealed(database).marked("k1", "", 10)] == ["hash7"]
+        found = await plans(database, heard)
+    assert "ix_linker_grants_risk_sealed_with_code_hash" in found
     assert not scans(found)
 
 
