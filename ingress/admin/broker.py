@@ -66,7 +66,8 @@ def add_broker(api: Api, broker: Broker, quota: Quota) -> None:
         caller, account = request[CALLER], request.match_info["account"]
         if wait := quota.spend(caller, time.monotonic()):
             raise TooOften(
-                f"The token {caller!r} asks too often: {quota.rate:.0f} times a second is its share.", retry_after=wait
+                f"The token {caller!r} asks too often: {quota.rate:.0f} times a second is its share of a linker.",
+                retry_after=wait,
             )
         rejected = hashed(await api.bodies.read(request, Asked))
         with bound:

@@ -1,4 +1,4 @@
-"""How often each token may call a route: so many at once, so many a second. Pure."""
+"""How often each token may call a route of this process: so many at once, so many a second. Pure."""
 
 from dataclasses import dataclass, field
 
