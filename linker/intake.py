@@ -44,9 +44,7 @@ class Intake:
         taken = [self._taken(record, now.timestamp()) for record in batch]
         await store.add_grants(step.connection, [one for one in taken if isinstance(one, Grant)])
         signed_in = [one for one in taken if isinstance(one, Attempt)]
-        for one in signed_in:
-            metrics.ended(await store.add_attempt(step.connection, one, now.timestamp()))
-        metrics.ended(await store.thin_out(step.connection, {one.partner_user for one in signed_in}, now.timestamp()))
+        metrics.ended(await store.add_attempts(step.connection, signed_in, now.timestamp()))
         asyncio.get_running_loop().call_later(COMMITS, self.wake.set)
         return [one if isinstance(one, Rejected) else () for one in taken]
 

@@ -1,6 +1,7 @@
 """The linker's SQL. Every transition is a compare-and-swap on the row's counter; locks are taken account → grant → attempt."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from functools import reduce
 from operator import or_ as both
@@ -35,6 +36,13 @@ class Transition(NamedTuple):
 
     names: Names
     make: Callable[[Ledger], Any]
+
+
+class Collision(NamedTuple):
+    """Two attempts with one nonce, of which `second` is not here yet."""
+
+    first: Attempt
+    second: Attempt
 
 
 class Due(NamedTuple):
@@ -282,47 +290,65 @@ async def add_grants(connection: AsyncConnection, came: Sequence[Grant]) -> None
     await insert_ignore(connection, grants, [columns_of(grant) for grant in came])
 
 
-async def add_attempt(connection: AsyncConnection, attempt: Attempt, now: float) -> tuple[End, ...]:
-    """Insert an attempt once; one whose nonce another brought first follows it, or contests it. Return what that ended.
+async def add_attempts(connection: AsyncConnection, came: Collection[Attempt], now: float) -> tuple[End, ...]:
+    """Insert each attempt once; one whose nonce another brought first follows it, or contests it. Return what that ended.
 
-    A second user of one attempt contests it under an id of their own. Raises Moved, upon which the same batch comes again.
+    A second user of one attempt contests it under an id of their own. The oldest sign-ins of a user with too many end. Raises
+    Moved, upon which the same batch comes again. Two batches never wait for each other: each takes its nonces in their order,
+    and then all other rows at once.
     """
-    if await insert_once(connection, attempts, columns_of(attempt)):
-        return ()
-    known = await look_up(connection, Attempt, attempts, attempts.c.attempt, attempt.attempt)
+    met = dict[str, Collision]()
+    for one in sorted(came, key=lambda one: one.nonce_hash or ""):
+        if collision := await _met(connection, one, met):
+            met[collision.second.attempt] = collision
+    return await _collide(connection, met.values(), await _crowding(connection, {one.partner_user for one in came}), now)
+
+
+async def _met(connection: AsyncConnection, attempt: Attempt, met: Mapping[str, Collision]) -> Collision | None:
+    """Insert an attempt, or return with whose it collides; `met`: what its batch has come to before."""
+    if attempt.attempt not in met and await insert_once(connection, attempts, columns_of(attempt)):
+        return None
+    known = await _known(connection, attempt.attempt, met)
     if known and known.partner_user != attempt.partner_user:
         attempt = replace(attempt, attempt=claims.apart(attempt.attempt, attempt.partner_user))
-        known = await look_up(connection, Attempt, attempts, attempts.c.attempt, attempt.attempt)
-    if known:
-        return ()
-    first = await look_up(connection, Attempt, attempts, attempts.c.nonce_hash, attempt.nonce_hash)
-    return await _collide(connection, first, attempt, now) if first else ()
+        known = await _known(connection, attempt.attempt, met)
+    first = None if known else await look_up(connection, Attempt, attempts, attempts.c.nonce_hash, attempt.nonce_hash)
+    return Collision(first, attempt) if first else None
 
 
-async def thin_out(connection: AsyncConnection, users: Collection[str], now: float) -> tuple[End, ...]:
-    """End the oldest sign-ins of those users who have more than so many that look for their grants; return what that ended."""
+async def _known(connection: AsyncConnection, name: str, met: Mapping[str, Collision]) -> Attempt | None:
+    return met[name].second if name in met else await look_up(connection, Attempt, attempts, attempts.c.attempt, name)
+
+
+async def _crowding(connection: AsyncConnection, users: Collection[str]) -> AbstractSet[str]:
+    """Return the oldest sign-ins of those users who have more than so many that look for their grants."""
     if not users:
-        return ()
+        return NONE
     crowded = await connection.scalars(_CROWDED(connection), lists(connection, name=[*users]) | {"most": claims.LOOKING})
-    names = {name for user in [*crowded] for name in await connection.scalars(_OLDEST, {"user": user, "most": claims.LOOKING})}
-    before = await hold(connection, Names(attempts=names))
+    return {name for user in [*crowded] for name in await connection.scalars(_OLDEST, {"user": user, "most": claims.LOOKING})}
+
+
+async def _collide(
+    connection: AsyncConnection, met: Collection[Collision], crowding: AbstractSet[str], now: float
+) -> tuple[End, ...]:
+    """Let attempts collide, and end those that are too many of one user's; return what that ended."""
+    names = reduce(both, [await _touched(connection, one.first) for one in met], Names(attempts=crowding))
+    before = await hold(connection, names)
     after = before.copy()
-    for one in before.attempts.values():
+    added = [(one.second, after.collide(one.first, one.second, now)) for one in met]
+    for one in (after.attempts[name] for name in crowding & after.attempts.keys()):
         if one.due_at is not None:
             after.swap(one, claims.crowded(one, now))
     await write(connection, before, after)
-    return tuple(after.ends)
+    for _, two in added:
+        await insert_once(connection, attempts, columns_of(two))
+    return (*after.ends, *(end for second, two in added for end in end_of(second, two)))
 
 
-async def _collide(connection: AsyncConnection, first: Attempt, second: Attempt, now: float) -> tuple[End, ...]:
+async def _touched(connection: AsyncConnection, first: Attempt) -> Names:
+    """Return what a collision with this attempt needs to hold."""
     grant = await look_up(connection, Grant, grants, grants.c.code_hash, first.grant) if first.grant else None
-    names = Names(attempts={first.attempt}) | (_names(grant, grant) if grant else Names())
-    before = await hold(connection, names)
-    after = before.copy()
-    two = after.collide(first, second, now)
-    await write(connection, before, after)
-    await insert_once(connection, attempts, columns_of(two))
-    return (*after.ends, *end_of(second, two))
+    return Names(attempts={first.attempt}) | (_names(grant, grant) if grant else Names())
 
 
 def grant_of(row: Row[Any]) -> Grant:

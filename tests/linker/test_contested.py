@@ -1,11 +1,17 @@
 """Two users confirm one attempt: the cookie of its start was put back into a browser. Neither is told of the other's link."""
 
+import asyncio
+
 import pytest
 from structlog.testing import capture_logs
 
+from deploy.demo.ring.faults import Fault
 from linker import claims
-from tests.linker.rig import Rig
+from linker.held import hold_accounts
+from tests.linker.rig import Rig, held
 from tests.linker.ring import nonce
+from tests.linker.test_group import some_wait_for_a_lock
+from workers.bus.contract import Held
 
 
 @pytest.mark.parametrize("first", ["received", "awaiting"])
@@ -44,6 +50,44 @@ async def test_a_second_user_who_comes_by_the_first_ones_cookie_when_it_is_linke
     assert second
     assert (first.state, second.state, second.finding) == ("completed", "rejected", line["why"])
     assert await rig.grants(code) == [done]
+
+
+async def test_users_whose_sign_ins_come_in_one_batch_contest_each_other_once_each(rig: Rig) -> None:
+    time, given = rig.time(), nonce(rig.time(), "acct-1")
+    batch = [held("link.requested", "t1", rig.request("t1", given, time, user)) for user in ("u1", "u2", "u3", "u2", "u1")]
+    batch += [held("link.requested", "t2", rig.request("t2", given, time, user)) for user in ("u1", "u4", "u4")]
+    with capture_logs() as logs:
+        await rig.feed(*batch)
+        await rig.feed(*batch)
+    assert [line["state"] for line in logs if line["event"] == "link.ended"] == ["contested"] * 4, "u1 follows by t2"
+    mine = [*(("t1", user) for user in ("u1", "u2", "u3")), ("t2", "u1"), ("t2", "u4")]
+    seen = [await rig.explain.progress(attempt, user) for attempt, user in mine]
+    assert [progress and progress.state for progress in seen] == ["contested"] * 5
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("store_url", ["postgres"], indirect=True)
+async def test_batches_that_contest_the_same_sign_ins_in_opposite_orders_do_not_end_one_another(rig: Rig) -> None:
+    time, names = rig.time(), ("acct-1", "acct-2")
+    codes = [await rig.code(name) for name in names]
+    await rig.states(rig.linker(), "unclaimed", *codes)
+    rig.ring.down("post", 600.0, Fault(503))
+    for name in names:
+        await rig.sign_in(f"of {name}", nonce(time, name), time, "u1")
+    await rig.states(rig.linker(), "claimed", *codes)
+
+    def batch(user: str, *order: str) -> list[Held]:
+        asked = {f"{user} of {name}": rig.request(f"{user} of {name}", nonce(time, name), time, user) for name in order}
+        return [held("link.requested", key, value) for key, value in asked.items()]
+
+    async with asyncio.TaskGroup() as fed, rig.database.begin() as connection:
+        await hold_accounts(connection, {"acct-1"})
+        fed.create_task(rig.feed(*batch("u2", "acct-1", "acct-2")))
+        await some_wait_for_a_lock(rig.database, 1)
+        fed.create_task(rig.feed(*batch("u3", "acct-2", "acct-1")))
+        await some_wait_for_a_lock(rig.database, 2)
+    seen = [await rig.explain.progress(f"{user} of {name}") for user in ("u2", "u3") for name in names]
+    assert [progress and progress.state for progress in seen] == ["contested"] * 4
 
 
 async def _at_rest() -> bool:

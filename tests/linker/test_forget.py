@@ -24,7 +24,7 @@ from schemas.records import SubscriptionTold
 from schemas.topics import ACCOUNT_CHANGED
 from tests.linker.rig import AT, Rig, held
 from tests.linker.ring import ENDPOINTS, nonce
-from tests.linker.test_group import one_waits_for_a_lock
+from tests.linker.test_group import some_wait_for_a_lock
 from tests.linker.test_killed import Fuse, Fused, is_kill
 from tests.linker.test_removal import linked, stopped, told
 from workers.bus import memory
@@ -168,7 +168,7 @@ async def test_a_sweep_waits_for_a_step_that_names_the_account_for_the_first_tim
             await hold(connection, names)  # it looked for a forget before that was asked for
             await forgetting.ask("acct-1", AT)
             sweeping = asyncio.create_task(forgetting.sweep("acct-1", AT))
-            await one_waits_for_a_lock(database)
+            await some_wait_for_a_lock(database)
         await sweeping
         async with database.read() as connection:
             assert (await connection.execute(select(accounts))).all() == []

@@ -71,14 +71,14 @@ async def test_removals_and_steps_hold_accounts_in_one_order(postgres_url: str) 
         async with database.begin() as connection:
             await hold(connection, Names(accounts={"acct-1"}))
             removing = asyncio.create_task(removed())
-            await one_waits_for_a_lock(database)
+            await some_wait_for_a_lock(database)
             await hold(connection, both)
         await removing
 
 
-async def one_waits_for_a_lock(database: Database) -> None:
-    """Return once a session of this database waits for a row."""
+async def some_wait_for_a_lock(database: Database, many: int = 1) -> None:
+    """Return once so many sessions of this database wait for a row."""
     waits = text("select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'")
     async with asyncio.timeout(5), database.read() as connection:
-        while not await connection.scalar(waits):  # noqa: ASYNC110 - another session's wait has no event
+        while (await connection.scalar(waits) or 0) < many:  # noqa: ASYNC110 - another session's wait has no event
             await asyncio.sleep(0.01)

@@ -10,7 +10,7 @@ from linker import claims, saga
 from linker.held import Names, hold
 from linker.ledger import Moved
 from linker.rows import CODES, Account
-from linker.store import Store, _collide, add_grants
+from linker.store import Collision, Store, _collide, add_grants
 from linker.tables import accounts
 from schemas.errors import Unavailable
 from tests.linker.rig import Rig
@@ -74,7 +74,7 @@ async def test_a_sign_in_that_was_matched_while_a_second_user_contested_it_is_lo
 
     async def contest() -> None:
         async with rig.database.begin() as connection:
-            await _collide(connection, first, second, rig.now)
+            await _collide(connection, [Collision(first, second)], set(), rig.now)
 
     with pytest.raises(Unavailable):  # the driver brings the same batch again
         await contest()
