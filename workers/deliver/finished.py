@@ -46,19 +46,22 @@ class Finished:
         self._known: Known | None = None
         self._mine: dict[int, _Fate] = {}  # by offset, what this session finished
         self._former: dict[int, _Fate] = {}  # and former ones
+        self._noted: set[int] = set()  # of this one's, what the store has
 
-    def begin(self, found: Known, noted: Iterable[Untold] = ()) -> None:
-        """Begin a session where the bus says; all is wanted again after an operator's reset."""
+    def begin(self, found: Known, noted: Iterable[Untold] = (), *, rows: bool = True) -> None:
+        """Begin a session where the bus says; all is wanted again after an operator's reset. `rows`: some events wait in rows."""
         own = {} if self._known and is_reset(self._known, found) else self._former | self._mine
-        self._former = {event.offset: _Fate(event.time, event.decision) for event in noted} | own
-        _bound(self._former)
-        self._mine, self._known = {}, found
+        known = {event.offset: _Fate(event.time, event.decision) for event in noted} | own
+        least = pending(found, rows=rows)
+        self._former = dict(sorted(item for item in known.items() if item[0] >= least)[-BOUND:])
+        self._mine, self._known, self._noted = {}, found, set()
 
     def add(self, held: Held, decision: Decision) -> None:
         """Note what became of an event."""
         self._former.pop(held.offset, None)
         self._mine[held.offset] = _Fate(held.time, decision)
-        _bound(self._mine)
+        while len(self._mine) > BOUND:
+            del self._mine[next(iter(self._mine))]
 
     def fate(self, held: Held) -> Decision | None:
         """Return what became of an event in a former session."""
@@ -70,13 +73,20 @@ class Finished:
         return tuple(self._mine)
 
     def left(self) -> Sequence[Untold]:
-        """Return what this session finished that no commit has told: for whoever has the lane next."""
-        known = self._known
-        return [Untold(offset, fate.time, fate.decision, known) for offset, fate in self._mine.items()] if known else ()
+        """Return what this session finished that no commit has told, nor the store has: for whoever has the lane next."""
+        if not (known := self._known):
+            return ()
+        fates = ((offset, fate) for offset, fate in self._mine.items() if offset not in self._noted)
+        return [Untold(offset, fate.time, fate.decision, known) for offset, fate in fates]
+
+    def noted(self, events: Iterable[Untold]) -> None:
+        """Learn that the store has these."""
+        self._noted.update(event.offset for event in events)
 
     def told(self, offsets: Collection[int], known: Known) -> None:
         """Forget what a commit has told: the bus knows it."""
         self._known = known
+        self._noted.difference_update(offsets)
         for offset in offsets:
             self._mine.pop(offset, None)
 
@@ -86,11 +96,11 @@ def is_reset(known: Known, found: Known) -> bool:
     return found.next < known.next or (found.n is None and found != known)
 
 
+def pending(found: Known, *, rows: bool) -> int:
+    """Return from which offset on an event may come again: what the bus knows to be finished does, where some waits in rows."""
+    return 0 if rows else found.next
+
+
 def is_void(noted: Iterable[Untold], found: Known) -> bool:
     """Say whether an operator has moved the position since some of it was noted: then all of it is wanted again."""
     return any(is_reset(event.known, found) for event in noted)
-
-
-def _bound(fates: dict[int, _Fate]) -> None:
-    while len(fates) > BOUND:
-        del fates[next(iter(fates))]

@@ -14,7 +14,8 @@ from workers.deliver.flight import Flight
 from workers.deliver.parcel import Parcel
 from workers.deliver.parked import Kept, Parked
 from workers.deliver.store import Shelf, Store
-from workers.deliver.window import Window, noted
+from workers.deliver.window import Window
+from workers.deliver.window import noted as step_of
 from workers.runtime import lane as runtime
 from workers.runtime.clock import steady
 from workers.runtime.insist import Insist
@@ -40,7 +41,7 @@ class Ledger:
         self.shelf = Shelf(store, lane.index, flight.destination.key)
         self.refused = False  # the store did not take the last step: what it does not know to be done must not be overtaken
         self._lane, self._topic, self._flight = lane, topic, flight
-        self._store = runtime.Session(store.database, store.group, lane.index, STEPPED, read=noted)
+        self._store = runtime.Session(store.database, store.group, lane.index, STEPPED, read=step_of)
         self._finished, self._insist = finished, insist
         self._tidied_at = self._stepped_at = steady()
         self._settled_n = 0  # as the lane's row has it
@@ -53,9 +54,11 @@ class Ledger:
         asked = steady()
         start = await self._store.open(self._lane, self._insist)
         self._proven = self._committed_at = asked
-        found = Known(start.next[self._topic], noted(start.note))
-        self._finished.begin(found, await self._insist(lambda: self.shelf.recall(found)))
-        return start, *await self._insist(self.shelf.kept)
+        found = Known(start.next[self._topic], step_of(start.note))
+        kept, marks = await self._insist(self.shelf.kept)
+        noted = await self._insist(lambda: self.shelf.recall(found, rows=bool(kept)))
+        self._finished.begin(found, noted, rows=bool(kept))
+        return start, kept, marks
 
     def begin(self, window: Window[Parcel], parked: Parked[Parcel]) -> None:
         """Tell of these from now on."""
@@ -109,6 +112,8 @@ class Ledger:
                 await self.shelf.note(events)
             except Unavailable as error:
                 self._insist.refused(error)
+            else:
+                self._finished.noted(events)
 
     async def tidy(self) -> None:
         """Note the last true step in the lane's row, once a minute; where the store is away, another time."""
@@ -151,10 +156,14 @@ class Ledger:
 
     async def _ask(self, position: int, note: bytes) -> None:
         self._out_since = steady()
+        asking = asyncio.ensure_future(self._lane.commit({self._topic: position}, note))
         try:
             async with asyncio.timeout(COMMIT_DEADLINE_S):
-                await self._lane.commit({self._topic: position}, note)
+                while not (await asyncio.wait([asking], timeout=ANSWERS_IN_S))[0]:
+                    await self.leave()  # whoever ends this process does not wait for the bus
+                await asking
         except TimeoutError:
             raise Unknown("a commit missed its deadline") from None
         finally:
+            asking.cancel()
             self._out_since = None

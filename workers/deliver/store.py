@@ -72,10 +72,10 @@ class Shelf:
         self._broom = Broom(STEPPED)
         self._over: dict[int, set[str]] = {}  # by step: lines whose tries nobody needs once it is true
 
-    async def recall(self, found: Known) -> Sequence[Untold]:
-        """Return what former sessions finished and the bus may not know, which is where it is `found`."""
+    async def recall(self, found: Known, *, rows: bool) -> Sequence[Untold]:
+        """Return what former sessions finished and may come again: the bus stands where it is `found`, `rows` say more waits."""
         async with self._database.begin() as connection:
-            return await untold.recall(connection, *self._lane, found, utc_now())
+            return await untold.recall(connection, *self._lane, found, utc_now(), rows=rows)
 
     async def note(self, events: Sequence[Untold]) -> None:
         """Write down what this one finished, for the lane's next owner."""

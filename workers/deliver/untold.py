@@ -5,19 +5,18 @@ One row an event, with where the bus was known to be then, so that an operator's
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from math import inf
 from typing import Final
 
 import msgspec
-from sqlalchemy import BigInteger, Column, Double, Integer, RowMapping, Table, Text, and_, delete, select
+from sqlalchemy import BigInteger, Column, Double, Integer, RowMapping, Table, Text, and_, delete, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from workers.deliver.finished import BOUND, Known, Untold, is_void
+from workers.deliver.finished import BOUND, Known, Untold, is_void, pending
 from workers.deliver.policy import Bury, Cancel, Decision, Done
 from workers.runtime.database import metadata
 from workers.runtime.rows import Values, upsert
 
-KEPT: Final = timedelta(days=7)  # as long as the log keeps events: none that is older can come again
+KEPT: Final = timedelta(days=30)  # no log keeps an event for longer (decision 35)
 _PLAIN: Final[dict[str, Decision]] = {"delivered": Done(), "cancelled": Cancel()}  # else the fate is the reason of a burial
 
 untold: Final = Table(
@@ -40,23 +39,28 @@ async def note(connection: AsyncConnection, group: str, lane: int, events: Seque
     await upsert(connection, untold, [{**mine, **_row(event)} for event in events])
 
 
-async def recall(connection: AsyncConnection, group: str, lane: int, found: Known, now: datetime) -> Sequence[Untold]:
-    """Return what former sessions noted, here or elsewhere, the latest of it; after an operator's reset forget all."""
+async def recall(
+    connection: AsyncConnection, group: str, lane: int, found: Known, now: datetime, *, rows: bool
+) -> Sequence[Untold]:
+    """Return what former sessions noted, here or elsewhere, and may come again; the rest is forgotten, all of it after a reset.
+
+    `rows`: some events of the lane wait in rows.
+    """
     mine = and_(untold.c.grp == group, untold.c.lane == lane)
-    latest = select(untold).where(mine).order_by(untold.c.noted_at.desc(), untold.c.offset.desc()).limit(BOUND + 1)
-    rows = (await connection.execute(latest)).mappings().all()
-    over = _over(rows, found, now)
-    if any(row["noted_at"] <= over for row in rows):
-        await connection.execute(delete(untold).where(mine, untold.c.noted_at <= over))
-    return [_event(row) for row in rows[:BOUND] if row["noted_at"] > over]
+    latest = select(untold).where(mine).order_by(untold.c.offset.desc()).limit(BOUND + 1)
+    held = (await connection.execute(latest)).mappings().all()
+    least = _least(held, found, rows=rows)
+    over = or_(untold.c.offset < least, untold.c.noted_at <= (now - KEPT).timestamp())
+    await connection.execute(delete(untold).where(mine, over))
+    return [_event(row) for row in held if row["offset"] >= least and row["noted_at"] > (now - KEPT).timestamp()]
 
 
-def _over(rows: Sequence[RowMapping], found: Known, now: datetime) -> float:
-    """Return up to when what was noted is of no more use: all of it after a reset, and what goes beyond the bound."""
-    if is_void(map(_event, rows), found):
-        return inf
-    beyond: list[float] = [row["noted_at"] for row in rows[BOUND:]]
-    return max([(now - KEPT).timestamp(), *beyond])
+def _least(held: Sequence[RowMapping], found: Known, *, rows: bool) -> int:
+    """Return from which offset on what was noted is of use."""
+    if is_void(map(_event, held), found):
+        return int(held[0]["offset"]) + 1
+    beyond = int(held[BOUND]["offset"]) + 1 if len(held) > BOUND else 0
+    return max(beyond, pending(found, rows=rows))
 
 
 def _row(event: Untold) -> Values:

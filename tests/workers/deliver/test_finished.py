@@ -97,6 +97,38 @@ def test_what_another_noted_is_passed_over_too() -> None:
     assert finished.left() == []  # the store has it
 
 
+def test_what_the_store_has_is_not_noted_again_but_what_came_since() -> None:
+    finished = begun(Known(0, None))
+    finished.add(held(0), Done())
+    finished.noted(finished.left())
+    finished.add(held(1), Done())
+    assert [one.offset for one in finished.left()] == [1]
+    finished.begin(Known(0, None))
+    finished.add(held(0), Done())
+    assert [one.offset for one in finished.left()] == [0]  # another session's: who knows what became of the rows
+
+
+def test_the_latest_that_another_noted_are_kept_beside_a_full_memory_of_old_ones() -> None:
+    finished = begun(Known(0, None))
+    for offset in range(BOUND):
+        finished.add(held(offset), Done())
+    other = begun(Known(0, None))
+    for offset in range(BOUND, BOUND + 50):
+        other.add(held(offset), Done())
+    finished.begin(Known(0, None), other.left())
+    assert all(finished.fate(held(offset)) for offset in range(50, BOUND + 50))
+    assert finished.fate(held(49)) is None
+
+
+def test_what_the_bus_knows_by_now_takes_no_memory_unless_it_may_wait_in_rows() -> None:
+    for rows in (True, False):
+        finished = begun(Known(0, None))
+        for offset in range(9):
+            finished.add(held(offset), Done())
+        finished.begin(Known(7, 3), rows=rows)
+        assert [bool(finished.fate(held(offset))) for offset in (6, 7)] == [rows, True]
+
+
 def test_what_a_commit_told_is_not_noted() -> None:
     finished = begun(Known(0, None))
     finished.add(held(0), Done())

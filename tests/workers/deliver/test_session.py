@@ -6,13 +6,18 @@ from datetime import datetime
 from typing import Literal
 
 import pytest
+from sqlalchemy import select
 
 from schemas.topics import EVENT_RECORDED, declared, delivery, delivery_dead
-from tests.workers.deliver.support import Sink, dead_letters, delivering, destination, event, header, until
+from tests.workers.deliver.support import QUICK, SECRET, Nobody, Sink, dead_letters, delivering, destination, event, header, until
 from workers.bus import memory
 from workers.bus.contract import GRACE, Bus, BusUnavailable, Held, Lane, Record, Revoked, Start, Stop, Unknown, Work
 from workers.bus.partition import partition
 from workers.deliver import flight, ledger, session
+from workers.deliver.job import Deliver
+from workers.deliver.untold import untold
+from workers.runtime.database import Database
+from workers.runtime.secrets import Secret
 
 
 class TakenLane:
@@ -247,6 +252,34 @@ async def test_a_process_that_ends_does_not_wait_for_a_probe_of_a_destination_th
         await until(lambda: sink.flying)
         ended = asyncio.get_running_loop().time()
     assert asyncio.get_running_loop().time() - ended < 10
+
+
+async def test_a_process_that_is_killed_while_the_bus_stands_still_has_noted_what_it_was_told(
+    bus: Bus, sink: Sink, store: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger, "ANSWERS_IN_S", 0.3)
+    frozen = TakingBus(bus, lambda: None)
+    worker = Deliver(frozen, store, destination(sink.url), [Secret(SECRET)], Nobody(), namespace="test", policy=QUICK)
+    running = asyncio.create_task(worker.run(asyncio.Event()))
+    await bus.publish([event("first")])
+    await until(lambda: sink.seen("first"))
+    frozen.thawed.clear()
+    names = [f"e{number}" for number in range(4)]
+    await bus.publish([event(name, device=name) for name in names])
+    async with asyncio.timeout(20):
+        while await noted(store) < 4:  # noqa: ASYNC110 - the store tells nobody
+            await asyncio.sleep(0.02)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    async with delivering(bus, destination(sink.url)):
+        await bus.publish([event("later")])
+        await until(lambda: sink.seen("later"))
+    assert [sink.seen(name) for name in (*names, "later")] == [1, 1, 1, 1, 1]
+
+
+async def noted(store: Database) -> int:
+    async with store.read() as connection:
+        return len((await connection.execute(select(untold))).all())
 
 
 async def test_what_the_bus_was_never_told_is_known_to_whoever_has_the_lane_next(bus: Bus, sink: Sink) -> None:

@@ -31,9 +31,11 @@ async def noted(database: Database, *events: Untold, lane: int = 0, now: datetim
         await untold.note(connection, "deliver.sink", lane, events, now)
 
 
-async def recalled(database: Database, found: Known = THERE, *, lane: int = 0, now: datetime = NOW) -> Sequence[Untold]:
+async def recalled(
+    database: Database, found: Known = THERE, *, lane: int = 0, now: datetime = NOW, rows: bool = True
+) -> Sequence[Untold]:
     async with database.begin() as connection:
-        return await untold.recall(connection, "deliver.sink", lane, found, now)
+        return await untold.recall(connection, "deliver.sink", lane, found, now, rows=rows)
 
 
 async def test_it_comes_back_as_it_was_and_only_to_its_lane(database: Database) -> None:
@@ -62,7 +64,15 @@ async def test_it_is_forgotten_once_the_log_has_none_of_it_and_never_grows_witho
     await noted(database, event(2), now=NOW + timedelta(days=1))
     assert [one.offset for one in await recalled(database, now=NOW + untold.KEPT)] == [2]
     await noted(database, *map(event, range(10, 10 + BOUND)), now=NOW + timedelta(days=2))
+    await noted(database, *map(event, range(10 + BOUND, 110 + BOUND)), now=NOW + timedelta(days=3))
     for _ in range(2):
-        assert {one.offset for one in await recalled(database, now=NOW + timedelta(days=2))} == {*range(10, 10 + BOUND)}
+        kept = [one.offset for one in await recalled(database, now=NOW + timedelta(days=3))]
+        assert kept == [*range(109 + BOUND, 109, -1)]
     async with database.read() as connection:
         assert len((await connection.execute(untold.untold.select())).all()) == BOUND
+
+
+async def test_what_the_bus_knows_by_now_is_forgotten_unless_it_may_wait_in_rows(database: Database) -> None:
+    await noted(database, *map(event, range(5, 9)))
+    for rows, left in ((True, {5, 6, 7, 8}), (False, {7, 8}), (True, {7, 8})):
+        assert {one.offset for one in await recalled(database, Known(7, 3), rows=rows)} == left
