@@ -27,6 +27,7 @@ from schemas.records import LinkSecret, Notice
 from schemas.ring import api
 from workers.runtime.backoff import Backoff
 from workers.runtime.clock import steady
+from workers.runtime.delay import Delay
 from workers.runtime.sampling import Sampler
 from workers.runtime.sealing import CodeOpener, KeyMissing
 from workers.runtime.storefault import OutcomeUnknown
@@ -41,8 +42,12 @@ CLIENT: Final = (
     "Ring does not accept this app's client id or secret: each code that comes is lost, and no token is renewed; compare "
     "RINGHOOK_RING_CLIENT_ID and RINGHOOK_RING_CLIENT_SECRET with the portal's, mend them and restart"
 )
+UNWRITTEN: Final = (
+    "tokens that Ring gave are in this process alone until the store takes them: whoever ends it before loses them, and the "
+    "users whose they are must connect the app again"
+)
 T = TypeVar("T")
-INSISTS: Final = 600.0  # seconds an outcome is tried to be written: it may hold the only copy of tokens
+INSISTS: Final = 600.0  # seconds that is tried to be written of which no tokens depend: what is looked at later tells it, too
 _RESULTS: Final[dict[type[Outcome], Result]] = {
     Done: "done",
     Refused: "refused",
@@ -82,6 +87,7 @@ class Steps:
     notices: Notices
     clock: Callable[[], float]
     clients: Sampler = field(default_factory=lambda: Sampler(60.0))
+    unwritten: Delay = field(default_factory=Delay)
     renewals: Mapping[str, int] = field(default_factory=dict)  # how often our own sweep leased a row anew whose step goes on
 
     async def __call__(self, grant: Grant, lease_ends: float, moves: Moves = lambda _: True) -> None:
@@ -198,7 +204,23 @@ class Steps:
 
     async def _record(self, held: Grant, outcome: Outcome, moves: Moves) -> Stepped:
         """Write the outcome, again and again while the store is away."""
-        return await _insistently(partial(self._end, held, outcome, moves), Moved, Unavailable)
+        write = partial(self._end, held, outcome, moves)
+        if isinstance(outcome, Done) and outcome.tokens:
+            return await self._at_last(write)
+        return await _insistently(write, Moved, Unavailable)
+
+    async def _at_last(self, write: Callable[[], Awaitable[Stepped]]) -> Stepped:
+        """Write tokens however long that takes: Ring gives them once. Room for steps bounds how many wait so."""
+        backoff = _between_tries()
+        while True:
+            try:
+                written = await write()
+            except Unavailable as error:
+                self.unwritten.waits("link.tokens_unwritten", str(error), meaning=UNWRITTEN)
+            else:
+                self.unwritten.goes_on("link.tokens_written")
+                return written
+            await asyncio.sleep(backoff.next())
 
     async def _end(self, held: Grant, outcome: Outcome, moves: Moves) -> Stepped:
         try:
@@ -284,7 +306,7 @@ def _measure(call: Call, grant: Grant, now: float) -> None:
 
 async def _insistently(write: Callable[[], Awaitable[T]], *faults: type[Exception]) -> T:
     """Try again and again while these come: what is written is known to nobody else."""
-    backoff, until = Backoff(first=0.05, longest=5.0), steady() + INSISTS
+    backoff, until = _between_tries(), steady() + INSISTS
     while True:
         try:
             return await write()
@@ -292,3 +314,8 @@ async def _insistently(write: Callable[[], Awaitable[T]], *faults: type[Exceptio
             if steady() > until:
                 raise
         await asyncio.sleep(backoff.next())
+
+
+def _between_tries() -> Backoff:
+    """Return pauses that are over long before another linker sends a renewal again that it takes for unanswered."""
+    return Backoff(first=0.05, longest=5.0)
