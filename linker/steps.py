@@ -116,23 +116,31 @@ class Steps:
         return held
 
     async def _call(self, grant: Grant, move: Move, call: Call, lease_ends: float, moves: Moves) -> Stepped:
+        try:
+            secret = await self._secret(grant) if call == "post" else None
+        except Unavailable as error:  # the store may answer in a moment: that is sooner than the lease ends
+            log.warning("link.delayed", step=f"{grant.stage} {grant.code_hash[:12]}", why=str(error))
+            return await self._postpone(grant, grant)
         turn = await self.budget.turn(_kind(call, grant), PATIENCE)
         if turn is None:
             return await self._postpone(grant, grant)
         with turn:
             held = await self._intend(grant, move.grant) if move.grant != grant else grant
             may = await self._may(turn, call, grant, lease_ends)
-            outcome = await self._heard(call, grant, held, lease_ends) if may else None
+            outcome = await self._heard(call, grant, held, secret, lease_ends) if may else None
         if outcome is None:  # the turn is given back by now: what is taken back may take as long as the store is away
             return await self._postpone(held, grant)
         if call == "exchange" and isinstance(outcome, Done):
             self.notices.proven("code")
         return await self._record(held, outcome, moves)
 
-    async def _heard(self, call: Call, grant: Grant, held: Grant, lease_ends: float) -> Outcome:
-        """Make the request, and heed what the answer says of all that come after it."""
+    async def _heard(self, call: Call, grant: Grant, held: Grant, secret: bytes | None, lease_ends: float) -> Outcome:
+        """Make the request, and heed what the answer says of all that come after it.
+
+        Nothing of ours is awaited before it: it would begin later than it may.
+        """
         _measure(call, grant, self.clock())
-        outcome = await self._ask(call, held, self._patience(lease_ends))
+        outcome = await self._ask(call, held, secret, self._patience(lease_ends))
         if isinstance(outcome, Refused | NotSent) and outcome.client:
             self._tell_client(grant, outcome)
         if isinstance(outcome, NotSent) and outcome.limited:
@@ -170,10 +178,10 @@ class Steps:
         """Return how long tokens may be awaited: as long as the row is ours, since nobody gets that answer a second time."""
         return max(self.ring.timeout, min(self.ring.longest, lease_ends - steady() - MARGIN_OF_LEASE))
 
-    async def _ask(self, call: Call, grant: Grant, patience: float) -> Outcome:
+    async def _ask(self, call: Call, grant: Grant, secret: bytes | None, patience: float) -> Outcome:
         """Make the one request; what is not there is refused by us, in Ring's place, and what cannot be opened is not sent."""
         try:
-            answer = await self._request(call, grant, patience)
+            answer = await self._request(call, grant, secret, patience)
         except (KeyMissing, Rejected) as error:
             if isinstance(error, Rejected) and error.reason == "absent":
                 return Refused(words=str(error))
@@ -181,7 +189,7 @@ class Steps:
             return NotSent(words=f"{OURS}{error}", wait=UNREADABLE, sealed=True)
         return Done(tokens=self.vault.seal(grant, answer, self.clock())) if isinstance(answer, api.Tokens) else answer
 
-    async def _request(self, call: Call, grant: Grant, patience: float) -> api.Tokens | Outcome:
+    async def _request(self, call: Call, grant: Grant, secret: bytes | None, patience: float) -> api.Tokens | Outcome:
         if call == "exchange":
             return await self.ring.exchange(grant.app, self.opener.open(grant.code or b"").decode(), patience)
         if call == "refresh":
@@ -193,14 +201,18 @@ class Steps:
             return await self.ring.complete(access)
         if call == "devices":
             return await self.ring.devices(access)
-        secret = await self._secret(grant)
-        return await self.ring.claim(access, secret.nonce, secret.account_identifier)
+        posted = self._opened(secret)
+        return await self.ring.claim(access, posted.nonce, posted.account_identifier)
 
-    async def _secret(self, grant: Grant) -> LinkSecret:
+    async def _secret(self, grant: Grant) -> bytes | None:
+        """Return what a POST is to carry, sealed; None where the sign-in is gone."""
         attempt = await self.store.attempt(grant.attempt or "")
-        if attempt is None or attempt.secret is None:
+        return attempt.secret if attempt else None
+
+    def _opened(self, secret: bytes | None) -> LinkSecret:
+        if secret is None:
             raise Rejected("the sign-in behind this link is gone", reason="absent")
-        return msgspec.json.decode(self.opener.open(attempt.secret), type=LinkSecret)
+        return msgspec.json.decode(self.opener.open(secret), type=LinkSecret)
 
     async def _record(self, held: Grant, outcome: Outcome, moves: Moves) -> Stepped:
         """Write the outcome, again and again while the store is away."""
