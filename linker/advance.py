@@ -92,7 +92,8 @@ class Advance:
             self.alone = False  # from now on we hold rows ourselves
         if not await self._start(now.timestamp()):
             return timedelta(seconds=self._until_due(now.timestamp()))
-        await asyncio.wait(self._running, timeout=GATHER)
+        if self._running:  # all may have ended while other lines were asked for
+            await asyncio.wait(self._running, timeout=GATHER)
         return timedelta(0)
 
     async def _start(self, now: float) -> int:

@@ -2,8 +2,11 @@
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from prometheus_client import REGISTRY
@@ -22,6 +25,7 @@ from schemas.records import App
 from schemas.ring import api
 from tests.linker.rig import Rig, Shared
 from tests.linker.ring import nonce
+from tests.linker.test_store_blip import Between
 from workers.runtime.clock import steady
 from workers.runtime.supervise import Fatal
 
@@ -592,3 +596,28 @@ async def test_strangers_codes_that_became_too_old_in_line_are_ended_together(ri
     assert {grant.marks[-1] for grant in found} == {("expired", rig.now)}
     assert "without a secret" in (found[0].reason or "")
     assert not any("junk" in whose for _, whose in rig.ring.seen)
+
+
+class Outrun(Between):
+    """The real store; its look for sign-ins finds none, as another linker was quicker, and comes when all steps have ended."""
+
+    linker: Advance
+
+    def _passing(self, ask: Callable[..., Awaitable[Any]], name: str) -> Callable[..., Awaitable[object]]:
+        async def asked(*words: object, **more: object) -> object:
+            if name == "take_attempts":
+                await asyncio.wait(self.linker._running)
+                await ask(*words, **more)
+                return []
+            return await ask(*words, **more)
+
+        return asked
+
+
+async def test_a_round_whose_steps_have_all_ended_before_it_is_over_is_a_round_like_any_other(rig: Rig) -> None:
+    code, store = await rig.code("acct-1"), Outrun(rig)
+    await rig.sign_in("t1", nonce(rig.time(), "acct-1"), rig.time())
+    store.linker = rig.linker(store=store)
+    async with store.linker:
+        assert await store.linker(datetime.fromtimestamp(rig.now, UTC)) == timedelta(0)
+    assert [grant.state for grant in await rig.grants(code)] == ["unclaimed"]
