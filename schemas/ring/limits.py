@@ -38,4 +38,5 @@ def _number(text: str | None) -> float | None:
     """Return a header's first number: some write `100, 100;w=1`."""
     first = (text or "").split(",")[0].split(";")[0].strip()
     whole, _, part = first[:16].partition(".")
-    return float(first[:16]) if whole.isascii() and whole.isdigit() and (not part or part.isdigit()) else None
+    digits = whole + part  # a superscript two is a digit, and no number
+    return float(first[:16]) if whole and digits.isascii() and digits.isdigit() else None

@@ -10,9 +10,12 @@ from urllib.parse import quote, quote_plus
 import pytest
 from aiohttp import web
 
+from linker.budget import Budget
 from linker.outcomes import Done, NotSent, Refused, Unauthorised, Unclear
+from linker.placestore import Alone
 from linker.ringapi import RingApi, connect
 from schemas.errors import Misconfigured
+from schemas.ring.api import Tokens
 from schemas.ring.limits import Limit
 from tests.linker.rig import APPS
 from workers.runtime import lookup
@@ -206,6 +209,47 @@ async def test_what_ring_says_of_its_limit_is_heard_with_every_answer() -> None:
         await api.complete("token")
         await api.refresh("first", "token")
     assert heard == [Limit(100, 0), Limit(100, 0)]
+
+
+ODD = (
+    "1.²",
+    "1.5.5",
+    "²",
+    "٣",
+    "-1",
+    "1e999",
+    "nan",
+    "",
+    ";",
+    "=;;;",
+    "9" * 4_000,
+    "a=b; expires=?",
+    "http://[::",
+    "<http://[>; rel=next",
+)
+NAMES = (
+    "X-RateLimit-Limit",
+    "X-RateLimit-Remaining",
+    "X-RateLimit-Reset",
+    "Retry-After",
+    "Set-Cookie",
+    "Content-Type",
+    "Location",
+    "Link",
+    "WWW-Authenticate",
+    "Date",
+)
+
+
+async def test_no_odd_header_keeps_tokens_from_us() -> None:
+    async def answer(request: web.Request) -> web.StreamResponse:
+        form = await request.post()
+        body = b'{"access_token": "access", "refresh_token": "refresh", "expires_in": 14400}'
+        return web.Response(body=body, headers=dict.fromkeys(NAMES, ODD[int(str(form["code"]))]))
+
+    async with serving(answer) as url, connect(api_url=url, oauth_url=url, apps=APPS, heard=Budget(Alone(), 10).heard) as api:
+        answers = [await api.exchange("first", str(number)) for number in range(len(ODD))]
+    assert {type(answer) for answer in answers} == {Tokens}
 
 
 def test_credentials_do_not_show_themselves() -> None:
