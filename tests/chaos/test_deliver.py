@@ -30,6 +30,7 @@ COPIES = ("", "2", "3")
 DEVICES = 60
 PAUSE_S = 0.05  # between two lots of events
 LOT = 10
+BEHIND = 3_000  # events that may be on their way: a busy machine that is killed again and again must be able to catch up
 SLOWLY, SLOWLY_S = 0.01, 6.0  # how many requests take so long: under the destination's timeout_s, which stops wait for
 FREEZES, FROZEN_S = max(2, KILLS // 6), 7.0
 COMMIT_S = 5.0  # after which a commit's outcome is unknown, and its session ends
@@ -86,8 +87,10 @@ class Misfortune:
         return len(self.flying) + self.untold if self.killed else 0
 
 
-async def publish(bus: Bus, sent: list[str], stop: asyncio.Event) -> None:
+async def publish(bus: Bus, sink: Slow, sent: list[str], stop: asyncio.Event) -> None:
     for turn in count():
+        while len(sent) - len(sink.accepted) > BEHIND and not stop.is_set():  # noqa: ASYNC110 - the sink tells nobody
+            await asyncio.sleep(PAUSE_S)
         if stop.is_set():
             return
         devices = [(turn * LOT + number) % DEVICES for number in range(LOT)]
@@ -122,7 +125,7 @@ async def running(
         topics = declared(["sink"])
         async with made.started(), kafka.connect(kafka_url, namespace=namespace, topics=topics) as bus:
             await asyncio.sleep(5)  # a new destination begins at its first start
-            publishing = asyncio.create_task(publish(bus, sent, stop))
+            publishing = asyncio.create_task(publish(bus, sink, sent, stop))
             try:
                 yield made, sink, sent
             finally:
