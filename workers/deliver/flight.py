@@ -429,7 +429,7 @@ class Flight:
             self._outstanding.accepted(timedelta(seconds=answer.took))
         decisions = []
         for item in items:
-            item.tries = attempted(item.tries, verdict, answer, began, single=lane.single(item))
+            item.tries = attempted(item.tries, verdict, answer, began, single=lane.single(item), events=len(items))
             if item.load.event:
                 self._tell(item.load, item.load.event, item.tries, answer)
             decisions.append(self._policy.decide(verdict, item.tries, self.health, now, self._dice()))

@@ -47,12 +47,14 @@ def _outcome(attempt: Attempt) -> str:
 
 
 def _line(attempt: Attempt) -> dict[str, object]:
+    shared = {"events": attempt.events} if attempt.events > 1 else {}
     return {
         "at": attempt.at.isoformat(),
         "verdict": attempt.verdict.value,
         "status": attempt.status,
         "failure": attempt.failure,
         "took_ms": _ms(attempt.took),
+        **shared,
     }
 
 

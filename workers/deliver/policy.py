@@ -32,6 +32,7 @@ class Attempt(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     status: int | None
     failure: Failure | None
     took: float
+    events: int = 1  # in its request
 
 
 class Tries(msgspec.Struct, frozen=True, gc=False, kw_only=True):
@@ -41,13 +42,20 @@ class Tries(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     previous: datetime  # when the attempt before this one began; the first is its own
     latest: datetime
     made: int = 1
+    shared: int = 0  # of these, in company: they say that one of several may be at fault, and are no verdict on this one
     spent: int = 0
-    refused: int = 0
+    refused: int = 0  # alone
+    alone: bool = True  # the latest attempt was for it only
     asked: float | None = None  # the latest answer's Retry-After, seconds, where it is about this event alone
-    answered: bool = False  # the latest attempt brought an answer that may be about the event: neither silence nor 401, 404 …
+    answered: bool = False  # the latest brought an answer that may be about what was sent: neither silence nor 401, 404 …
     limited: bool = False  # it brought 429
     single: bool = False  # an earlier event of its key was buried, and none succeeded since
     history: tuple[Attempt, ...] = ()
+
+    @property
+    def judged(self) -> bool:
+        """Say whether any attempt was for it alone."""
+        return self.made > self.shared
 
 
 class Done(msgspec.Struct, frozen=True, gc=False):
@@ -95,16 +103,19 @@ class Policy(Protocol):
         ...
 
 
-def attempted(tries: Tries | None, verdict: Verdict, answer: Answer, began: datetime, *, single: bool) -> Tries:
-    """Return the event's tries with one more attempt, not yet decided."""
-    line = Attempt(at=began, verdict=verdict, status=answer.status, failure=answer.failure, took=answer.took)
+def attempted(tries: Tries | None, verdict: Verdict, answer: Answer, began: datetime, *, single: bool, events: int = 1) -> Tries:
+    """Return the event's tries with one more attempt, not yet decided; `events` are those in its request."""
+    alone = events == 1
+    line = Attempt(at=began, verdict=verdict, status=answer.status, failure=answer.failure, took=answer.took, events=events)
     before = tries or Tries(first=began, previous=began, latest=began, made=0)
     return replace(
         before,
         previous=before.latest,
         latest=began,
         made=before.made + 1,
-        refused=before.refused + (verdict is Verdict.REFUSED),
+        shared=before.shared + (not alone),
+        refused=before.refused + (alone and verdict is Verdict.REFUSED),
+        alone=alone,
         asked=None if verdict is Verdict.THROTTLED else answer.asked,  # then its destination waits, until an operator resumes it
         answered=answer.status is not None and answer.status >= 400 and answer.status not in _DESTINATION,  # noqa: PLR2004 -- HTTP
         limited=answer.status == 429,  # noqa: PLR2004 -- Too Many Requests
@@ -134,7 +145,7 @@ def verdict_of(status: int | None) -> Verdict:
 
 
 class Standard(msgspec.Struct, frozen=True, gc=False):
-    """The policy of design.md: a schedule, three refusals, and never a burial without proof of life."""
+    """The policy of design.md: a schedule, three refusals, and never a burial without proof of life, nor for what others did."""
 
     schedule: tuple[float, ...] = SCHEDULE_S  # seconds
     refused_limit: int = REFUSED_LIMIT
@@ -144,10 +155,10 @@ class Standard(msgspec.Struct, frozen=True, gc=False):
         return verdict_of(answer.status)
 
     def decide(self, verdict: Verdict, tries: Tries, health: Health, now: datetime, dice: float) -> Decision:
-        """Bury only when the destination showed life since this event's first attempt; else Again, unspent."""
+        """Bury only after an attempt alone, when the destination showed life since the event's first; else Again, unspent."""
         if verdict is Verdict.ACCEPTED:
             return Done()
-        if verdict is Verdict.GONE or not self._spends(tries, health):
+        if not tries.alone or verdict is Verdict.GONE or not self._spends(tries, health):
             return Again(self._at(tries.made, tries, now, dice, UNSPENT_LONGEST_S), spent=False)
         if tries.single and tries.answered and verdict is not Verdict.THROTTLED:
             return Bury("follower")

@@ -100,6 +100,20 @@ async def test_who_fails_is_found_out_alone_and_takes_nobody_along(
     assert [ids for ids in batches.batches if "bad" in ids][1:] == [["bad"]] * (sum("bad" in ids for ids in batches.batches) - 1)
 
 
+@pytest.mark.parametrize("status", [422, 413, 500])
+async def test_what_follows_a_buried_event_is_not_judged_by_what_it_shared_a_request_with(
+    bus: Bus, batches: Batches, status: int
+) -> None:
+    batches.says = lambda ids: status if any(name.startswith("bad") for name in ids) else 200
+    async with delivering(bus, several(batches.url, concurrency=1)):
+        await bus.publish([event("before", device="dZ"), event("bad-A", device="dA")])
+        await dead_letters(bus, 1)
+        await bus.publish([event("good-A", device="dA"), event("bad-B", device="dB"), event("good-C", device="dC")])
+        letters = await dead_letters(bus, 2)
+        await until(lambda: {"good-A", "good-C"} <= {*batches.ids})
+    assert [header(letter, "ce_id") for letter in letters] == ["bad-A", "bad-B"]
+
+
 async def test_accounts_that_are_stopped_and_what_is_no_event_leave_the_others(bus: Bus, batches: Batches) -> None:
     class Stopped(Nobody):
         async def why(self, account: str) -> Literal["forgotten"] | None:  # type: ignore[override]

@@ -105,6 +105,18 @@ def test_nothing_is_buried_without_life_since_its_first_attempt(  # noqa: PLR091
         assert LATER < fate.at <= LATER + seconds(max(SCHEDULE_S) * 1.2)
 
 
+@given(st.sampled_from([None, *range(100, 600)]), st.integers(0, 20), st.integers(0, 20), st.booleans())
+def test_an_attempt_in_company_is_no_verdict_on_one_event(status: int | None, spent: int, refused: int, single: bool) -> None:  # noqa: FBT001 -- drawn
+    before = replace(tries(422), spent=spent, refused=refused)
+    answer = Answer(status=status)
+    verdict = POLICY.judge(answer)
+    told = attempted(before, verdict, answer, LATER, single=single, events=7)
+    assert (told.made, told.shared, told.refused, told.spent) == (before.made + 1, 1, refused, spent)
+    fate = POLICY.decide(verdict, told, ALIVE, LATER, 0.5)
+    assert isinstance(fate, Done if verdict is Verdict.ACCEPTED else Again)
+    assert not isinstance(fate, Again) or not fate.spent
+
+
 def test_silence_counts_only_where_life_was_seen_since_the_attempt_before() -> None:
     health = Health(concurrency=4, life=T0 + seconds(30))
     second = replace(tries(None, spent=8), previous=T0 + seconds(60))
