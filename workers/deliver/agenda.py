@@ -30,9 +30,21 @@ class Agenda:
         due, number = self._heap[int(dice * len(self._heap))] if self._heap else (now, 0)
         return number if due <= now and self._holds((due, number)) else self.first(now)
 
+    def __len__(self) -> int:
+        return len(self._due)
+
     def first(self, now: datetime) -> int | None:
         """Return the first that is due by now."""
         return self._heap[0][1] if self._heap and self._heap[0][0] <= now else None
+
+    def since(self) -> datetime:
+        """Return from when on its first is due; there must be one."""
+        return self._heap[0][0]
+
+    def is_due(self, number: int, now: datetime) -> bool:
+        """Say whether one is here, and due by now."""
+        due = self._due.get(number)
+        return due is not None and due <= now
 
     def _holds(self, entry: tuple[datetime, int]) -> bool:
         return self._due.get(entry[1]) == entry[0]

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
+from operator import attrgetter
 from typing import Final, Protocol
 
 import structlog
@@ -30,7 +31,7 @@ from workers.deliver.send import Sender
 from workers.deliver.share import ALL, SHARE, Beside, Share
 from workers.deliver.sign import Signer
 from workers.deliver.tally import Tally
-from workers.deliver.window import Item
+from workers.deliver.window import Item, part
 from workers.runtime.backoff import Backoff
 from workers.runtime.delay import Delay
 from workers.runtime.stops import Why
@@ -46,7 +47,7 @@ UNKNOWN_S: Final = 1.0  # until an event is taken up again of which nobody could
 
 
 class Channel(Protocol):
-    """A lane as the flight sees it."""
+    """A lane as the flight sees it. An event counts as never sent until it was sent alone: what it shared says nothing of it."""
 
     index: int
     aside: bool  # replays and the like, which must not delay what is live
@@ -74,6 +75,10 @@ class Channel(Protocol):
 
     def another(self, now: datetime, like: Parcel) -> Item[Parcel] | None:
         """Return one more event that was never sent and may go in one request with this one; it must be settled, too."""
+        ...
+
+    def fellows(self, now: datetime, item: Item[Parcel]) -> Sequence[Item[Parcel]]:
+        """Return those that are to go in one request with one that was refused with them; they must be settled, too."""
         ...
 
     def single(self, item: Item[Parcel]) -> bool:
@@ -122,8 +127,13 @@ def has_waited(lane: Channel, item: Item[Parcel]) -> bool:
 
 
 def is_doubtful(lane: Channel, item: Item[Parcel]) -> bool:
-    """Say whether an event may be slow to fail: it did fail, or nobody has tried it lately."""
-    return lane.aside or item.tries is not None
+    """Say whether an event may be slow to fail: it did fail, and not for others beside it, or nobody has tried it lately."""
+    return lane.aside or item.judged or (item.line is not None and item.tries is not None)
+
+
+def _eldest(items: Sequence[Item[Parcel]]) -> Tries:
+    """Return what the one went through that was tried most often."""
+    return max((item.tries for item in items if item.tries), key=attrgetter("made"))
 
 
 def _taken(lane: Channel, *, now: datetime, may: Beside, dice: float | None) -> Item[Parcel] | None:
@@ -285,10 +295,14 @@ class Flight:
         return probe_at is not None and now < probe_at + PROVEN and self.has_untried()
 
     def _others(self, lane: Channel, item: Item[Parcel], now: datetime) -> Sequence[Item[Parcel]]:
-        """Return what goes in the same request, for the first time: who failed goes alone, so that it is known who fails."""
-        others: list[Item[Parcel]] = []
-        size, alone = item.size, item.tries is not None or item.line is not None or self.health.failing
-        while not alone and len(others) < self._most - 1 and size < BATCH_BYTES and (one := lane.another(now, item.load)):
+        """Return what goes in the same request: who failed alone goes alone, and what was refused together with ever fewer."""
+        if self._most == 1 or item.judged or item.line is not None or self.health.failing:
+            return ()
+        return self._filled(lane, item, now) if item.company is None else lane.fellows(now, item)
+
+    def _filled(self, lane: Channel, item: Item[Parcel], now: datetime) -> Sequence[Item[Parcel]]:
+        others, size = list[Item[Parcel]](), item.size
+        while len(others) < self._most - 1 and size < BATCH_BYTES and (one := lane.another(now, item.load)):
             others.append(one)
             size += one.size
         return others
@@ -427,15 +441,16 @@ class Flight:
         self._seconds.observe(answer.took)
         if verdict is Verdict.ACCEPTED:
             self._outstanding.accepted(timedelta(seconds=answer.took))
-        decisions = []
         for item in items:
             item.tries = attempted(item.tries, verdict, answer, began, single=lane.single(item), events=len(items))
             if item.load.event:
                 self._tell(item.load, item.load.event, item.tries, answer)
-            decisions.append(self._policy.decide(verdict, item.tries, self.health, now, self._dice()))
+        decision = self._policy.decide(verdict, _eldest(items), self.health, now, self._dice())
+        if isinstance(decision, Again) and decision.apart:
+            part(items)
         if before.failing != self.health.failing or before.gone != self.health.gone:
             self._tell_health()
-        return decisions
+        return [decision] * len(items)
 
     def _tell(self, parcel: Parcel, event: Event, tries: Tries, answer: Answer) -> None:
         """Count, record and log one event's attempt."""

@@ -1,6 +1,6 @@
 """Seam 3: what becomes of one event after one answer. Pure: no I/O, no clock, `dice` in [0, 1)."""
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final, Literal, Protocol
 
 import msgspec
@@ -15,10 +15,12 @@ SCHEDULE_S: Final = (1.0, 5.0, 30.0, 120.0, 300.0, 600.0, 1200.0, 1800.0)
 REFUSED_LIMIT: Final = 3  # a 4xx about the event is the partner's own word: more attempts only say it again
 UNSPENT_LONGEST_S: Final = 60.0  # while the destination is at fault, an event waits for it no longer than this
 PAUSE_WITHOUT_SCHEDULE_S: Final = 1.0  # between the unspent attempts under a policy that allows no retry
+AT_ONCE: Final = datetime.fromtimestamp(0, UTC)  # before all that waits for its turn
 HISTORY_LIMIT: Final = 20  # attempts that a dead letter tells, the latest of them
 _JITTER: Final = 0.2  # either way
 
 _THROTTLED: Final = frozenset({429, 502, 503, 504})
+_UNHEARD: Final = frozenset({"connect", "tls", "dns", "guard"})  # nothing of the request was sent
 # 4xx that say nothing about the event: who asks, where, how (method, length, media type, protocol), and when.
 _DESTINATION: Final = frozenset({401, 403, 404, 405, 407, 408, 411, 415, 421, 425, 426})
 _UNSENT: Final = ("not_an_event", "unshaped")  # reasons to bury what no attempt was made with
@@ -63,10 +65,14 @@ class Done(msgspec.Struct, frozen=True, gc=False):
 
 
 class Again(msgspec.Struct, frozen=True, gc=False):
-    """Try again, not before `at`; only a `spent` attempt counts toward the schedule's end."""
+    """Try again, not before `at`; only a `spent` attempt counts toward the schedule's end.
+
+    `apart`: those that shared its request come again in two, as one of them is likely at fault.
+    """
 
     at: datetime
     spent: bool = True
+    apart: bool = False
 
 
 class Bury(msgspec.Struct, frozen=True, gc=False):
@@ -158,15 +164,11 @@ class Standard(msgspec.Struct, frozen=True, gc=False):
         """Bury only after an attempt alone, when the destination showed life since the event's first; else Again, unspent."""
         if verdict is Verdict.ACCEPTED:
             return Done()
+        if not tries.alone and self._parts(verdict, tries, health):
+            return Again(self._at_once(tries, now, dice), spent=False, apart=True)
         if not tries.alone or verdict is Verdict.GONE or not self._spends(tries, health):
             return Again(self._at(tries.made, tries, now, dice, UNSPENT_LONGEST_S), spent=False)
-        if tries.single and tries.answered and verdict is not Verdict.THROTTLED:
-            return Bury("follower")
-        if verdict is Verdict.REFUSED and tries.refused >= self.refused_limit:
-            return Bury("refused")
-        if tries.spent >= len(self.schedule):
-            return Bury("exhausted")
-        return Again(self._at(tries.spent + 1, tries, now, dice, max(self.schedule)))
+        return self._end(verdict, tries) or Again(self._at(tries.spent + 1, tries, now, dice, max(self.schedule)))
 
     def latest(self, tries: Tries, now: datetime) -> datetime:
         """Return by when at the latest an event is tried again that went through this, were it decided now."""
@@ -182,6 +184,30 @@ class Standard(msgspec.Struct, frozen=True, gc=False):
         if health.failing or health.life is None or tries.limited:
             return False
         return health.life >= (tries.first if tries.answered else tries.previous)
+
+    def _end(self, verdict: Verdict, tries: Tries) -> Bury | None:
+        """Return why an event gets no further attempt that spent this one; None: it does."""
+        if tries.single and tries.answered and verdict is not Verdict.THROTTLED:
+            return Bury("follower")
+        if verdict is Verdict.REFUSED and tries.refused >= self.refused_limit:
+            return Bury("refused")
+        return Bury("exhausted") if tries.spent >= len(self.schedule) else None
+
+    def _parts(self, verdict: Verdict, tries: Tries, health: Health) -> bool:
+        """Say whether one of those that shared a request, not their destination, is likely to blame.
+
+        An answer that may be about them says so; silence and 401, 404 … where others got through since the attempt before.
+        What throttles speaks of all events alike, and what was never heard of none.
+        """
+        if health.failing or verdict in {Verdict.THROTTLED, Verdict.GONE} or tries.history[-1].failure in _UNHEARD:
+            return False
+        return tries.answered or self._spends(tries, health)
+
+    def _at_once(self, tries: Tries, now: datetime, dice: float) -> datetime:
+        """Return when halves are due: before what is newer, as they are answered as quickly; after a silence like any retry."""
+        if not tries.answered:
+            return self._at(1, tries, now, dice, UNSPENT_LONGEST_S)
+        return AT_ONCE if tries.asked is None else now + timedelta(seconds=tries.asked)
 
     def _at(self, number: int, tries: Tries, now: datetime, dice: float, longest: float) -> datetime:
         """Return when the retry of that number is due: by the schedule, jittered, and never before Retry-After."""

@@ -210,11 +210,11 @@ class Session:
         held_up = well and self.window.held_up(now)
         self._slow = self.window.slow() if held_up else None
         if well:
-            for item in self.window.stuck(now if held_up else now - PARK_AFTER):
+            for item in self.window.stuck(now if held_up else now - PARK_AFTER, now):
                 self._let_wait(item)
         elif self._flight.health.failing and self._hides():
             self._moved_at = self._flight.health.probes
-            for item in self.window.foremost(AHEAD):  # whatever bound is reached: else nobody could ever show life
+            for item in self.window.foremost(AHEAD, now):  # whatever bound is reached: else nobody could ever show life
                 self.parked.join(self.window.take(item))
 
     def _let_wait(self, item: Item[Parcel]) -> None:
@@ -284,7 +284,11 @@ class Session:
 
     def another(self, now: datetime, like: Parcel) -> Item[Parcel] | None:
         """Return one more event of the log that may go in one request with this one."""
-        return self.window.untried(now, like.joins)
+        return self.window.another(now, like.joins)
+
+    def fellows(self, now: datetime, item: Item[Parcel]) -> Sequence[Item[Parcel]]:
+        """Return those that are to go in one request with one that was refused with them."""
+        return self.window.fellows(item, now)
 
     def single(self, item: Item[Parcel]) -> bool:
         """Say whether an event of its key was buried and none succeeded since."""

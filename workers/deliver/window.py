@@ -8,6 +8,7 @@ import struct
 from collections import deque
 from collections.abc import Callable, Hashable, Sequence
 from datetime import UTC, datetime
+from operator import attrgetter
 from typing import Final, Generic, TypeVar
 
 from workers.deliver.agenda import Agenda
@@ -20,6 +21,7 @@ LIMIT: Final = 1_024  # offsets open, from which on no more are fetched
 SPAN: Final = 3 * LIMIT  # offsets from the lowest unfinished to the end, likewise: one request that hangs holds nobody up so soon
 MOST: Final = 0.75  # of the offsets spanned
 BYTES_LIMIT: Final = 8 * 1024 * 1024  # of records held; the last batch fetched may go over
+Company = tuple[int, ...]  # offsets of those that may share a request, the event's own among them
 _HEAD: Final = struct.Struct(">BQQ")  # the layout, n, and the offset that bit 0 of the bitmap stands for
 _LAYOUT: Final = 1
 BITS: Final = 4 * LIMIT  # that a note holds: transaction markers take offsets too, so a window may span more of them
@@ -29,7 +31,7 @@ _BITMAP: Final = BITS // 8
 class Item(Generic[T]):
     """One open offset: what to send, and what it went through so far."""
 
-    __slots__ = ("due", "flying", "key", "line", "load", "offset", "since", "size", "tries")
+    __slots__ = ("company", "due", "flying", "key", "line", "load", "offset", "since", "size", "tries")
 
     def __init__(
         self,
@@ -51,6 +53,12 @@ class Item(Generic[T]):
         self.flying = False
         self.line = line  # what the line is called in which it waits; None: it is of the log
         self.tries: Tries | None = None
+        self.company: Company | None = None  # who may be in its next request; None: whoever goes just then
+
+    @property
+    def judged(self) -> bool:
+        """Say whether any attempt was for it alone: then each of its next ones is."""
+        return self.tries is not None and self.tries.judged
 
 
 class Window(Generic[T]):
@@ -63,8 +71,9 @@ class Window(Generic[T]):
         self._start, self._finished = start, finished  # from the note: bit i set means start + i was finished before
         self._open: dict[int, Item[T]] = {}  # in order of offsets
         self._queues: dict[Hashable, deque[Item[T]]] = {}  # per key, the first is sent or due; keys of one event stand here too
-        self._new = Agenda()  # firsts that are not in flight and were never sent
-        self._again = Agenda()  # likewise of those that failed before
+        self._new = Agenda()  # firsts that are not in flight and never failed alone
+        self._few = Agenda()  # likewise of those that may share a request with certain others only, or with nobody
+        self._again = Agenda()  # likewise of those that failed alone
         self._failed: dict[int, Item[T]] = {}  # tried before, open still
         self.buried = buried or Buried()
 
@@ -123,7 +132,7 @@ class Window(Generic[T]):
 
     def idle(self, now: datetime) -> bool:
         """Say whether there is nothing that could be sent now."""
-        return self._new.first(now) is None and self._again.first(now) is None
+        return not self.has_untried(now) and self._again.first(now) is None
 
     def skip(self, offset: int) -> None:
         """Count everything up to `offset` that is not open as finished."""
@@ -147,26 +156,43 @@ class Window(Generic[T]):
         self._offer(item)
 
     def _offer(self, item: Item[T]) -> None:
+        if item.company is None and item.key in self.buried:
+            item.company = (item.offset,)  # its only attempt is for it alone, and likely in vain: it would take others along
         self._agenda(item).put(item.offset, item.due)
 
     def _agenda(self, item: Item[T]) -> Agenda:
-        return self._again if item.tries else self._new
+        if item.judged:
+            return self._again
+        return self._new if item.company is None else self._few
 
-    def untried(self, now: datetime, fits: Callable[[T], bool] | None = None) -> Item[T] | None:
-        """Take the next event that may be sent now if it was never sent, and fits; it must be settled."""
+    def untried(self, now: datetime) -> Item[T] | None:
+        """Take the next event that may be sent now and never failed alone; it must be settled."""
+        due = [(agenda.since(), first) for agenda in (self._new, self._few) if (first := agenda.first(now)) is not None]
+        return self._taken_out(self._open[min(due)[1]]) if due else None
+
+    def another(self, now: datetime, fits: Callable[[T], bool]) -> Item[T] | None:
+        """Take the next event of those that may share a request with whomever, if it fits; it must be settled."""
         first = self._first(self._new, now)
-        return self._taken_out(first) if first and (fits is None or fits(first.load)) else None
+        return self._taken_out(first) if first and fits(first.load) else None
+
+    def fellows(self, item: Item[T], now: datetime) -> list[Item[T]]:
+        """Take those that are to be in one request with this one, as far as they may be sent now; they must be settled."""
+        due = [self._open[offset] for offset in item.company or () if self._few.is_due(offset, now)]
+        return [self._taken_out(one) for one in due if one.company is item.company]
 
     def sample(self, now: datetime, dice: float) -> Item[T] | None:
-        """Take some event that may be sent now and was never sent, whichever `dice` in [0, 1) says; it must be settled."""
-        return None if (offset := self._new.sample(now, dice)) is None else self._taken_out(self._open[offset])
+        """Take some event as `untried` does, whichever `dice` in [0, 1) says; it must be settled."""
+        new, few = len(self._new), len(self._few)
+        at = dice * (new + few)
+        offset = self._new.sample(now, at / new) if at < new else self._few.sample(now, (at - new) / max(few, 1))
+        return self.untried(now) if offset is None else self._taken_out(self._open[offset])
 
     def has_untried(self, now: datetime) -> bool:
-        """Say whether there is an event that may be sent now and was never sent."""
-        return self._new.first(now) is not None
+        """Say whether there is an event that may be sent now and never failed alone."""
+        return self._new.first(now) is not None or self._few.first(now) is not None
 
     def again(self, now: datetime) -> Item[T] | None:
-        """Take the next event that may be sent now and failed before; it must be settled."""
+        """Take the next event that may be sent now and failed alone before; it must be settled."""
         return self._taken_out(first) if (first := self._first(self._again, now)) else None
 
     def _first(self, agenda: Agenda, now: datetime) -> Item[T] | None:
@@ -207,13 +233,17 @@ class Window(Generic[T]):
         else:
             del self._queues[key]
 
-    def stuck(self, before: datetime) -> list[Item[T]]:
-        """Return the events at rest whose first attempt began before then: each holds up its key."""
-        return [item for item in self._failed.values() if not item.flying and item.tries and item.tries.first < before]
+    def stuck(self, before: datetime, now: datetime) -> list[Item[T]]:
+        """Return the events at rest whose first attempt began before then: each holds up its key.
 
-    def foremost(self, span: int) -> list[Item[T]]:
-        """Return the events at rest that failed before, and keep the window from going on by so many offsets."""
-        return [item for item in self.stuck(datetime.max.replace(tzinfo=UTC)) if item.offset < self.next() + span]
+        Not those that never failed alone and may go now: they wait for nothing but their turn.
+        """
+        tried = [item for item in self._failed.values() if not item.flying and item.tries and item.tries.first < before]
+        return [item for item in tried if item.judged or item.due > now]
+
+    def foremost(self, span: int, now: datetime) -> list[Item[T]]:
+        """Return those of them, whenever they failed, that keep the window from going on by so many offsets."""
+        return [item for item in self.stuck(datetime.max.replace(tzinfo=UTC), now) if item.offset < self.next() + span]
 
     def slow(self) -> Hashable | None:
         """Return the key whose first is in flight with others behind it, and keeps the window from going on; None: nobody's does.
@@ -246,6 +276,15 @@ class Window(Generic[T]):
         self._open[item.offset] = item
         self.bytes += item.size
         return True
+
+
+def part(items: Sequence[Item[T]]) -> None:
+    """Let what shared a request come again in two, none of them larger than the other by more than one event."""
+    every, middle = sorted(items, key=attrgetter("offset")), (len(items) + 1) // 2
+    for half in (every[:middle], every[middle:]):
+        company = tuple(item.offset for item in half)
+        for item in half:
+            item.company = company
 
 
 def noted(note: bytes) -> int | None:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
+from itertools import pairwise
 from typing import Literal
 
 import pytest
@@ -97,7 +98,29 @@ async def test_who_fails_is_found_out_alone_and_takes_nobody_along(
     assert (header(letter, "ce_id"), header(letter, "dead_reason")) == ("bad", reason)
     assert len({*batches.ids}) == len(batches.ids) == 899
     assert any(len(ids) > 1 for ids in batches.batches[batches.batches.index(["bad"]) :]), "others were there to go with it"
-    assert [ids for ids in batches.batches if "bad" in ids][1:] == [["bad"]] * (sum("bad" in ids for ids in batches.batches) - 1)
+    sizes = [len(ids) for ids in batches.batches if "bad" in ids]
+    assert all(after <= (before + 1) // 2 for before, after in pairwise(sizes)), "its company is halved each time"
+    assert sizes[-3:] == [1, 1, 1]
+
+
+@pytest.mark.parametrize("status", [422, 500])
+async def test_who_fails_is_found_by_halves_and_its_neighbours_go_together(bus: Bus, batches: Batches, status: int) -> None:
+    batches.says = lambda ids: status if "bad" in ids else 200
+    await bus.publish([event("bad" if number == 37 else f"e{number:02}", device=f"d{number}") for number in range(64)])
+    async with delivering(bus, several(batches.url, batch=64, concurrency=1)):
+        (letter,) = await dead_letters(bus, 1)
+        await until(lambda: len(batches.ids) == 63)
+    assert header(letter, "ce_id") == "bad"
+    assert len(batches.batches) <= 22, "a request for each of its neighbours"  # 13 find it, few tell that it stays so
+
+
+@pytest.mark.parametrize("status", [429, 503])
+async def test_a_request_refused_by_its_destination_comes_again_as_large(bus: Bus, batches: Batches, status: int) -> None:
+    batches.says = lambda _: 200 if len(batches.batches) > 2 else status
+    await bus.publish([event(f"e{number:02}", device=f"d{number}") for number in range(64)])
+    async with delivering(bus, several(batches.url, batch=64, concurrency=1)):
+        await until(lambda: len(batches.ids) == 64)
+    assert len(batches.batches) <= 5
 
 
 @pytest.mark.parametrize("status", [422, 413, 500])

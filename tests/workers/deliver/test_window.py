@@ -6,8 +6,8 @@ from typing import TypeVar
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workers.deliver.policy import Again, Bury, Done, Tries
-from workers.deliver.window import LIMIT, SPAN, Item, Window, noted
+from workers.deliver.policy import AT_ONCE, Again, Bury, Done, Tries
+from workers.deliver.window import LIMIT, SPAN, Item, Window, noted, part
 
 T = TypeVar("T")
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
@@ -121,7 +121,7 @@ def test_a_window_says_what_the_naive_model_says(steps: list[tuple[object, ...]]
                 model.due[offset] = again.at if how == "again" else now
             case ("untried", dice):
                 flying += drawn(window, model, now, dice)
-            case ("take", pick) if stuck := window.stuck(now + SECOND):
+            case ("take", pick) if stuck := window.stuck(now + SECOND, now):
                 assert sorted(item.offset for item in stuck) == model.stuck()
                 taken = window.take(stuck[pick % len(stuck)])
                 assert [item.offset for item in taken] == model.take(taken[0].offset)
@@ -264,14 +264,14 @@ def test_a_key_whose_first_is_stuck_leaves_the_queues_with_all_that_follow_and_c
         window.admit(Item(offset, key, offset, T0))
     flying = {item.offset: failed(item, T0) for item in ready(window, T0, 9)}
     assert [*flying] == [0, 1, 3]
-    assert window.stuck(T0 + SECOND) == []  # they are in flight
+    assert window.stuck(T0 + SECOND, T0) == []  # they are in flight
     window.settle(0, Again(T0 + SECOND))
     window.settle(1, Done())
     window.settle(3, Again(T0 + 9 * SECOND))
-    assert [item.offset for item in window.stuck(T0 + SECOND)] == [0, 3]
-    assert window.stuck(T0) == []
-    taken = [[item.offset for item in window.take(item)] for item in window.stuck(T0 + SECOND)]
-    assert (taken, window.stuck(T0 + SECOND), ready(window, T0 + 99 * SECOND, 9)) == ([[0, 2, 4], [3]], [], [])
+    assert [item.offset for item in window.stuck(T0 + SECOND, T0)] == [0, 3]
+    assert window.stuck(T0, T0) == []
+    taken = [[item.offset for item in window.take(item)] for item in window.stuck(T0 + SECOND, T0)]
+    assert (taken, window.stuck(T0 + SECOND, T0), ready(window, T0 + 99 * SECOND, 9)) == ([[0, 2, 4], [3]], [], [])
     assert window.hold(Item(5, "a", 5, T0))
     assert not window.hold(Item(5, "a", 5, T0))
     assert (window.next(), window.open, ready(window, T0 + 99 * SECOND, 9)) == (0, 5, [])
@@ -310,7 +310,7 @@ def test_a_window_full_of_failing_keys_is_emptied_in_steps_as_small_as_what_each
     for item in ready(window, T0, LIMIT):
         failed(item, T0)
         window.settle(item.offset, Again(T0 + SECOND))
-    stuck, Counting.looked = window.stuck(T0 + SECOND), 0
+    stuck, Counting.looked = window.stuck(T0 + SECOND, T0), 0
     assert [item.offset for one in stuck for item in window.take(one)] == [*range(LIMIT)]
     assert Counting.looked < 50 * LIMIT, "each looked at all others"
 
@@ -331,3 +331,22 @@ def test_what_was_never_sent_is_found_among_what_failed() -> None:
     assert [item.offset for item in ready(window, T0, 9)] == [0]
     window.settle(1, Done())
     assert window.next() == 0
+
+
+def test_what_was_refused_together_goes_in_halves_as_far_as_it_may_go() -> None:
+    window: Window[int] = Window(0)
+    for offset in range(6):
+        window.admit(Item(offset, f"k{offset}", offset, T0))
+    items = ready(window, T0, 5)
+    part(items)
+    for item in items:
+        item.tries = Tries(first=T0, previous=T0, latest=T0, shared=1, alone=False)
+        window.settle(item.offset, Again(T0 + SECOND if item.offset == 1 else AT_ONCE, spent=False, apart=True))
+    assert [item.offset for item in window.stuck(T0 + SECOND, T0)] == [1], "the others wait for their turn only"
+    sent = []
+    while first := window.untried(T0):
+        assert window.another(T0, lambda load: load < 5) is None, "nobody joins who was not refused with them"
+        sent.append([item.offset for item in (first, *window.fellows(first, T0))])
+    assert sent == [[0, 2], [3, 4], [5]]
+    assert window.idle(T0)
+    assert [item.offset for item in ready(window, T0 + SECOND, 9)] == [1]
