@@ -25,9 +25,13 @@ NONE: Final = "ringhook.toml names no [[destination]]."
 ABSENT: Final = "no copy of `ringhook deliver` (or `up`) runs with it"
 PAUSED: Final = "{name} is paused: nothing is sent to it, and what comes waits, until `ringhook destinations resume {name}`."
 RESUMED: Final = "{name} is sent to again."
+GONE: Final = "{name} is open again. It is not in ringhook.toml: nothing is sent to it until it is (`ringhook reload`)."
 STANDS: Final = "The wish is held. Just now:"
 LATE: Final = "{missing} of {copies} copies have not heard of it yet; each does as soon as it reaches the store."
-MET: Final = {"pause": ("paused", PAUSED), "resume": ("well", RESUMED)}  # in which state it then is, and the words for it
+MET: Final = {  # in which state it then is, and the words for it
+    "pause": {"paused": PAUSED},
+    "resume": {"well": RESUMED, "not configured": GONE},
+}
 CLOSED: Final = {"paused": "paused by {by}", "gone": "closed by {by}"}
 
 
@@ -110,10 +114,9 @@ def _wish(directory: Path, name: str, wish: str, *, as_json: bool) -> None:
 
 def outcome(wish: str, seen: dict[str, Any]) -> Iterator[str]:
     """Return what has come of a wish, in lines: the words for it, or how the destination stands where it is otherwise."""
-    state, words = MET[wish]
-    if seen["state"] == state:
+    if words := MET[wish].get(seen["state"]):
         yield words.format(name=seen["name"])
-        if not seen["copies"]:
+        if not seen["copies"] and words is not GONE:
             yield f"Just now {ABSENT}."
     else:
         yield STANDS

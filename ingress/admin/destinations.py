@@ -1,7 +1,7 @@
 """`/v1/destinations`: how each fares, over all copies of deliver; pause and resume, which every copy obeys in a second or two."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Final, Protocol
 
@@ -47,8 +47,8 @@ class Seen(Protocol):
 class Destinations(Protocol):
     """Knows the destinations and holds the operators' wishes; deliver's rows do."""
 
-    async def standing(self, now: datetime) -> Sequence[Seen]:
-        """Return all destinations in the order of their names."""
+    async def standing(self, now: datetime, *, asked: Collection[str] = ()) -> Sequence[Seen]:
+        """Return all destinations in the order of their names, and those asked for that are none any more."""
         ...
 
     async def served(self, now: datetime) -> Sequence[str]:
@@ -104,10 +104,13 @@ def known(name: str, names: Sequence[str]) -> str:
 
 
 async def obeyed(destinations: Destinations, name: str) -> Seen:
-    """Wait a moment for the copies, and return how the destination stands; whether or not they come, the wish is held."""
+    """Wait a moment for the copies, and return how the destination stands; whether or not they come, the wish is held.
+
+    One that is gone from the configuration was known by its being closed alone, which a wish may just have ended.
+    """
     until = asyncio.get_running_loop().time() + PATIENCE
     while True:
-        (seen,) = [one for one in await destinations.standing(utc_now()) if one.name == name]
+        (seen,) = [one for one in await destinations.standing(utc_now(), asked=[name]) if one.name == name]
         if seen.obey == seen.copies or asyncio.get_running_loop().time() > until:
             return seen
         await asyncio.sleep(LOOK)

@@ -67,6 +67,11 @@ def test_status_says_beside_the_state_what_one_lost_that_refuses_everything(port
             WELL | {"state": "not running", "copies": 0, "obey": 0},
             "The wish is held. Just now:\ncrm  not running  no copy of",
         ),
+        (
+            "resume",
+            WELL | {"state": "not configured", "copies": 0, "obey": 0},
+            "crm is open again. It is not in ringhook.toml: nothing is sent to it until it is (`ringhook reload`).",
+        ),
         ("pause", WELL | {"state": "paused"}, "crm is paused: nothing is sent to it"),
         (
             "pause",

@@ -16,6 +16,7 @@ from workers.runtime.database import Database
 
 WORST_FIRST: Final = ("gone", "failing", "throttled", "well")
 ABSENT: Final = "not running"
+UNKNOWN: Final = "not configured"
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,20 +41,31 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     failure: str | None
 
 
-def summed(names: Collection[str], shut: Mapping[str, Closed], seen: Sequence[Copy], times: Mapping[str, int]) -> list[Standing]:
-    """Return how each of these destinations fares, and each that has rows, by name; `times`: how often each was resumed."""
+def summed(
+    names: Collection[str],
+    shut: Mapping[str, Closed],
+    seen: Sequence[Copy],
+    times: Mapping[str, int],
+    *,
+    asked: Collection[str] = (),
+) -> list[Standing]:
+    """Return how each of these destinations fares, and each that has rows, by name; `times`: how often each was resumed.
+
+    So does one that was `asked` for, though the configuration may not name it any more.
+    """
     told = defaultdict[str, list[Copy]](list)
     for copy in seen:
         told[copy.destination].append(copy)
-    return [_summed(name, shut.get(name), told[name], times.get(name, 0)) for name in sorted({*names, *shut, *told})]
+    every = sorted({*names, *shut, *told, *asked})
+    return [_summed(name, shut.get(name), told[name], times.get(name, 0), named=name in names) for name in every]
 
 
-def _summed(name: str, shut: Closed | None, seen: Sequence[Copy], times: int) -> Standing:
+def _summed(name: str, shut: Closed | None, seen: Sequence[Copy], times: int, *, named: bool) -> Standing:
     measured = max((copy for copy in seen if copy.behind is not None), key=lambda copy: copy.seen_at, default=None)
     failed = max((copy for copy in seen if copy.failed_at), key=lambda copy: copy.failed_at or 0.0, default=None)
     return Standing(
         name=name,
-        state=shut.why if shut else _worst(seen),
+        state=shut.why if shut else _worst(seen, named=named),
         closed_at=shut.since if shut else None,
         closed_by=shut.by if shut else None,
         copies=len(seen),
@@ -77,9 +89,11 @@ def _obeys(copy: Copy, times: int, *, closed: bool) -> bool:
     return is_closed if closed else not is_closed and copy.resumed == times
 
 
-def _worst(seen: Sequence[Copy]) -> str:
+def _worst(seen: Sequence[Copy], *, named: bool) -> str:
+    if not seen:
+        return ABSENT if named else UNKNOWN
     states = {copy.state for copy in seen} - {"paused"}
-    return next((state for state in WORST_FIRST if state in states), ABSENT if not seen else "well")
+    return next((state for state in WORST_FIRST if state in states), "well")
 
 
 @dataclass(frozen=True)
@@ -89,11 +103,11 @@ class Destinations:
     database: Database
     names: Collection[str]
 
-    async def standing(self, now: datetime) -> Sequence[Standing]:
-        """Return all destinations."""
+    async def standing(self, now: datetime, *, asked: Collection[str] = ()) -> Sequence[Standing]:
+        """Return all destinations, and those that were asked for by their names, whatever is known of them."""
         async with self.database.read() as connection:
             shut, times = await closed.read(connection), await resumed.read(connection)
-            return summed(self.names, shut, await copies.live(connection, now), times)
+            return summed(self.names, shut, await copies.live(connection, now), times, asked=asked)
 
     async def served(self, now: datetime) -> Sequence[str]:
         """Return the names of the configuration, and of what a copy still runs; one that is closed alone may be no more."""

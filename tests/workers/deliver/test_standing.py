@@ -61,6 +61,7 @@ def test_each_that_is_configured_or_has_rows_is_told() -> None:
         ("new", "not running", 0),
         ("old", "gone", 0),
     ]
+    assert [one.state for one in summed(("new",), {}, [], {}, asked=["new", "old"])] == ["not running", "not configured"]
 
 
 def test_who_has_not_heard_that_it_is_resumed_does_not_obey_yet_and_what_it_asked_for_is_told() -> None:
