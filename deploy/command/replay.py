@@ -42,8 +42,9 @@ STANDS: Final = {
 FATES: Final = {
     "accepted": "{number} accepted",
     "buried": "{number} put aside as dead letters",
-    "unsent": "{number} not sent (`ringhook deliveries show ID` says why)",
+    "unsent": "{number} not sent",
 }
+WHY: Final = " (`ringhook deliveries show ID` says why)"  # of a replay that is cancelled that is why, and no attempts tell of it
 LEFT: Final = {"sending": "{left} to go", "done": "{left} not counted, as a process was ended meanwhile"}
 LIVE: Final = frozenset({"preparing", "copying", "sending"})
 UNTOLD: Final = "No copy of `ringhook deliver` tells what the destination takes: its own filter may want fewer of them."
@@ -186,6 +187,8 @@ def told(said: dict[str, Any]) -> Iterator[str]:
 def fates(said: dict[str, Any]) -> str:
     """Return what became of its events: counts that a kill may have left a little short."""
     parts = [words.format(number=said[fate]) for fate, words in FATES.items() if said[fate] or fate == "accepted"]
+    if said["unsent"] and said["state"] != "cancelled":
+        parts[-1] += WHY
     if (left := said["copied"] - ended(said)) > 0 and said["state"] in LEFT:
         parts.append(LEFT[said["state"]].format(left=left))
     return f"{', '.join(parts)}, of {said['copied']}"

@@ -34,6 +34,10 @@ REPLAY: dict[str, Any] = {
             "is done: 390 accepted, 7 put aside as dead letters, 3 not sent (`ringhook deliveries show ID` says why), of 400.",
         ),
         ({"state": "done", "accepted": 399}, "399 accepted, 1 not counted, as a process was ended meanwhile, of 400."),
+        (
+            {"state": "cancelled", "accepted": 94, "unsent": 6},
+            "was cancelled: nothing more of it is sent (94 accepted, 6 not sent, of 400).",
+        ),
         ({"state": "cancelled"}, "was cancelled: nothing more of it is sent (100 accepted, of 400)."),
     ],
 )
