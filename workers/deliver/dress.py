@@ -40,7 +40,7 @@ def batched(documents: Sequence[bytes]) -> Dressed:
 FORMS: Final[Mapping[Form, Dress]] = {
     "structured": _structured,  # one JSON document, a CloudEvent
     "binary": cloudevents.over_http,  # its attributes as ce- headers, its data as the body
-    "payload": _payload,  # what Ring sent, byte for byte
+    "payload": _payload,  # the JSON that Ring sent, byte for byte
     "batched": _alone,  # an array of such documents, as many as are there
 }
 
