@@ -31,11 +31,16 @@ KINDS: Final = {
     4: "it refuses the test event: if it refuses every type that it does not know, what Ring adds one day becomes dead letters",
     5: "it has trouble of its own, or what stands before it does not reach it",
 }
+UNSHAPED: Final = (
+    "its shape makes nothing of the test event: a HEAD request went in its place, which shows the way there, "
+    "and not whether it takes events"
+)
 
 
 def well(pinged: Pinged) -> bool:
-    """Say whether the destination takes events."""
-    return pinged.answer is not None and pinged.answer.status is not None and pinged.answer.status // 100 == 2  # noqa: PLR2004
+    """Say whether the destination takes events, as far as was asked."""
+    status = pinged.answer.status if pinged.answer else None
+    return status is not None and (pinged.unshaped or status // 100 == 2)  # noqa: PLR2004
 
 
 def lines(pinged: Pinged) -> Iterator[str]:
@@ -46,17 +51,22 @@ def lines(pinged: Pinged) -> Iterator[str]:
         return
     closed = set(pinged.closed)
     yield "  addresses: " + ", ".join(f"{one} (closed)" if one in closed else one for one in pinged.addresses)
+    if pinged.unshaped:
+        yield f"  {UNSHAPED}"
     if pinged.answer is not None:
-        yield from _fate(pinged.answer)
+        yield _fate(pinged.answer)
+        yield from () if pinged.unshaped else _meaning(pinged.answer)
 
 
-def _fate(answer: Answer) -> Iterator[str]:
+def _fate(answer: Answer) -> str:
     if answer.status is None:
-        yield f"  not reached: {answer.words or FAILED.get(str(answer.failure), str(answer.failure))}"
-        if answer.words and (more := FAILED.get(str(answer.failure))):
-            yield f"  {more}"
+        return f"  not reached: {answer.words or FAILED.get(str(answer.failure), str(answer.failure))}"
+    return f"  answered {answer.status} in {answer.took * 1000:.0f} ms{_where(answer)}"
+
+
+def _meaning(answer: Answer) -> Iterator[str]:
+    if answer.status is None:
         return
-    yield f"  answered {answer.status} in {answer.took * 1000:.0f} ms{_where(answer)}"
     if meaning := SAYS.get(answer.status, KINDS.get(answer.status // 100, "")):
         yield f"  {meaning}"
     if answer.said:
@@ -77,7 +87,7 @@ def facts(pinged: Pinged) -> dict[str, Any]:
         "name": pinged.name,
         "url": pinged.url,
         "well": well(pinged),
-        "event": pinged.id,
+        "event": None if pinged.unshaped else pinged.id,
         "addresses": pinged.addresses,
         "closed": pinged.closed,
         "status": answer.status if answer else None,

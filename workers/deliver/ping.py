@@ -1,4 +1,7 @@
-"""A signed event of no account, sent to a destination by hand: whether it can be reached, and what it says to it."""
+"""A signed event of no account, sent to a destination by hand: whether it can be reached, and what it says to it.
+
+Where the destination's shape makes nothing of that event, which is none of Ring's, a request without one goes in its place.
+"""
 
 import asyncio
 import socket
@@ -41,6 +44,7 @@ class Pinged(msgspec.Struct, frozen=True, kw_only=True):
     closed: tuple[str, ...] = ()
     unresolved: str | None = None
     answer: Answer | None = None  # None: nothing was sent
+    unshaped: bool = False  # its shape makes nothing of the event, and the answer is to a request without one
 
 
 async def ping(
@@ -58,12 +62,12 @@ async def ping(
         return msgspec.structs.replace(told, unresolved=obstacle(error))
     closed = tuple(address for address in addresses if not permitted(address, destination.networks))
     told = msgspec.structs.replace(told, addresses=addresses, closed=closed)
-    try:
-        said, body = dressing(destination.body, destination.shape)(made, sequence(0))
-    except Rejected:
-        return msgspec.structs.replace(told, unresolved="its shape makes nothing of the test event, so nothing was sent")
-    signed = Signer(secrets, destination.sign).headers(made.id, int(time.time()), body)
     async with Sender(destination, headers=headers, tls=tls) as sender:
+        try:
+            said, body = dressing(destination.body, destination.shape)(made, sequence(0))
+        except Rejected:
+            return msgspec.structs.replace(told, unshaped=True, answer=await sender.reach())
+        signed = Signer(secrets, destination.sign).headers(made.id, int(time.time()), body)
         return msgspec.structs.replace(told, answer=await sender.post(body, {**said, **signed}))
 
 

@@ -79,16 +79,23 @@ class Sender:
         if self._session is not None:
             await self._session.close()
 
+    async def reach(self) -> Answer:
+        """Return what came of a request that asks for nothing and brings no event: any status means that the way is free."""
+        return await self._request("HEAD", b"", {})
+
     async def post(self, body: bytes, headers: Mapping[str, str]) -> Answer:
         """Return what came of one attempt within the destination's timeout; never raises for what the other side does.
 
         What it says is without the secrets that it was told.
         """
+        return await self._request("POST", body, headers)
+
+    async def _request(self, method: str, body: bytes, headers: Mapping[str, str]) -> Answer:
         if self._session is None or (self._secure and self._url.scheme != "https"):
             return Answer(failure="guard")
         watch = started()
         try:
-            async with self._session.post(self._url, data=body, headers=headers, allow_redirects=False) as response:
+            async with self._session.request(method, self._url, data=body, headers=headers, allow_redirects=False) as response:
                 ended = time.perf_counter()
                 timing = watch.split(ended, None, named=self._named)
                 if 200 <= response.status < 300:  # noqa: PLR2004 -- success
