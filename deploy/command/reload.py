@@ -22,7 +22,7 @@ LEFT: Final = (
 UNHEARD: Final = "has not heard of it yet; it does as soon as it reaches the store"
 BUSY: Final = "is at it still: what a destination has under way ends before it changes; ask again for what came of it"
 SILENT: Final = "has not said what came of it, nor anything else for a while: see whether it runs, and reaches the store"
-KEPT: Final = "{name} is sent to as before."
+KEPT: Final = "{name} stays as it is."
 WORDS: Final = {"added": "added", "changed": "changed", "removed": "no longer sent to:"}
 LATER: Final = {"routes": "[[route]]", "tokens": "[[token]]"}
 

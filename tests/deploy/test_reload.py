@@ -216,6 +216,7 @@ def test_it_is_said_in_words() -> None:
     assert "is at it" in next(lines(busy))
     assert "has not said" in next(lines(dead))
     kept = one | {"kept": {"crm": 3}}
+    assert [*lines(kept)] == ["deliver (c1): crm stays as it is"], "it may be paused, and is sent nothing then"
     assert backlogs([kept, mute, one | {"kept": {"crm": 7}}]) == {"crm": 7}
     assert [well(each) for each in (one, bad, mute, busy, dead, kept)] == [True, False, False, False, False, False]
 
