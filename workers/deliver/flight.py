@@ -26,7 +26,7 @@ from workers.deliver.gate import Gate
 from workers.deliver.health import Health, State
 from workers.deliver.outstanding import Outstanding
 from workers.deliver.parcel import GONE, Parcel, together
-from workers.deliver.policy import Again, Bury, Cancel, Decision, Policy, Tries, attempted
+from workers.deliver.policy import Again, Bury, Cancel, Decision, Policy, Tries, about_event, attempted
 from workers.deliver.send import Sender
 from workers.deliver.share import ALL, SHARE, Beside, Share
 from workers.deliver.sign import Signer
@@ -231,7 +231,8 @@ class Flight:
 
     def may_send(self) -> bool:
         """Say whether a request may start now, or is under way, of any lane that is ours."""
-        return not self.shut and bool(self.health.flying or self.health.room(self.now()))
+        now = self.now()
+        return not self.shut and bool(self.health.flying or self.health.room(now) or self.health.fresh(now))
 
     def pump(self) -> None:
         """Start what may start now."""
@@ -241,9 +242,12 @@ class Flight:
     def _take(self) -> Picked | None:
         """Return what may be sent now, and count it as in flight."""
         now = self.now()
-        if self.closed or self.resting or self._room(now) <= 0 or not self._gate.is_open(now):
+        if self.closed or self.resting:
             return None
-        picked = self._picked(now)
+        room, fresh = self._room(now) > 0, self.health.fresh(now) > 0
+        if not (room or fresh) or not self._gate.is_open(now):
+            return None
+        picked = self._picked(now) if room else self._untried(now, self._dice(), aside=False)
         if picked is None:
             return None
         lane, item = picked
@@ -258,10 +262,13 @@ class Flight:
         """Return what goes next: where the destination fails, what was never sent."""
         may = self._may_beside(now)
         dice = self._dice() if self.health.allowed < self.destination.concurrency else None
-        picked = self._next(now, lambda lane: lane.untried(now, dice or 0.0), aside=may.aside) if self.health.failing else None
+        picked = self._untried(now, dice or 0.0, aside=may.aside) if self.health.failing else None
         if picked is not None or self._proves(now):
             return picked
         return self._next(now, partial(_taken, now=now, may=may, dice=dice), aside=may.aside)
+
+    def _untried(self, now: datetime, dice: float, *, aside: bool) -> tuple[Channel, Item[Parcel]] | None:
+        return self._next(now, lambda lane: lane.untried(now, dice), aside=aside)
 
     def _may_beside(self, now: datetime) -> Beside:
         """Return what may go of that which failed before, waits in rows, or was put aside; where nothing gets through, all."""
@@ -437,7 +444,10 @@ class Flight:
         verdict = self._policy.judge(answer)
         before = self.health
         tried = first.tries.latest if first.tries else None
-        self.health = before.after(verdict, (lane.index, first.offset), now, tried=tried, asked=answer.asked, dice=dice)
+        answered = about_event(answer) and verdict is not Verdict.THROTTLED
+        self.health = before.after(
+            verdict, (lane.index, first.offset), now, tried=tried, answered=answered, asked=answer.asked, dice=dice
+        )
         self._seconds.observe(answer.took)
         if verdict is Verdict.ACCEPTED:
             self._outstanding.accepted(timedelta(seconds=answer.took))

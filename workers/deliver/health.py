@@ -12,10 +12,29 @@ from workers.deliver.ramp import Ramp, halved
 Event = tuple[int, int]  # lane index and offset
 State = Literal["well", "throttled", "failing", "gone", "paused"]
 
-FAILING_AT: Final = 5  # different events that failed since the last sign of life; one event alone says nothing of its destination
+FAILING_AT: Final = 5  # different events that failed since the last sign of life; what one is answered may be about it alone
+SILENT_AT: Final = 3  # attempts in a row, on however few events, that brought no answer about one: nothing says that it lives
+SILENT_S: Final = 30.0  # from the first of them to the latest: longer than a restart
 PROBE_FIRST_S: Final = 1.0  # doubles with each failed probe
 PROBE_LONGEST_S: Final = 60.0
 _ALIVE: Final = (Verdict.ACCEPTED, Verdict.REFUSED)
+
+
+class Silence(msgspec.Struct, frozen=True, gc=False):
+    """Attempts in a row that brought nothing about their events: no answer, or one about who asks, where, how or when."""
+
+    since: datetime
+    latest: datetime
+    attempts: int = 1
+
+    @property
+    def lasts(self) -> bool:
+        """Say whether it is about the destination, however few events were tried."""
+        return self.attempts >= SILENT_AT and self.latest - self.since >= timedelta(seconds=SILENT_S)
+
+    def again(self, now: datetime) -> "Silence":
+        """Return it after one more attempt."""
+        return Silence(self.since, now, self.attempts + 1)
 
 
 class Health(msgspec.Struct, frozen=True, gc=False, kw_only=True):
@@ -25,6 +44,7 @@ class Health(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     flying: int = 0
     life: datetime | None = None  # when it last showed life: 2xx, or a 4xx about the event
     failed: frozenset[Event] = frozenset()  # different events that failed since; never more than FAILING_AT are kept
+    silence: Silence | None = None  # since the last sign of life, or answer about an event
     probes: int = 0
     probe_at: datetime | None = None
     quiet_until: datetime | None = None  # the longest Retry-After of an answer that throttles
@@ -34,13 +54,25 @@ class Health(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     @property
     def failing(self) -> bool:
         """Say whether the destination, not one event, is at fault: fetching stops, no attempt is spent, nothing is buried."""
-        return self.gone or len(self.failed) >= FAILING_AT
+        return self.gone or self.many_failed or self.silent
+
+    @property
+    def many_failed(self) -> bool:
+        """Say whether too many different events failed for it to be about them."""
+        return len(self.failed) >= FAILING_AT
+
+    @property
+    def silent(self) -> bool:
+        """Say whether it has said nothing of any event for too long."""
+        return self.silence is not None and self.silence.lasts
 
     @property
     def allowed(self) -> int:
         """Return how many requests may be in flight at a time; one that is failing gets one, its probe."""
-        if self.failing:
-            return 1
+        return 1 if self.failing else self._granted
+
+    @property
+    def _granted(self) -> int:
         return self.concurrency if self.ramp is None else self.ramp.allowed
 
     def state(self, now: datetime) -> State:
@@ -56,12 +88,21 @@ class Health(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
         `late` requests in flight hang and others do not: of few, they would leave nothing for anybody else.
         """
-        if self.gone or (self.quiet_until is not None and now < self.quiet_until):
+        if self._rests(now):
             return 0
         if self.failing and self.probe_at is not None and now < self.probe_at:
             return 0
         allowed = self.allowed if self.failing else min(self.allowed + late, self.concurrency)
         return max(allowed - self.flying, 0)
+
+    def fresh(self, now: datetime) -> int:
+        """Return how many that were never sent may start beside its probes: where only few failed, others may get through."""
+        if self._rests(now) or self.many_failed or not self.silent:
+            return 0
+        return max(min(self._granted, FAILING_AT) - self.flying, 0)
+
+    def _rests(self, now: datetime) -> bool:
+        return self.gone or (self.quiet_until is not None and now < self.quiet_until)
 
     def began(self, count: int) -> "Health":
         """Return the health with `count` more requests in flight."""
@@ -83,6 +124,7 @@ class Health(msgspec.Struct, frozen=True, gc=False, kw_only=True):
         now: datetime,
         *,
         tried: datetime | None = None,
+        answered: bool = False,
         asked: float | None = None,
         dice: float = 0.5,
     ) -> "Health":
@@ -90,22 +132,24 @@ class Health(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
         What throttles speaks of all events, so its Retry-After holds all back; any other answer's is about its event alone.
         `tried` is when the event's attempt before began: where others got through since, its failing again says nothing new.
+        `answered`: it may be about the event, and not about the destination.
         """
-        down = self.cut()
+        down = replace(self.cut(), silence=None) if answered else self.cut()
         if verdict in _ALIVE:
-            return replace(down, life=now, failed=frozenset(), probes=0, probe_at=None, ramp=_risen(self))
+            return replace(down, life=now, failed=frozenset(), silence=None, probes=0, probe_at=None, ramp=_risen(self))
         if verdict is Verdict.GONE:
             return replace(down, gone=True)
         if verdict is Verdict.THROTTLED:
-            ramp = self.ramp.refused(down.flying) if self.ramp else halved(self.allowed, down.flying)
+            allowed = 1 if self.many_failed else self.concurrency
+            ramp = self.ramp.refused(down.flying) if self.ramp else halved(allowed, down.flying)
             down = replace(down, ramp=ramp, quiet_until=_quiet(self, now, asked))
         known = tried is not None and self.life is not None and self.life >= tried and not self.failing
-        return down if known else _worse(down, event, now, dice)
+        return down if known else _worse(_silenced(down, now, answered=answered), event, now, dice)
 
 
 def _risen(health: Health) -> Ramp | None:
     """Return the ramp after a sign of life; what has just come up begins with one, lest what waits bury it."""
-    if health.failing:
+    if health.gone or health.many_failed:
         ramp: Ramp | None = Ramp(threshold=health.concurrency, stale=health.ramp.ended().stale if health.ramp else 0)
     else:
         ramp = health.ramp and health.ramp.took()
@@ -120,12 +164,19 @@ def _quiet(health: Health, now: datetime, asked: float | None) -> datetime | Non
     return max(until, health.quiet_until or until)
 
 
+def _silenced(health: Health, now: datetime, *, answered: bool) -> Health:
+    """Return the health after an attempt that failed, as to whether anything is said at all."""
+    if answered:
+        return health
+    return replace(health, silence=health.silence.again(now) if health.silence else Silence(now, now))
+
+
 def _worse(health: Health, event: Event, now: datetime, dice: float) -> Health:
     """Return the health with one more failure; only what opened the breaker, or a probe, moves the next probe."""
-    if health.failing and health.probe_at is not None and now < health.probe_at:
-        return health  # it was under way when the breaker opened
-    failed = health.failed if health.failing else health.failed | {event}
-    if len(failed) < FAILING_AT:
-        return replace(health, failed=failed)
-    pause = min(PROBE_FIRST_S * 2.0 ** min(health.probes, 30), PROBE_LONGEST_S) * (0.8 + 0.2 * dice)
-    return replace(health, failed=failed, probes=health.probes + 1, probe_at=now + timedelta(seconds=pause))
+    worse = health if health.many_failed else replace(health, failed=health.failed | {event})
+    if not worse.failing:
+        return replace(worse, probes=0, probe_at=None)
+    if worse.probe_at is not None and now < worse.probe_at:
+        return worse  # it was under way when the breaker opened, or did not wait for the probe
+    pause = min(PROBE_FIRST_S * 2.0 ** min(worse.probes, 30), PROBE_LONGEST_S) * (0.8 + 0.2 * dice)
+    return replace(worse, probes=worse.probes + 1, probe_at=now + timedelta(seconds=pause))

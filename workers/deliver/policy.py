@@ -123,11 +123,16 @@ def attempted(tries: Tries | None, verdict: Verdict, answer: Answer, began: date
         refused=before.refused + (alone and verdict is Verdict.REFUSED),
         alone=alone,
         asked=None if verdict is Verdict.THROTTLED else answer.asked,  # then its destination waits, until an operator resumes it
-        answered=answer.status is not None and answer.status >= 400 and answer.status not in _DESTINATION,  # noqa: PLR2004 -- HTTP
+        answered=about_event(answer),
         limited=answer.status == 429,  # noqa: PLR2004 -- Too Many Requests
         single=single,
         history=(*before.history, line)[-HISTORY_LIMIT:],
     )
+
+
+def about_event(answer: Answer) -> bool:
+    """Say whether an answer that does not accept may be about the event: neither silence nor 401, 404 …"""
+    return answer.status is not None and answer.status >= 400 and answer.status not in _DESTINATION  # noqa: PLR2004 -- HTTP
 
 
 def counted(tries: Tries | None, decision: Again) -> Tries | None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.workers.deliver.support import Sink, delivering, destination, event, until
 from workers.bus.contract import Bus
 from workers.deliver.answer import RETRY_AFTER_CAP_S, Verdict
-from workers.deliver.health import FAILING_AT, PROBE_LONGEST_S, Health
+from workers.deliver.health import FAILING_AT, PROBE_LONGEST_S, SILENT_AT, SILENT_S, Health
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
 WELL = Health(concurrency=4, life=T0)
@@ -118,6 +118,108 @@ def test_events_that_fail_slow_no_others_down() -> None:
         assert health.room(T0) == 32
 
 
+def silent(count: int = SILENT_AT, *, concurrency: int = 32) -> Health:
+    """Return the health after one event brought nothing so often, over as long as it takes."""
+    health = Health(concurrency=concurrency, life=after(-1.0))
+    for number in range(count):
+        health = health.began(1).after(Verdict.FAILED, (0, 1), after(number * SILENT_S / (SILENT_AT - 1)))
+    return health
+
+
+def test_a_destination_that_lets_three_attempts_of_one_event_go_unanswered_for_half_a_minute_is_failing() -> None:
+    assert not silent(SILENT_AT - 1).failing
+    health = silent()
+    assert (health.failing, health.state(after(SILENT_S)), health.room(after(SILENT_S))) == (True, "failing", 0)
+    assert health.room(after(SILENT_S + 1.0)) == 1, "a probe"
+    quick = Health(concurrency=4)
+    for number in range(20):
+        quick = quick.began(1).after(Verdict.FAILED, (0, 1), after(number))
+    assert not quick.failing, "a restart takes no longer"
+
+
+@pytest.mark.parametrize("verdict", [Verdict.FAILED, Verdict.THROTTLED])
+def test_what_only_says_that_the_destination_is_at_fault_is_silence(verdict: Verdict) -> None:
+    health = Health(concurrency=4)
+    for number in range(SILENT_AT):
+        health = health.began(1).after(verdict, (0, 1), after(number * SILENT_S))
+    assert health.failing
+
+
+def test_an_event_that_is_answered_with_an_error_is_no_silence_and_ends_one() -> None:
+    health = Health(concurrency=4)
+    for number in range(20):
+        health = health.began(1).after(Verdict.FAILED, (0, 1), after(number * SILENT_S), answered=True)
+    assert not health.failing
+    health = silent().began(1).after(Verdict.FAILED, (0, 1), after(300.0), answered=True)
+    assert (health.failing, health.room(after(300.0))) == (False, 32)
+
+
+def test_what_was_never_sent_does_not_wait_for_the_probe_of_one_that_is_only_silent() -> None:
+    now, health = after(SILENT_S), silent()
+    assert (health.room(now), health.fresh(now)) == (0, FAILING_AT)
+    assert (health.began(2).fresh(now), silent(concurrency=2).began(1).fresh(now)) == (FAILING_AT - 2, 1)
+    assert WELL.fresh(now) == 0, "then there is room"
+    for number in range(2, 1 + FAILING_AT):
+        health = health.began(1).after(Verdict.FAILED, (0, number), now)
+        assert health.probes == 1, "it is none"
+    assert health.fresh(now) == 0, "five different events failed"
+    later = silent(concurrency=2).began(1).after(Verdict.THROTTLED, (0, 1), now, asked=60.0)
+    assert (later.fresh(now), later.fresh(after(SILENT_S + 60.0))) == (0, 1), "it has asked for rest, and for half"
+
+
+def test_one_that_was_only_silent_gets_all_that_it_may_at_once() -> None:
+    assert silent().began(1).after(Verdict.ACCEPTED, (0, 1), after(300.0)).room(after(300.0)) == 32
+
+
+KINDS = {  # what came of an attempt, and whether that may be about the event
+    "silence": (Verdict.FAILED, False),
+    "throttled": (Verdict.THROTTLED, False),
+    "error": (Verdict.FAILED, True),
+    "refused": (Verdict.REFUSED, True),
+    "accepted": (Verdict.ACCEPTED, False),
+}
+TRIES = st.lists(st.tuples(st.sampled_from([*KINDS, "silence", "silence"]), st.integers(0, 6), st.integers(0, 25)), max_size=40)
+
+
+@dataclass
+class Witness:
+    """Whether a destination fails, by the words of the decision: from notes on all attempts since it last showed life."""
+
+    life: float | None = None
+    notes: list[tuple[str, int, float, bool]] = field(default_factory=list)  # the last: it says something new
+
+    def sees(self, kind: str, event: int, at: float, tried: float | None) -> None:
+        if kind in {"refused", "accepted"}:
+            self.life, self.notes = at, []
+            return
+        new = self.life is None or tried is None or tried > self.life or self.fails
+        self.notes.append((kind, event, at, new))
+
+    @property
+    def fails(self) -> bool:
+        failed = {event for _, event, _, new in self.notes if new}
+        silences = [at for _, _, at, new in self.notes[self._answered :] if new]
+        return len(failed) >= FAILING_AT or (len(silences) >= SILENT_AT and silences[-1] - silences[0] >= SILENT_S)
+
+    @property
+    def _answered(self) -> int:
+        return max((number + 1 for number, (kind, *_) in enumerate(self.notes) if kind == "error"), default=0)
+
+
+@given(TRIES)
+def test_whether_it_fails_is_as_one_who_notes_each_attempt_has_it(attempts: list[tuple[str, int, int]]) -> None:
+    health, witness, now, latest = Health(concurrency=4), Witness(), 0.0, dict[int, float]()
+    for kind, number, pause in attempts:
+        now += pause + 0.5
+        verdict, answered = KINDS[kind]
+        tried = latest.get(number)
+        witness.sees(kind, number, now, tried)
+        began = None if tried is None else after(tried)
+        health = health.began(1).after(verdict, (0, number), after(now), tried=began, answered=answered)
+        assert health.failing == witness.fails
+        latest[number] = now
+
+
 ENDS = st.sampled_from([Verdict.ACCEPTED, Verdict.ACCEPTED, Verdict.REFUSED, Verdict.THROTTLED, Verdict.FAILED])
 # How many begin, as far as they may; then how many end, and how.
 STEPS = st.lists(st.tuples(st.integers(0, 8), ENDS, st.integers(1, 8)), min_size=5, max_size=60)
@@ -182,7 +284,7 @@ def test_how_many_are_allowed_is_as_one_who_notes_each_request_has_it(
         observer.begins(count)
         health = health.began(count)
         for each in range(min(end, len(observer.flying))):
-            observer.ends(verdict, failing=health.failing)
+            observer.ends(verdict, failing=health.many_failed)
             health = health.after(verdict, (number, each), now)
             assert health.allowed == (1 if health.failing else observer.allowed)
             assert health.room(now + timedelta(seconds=PROBE_LONGEST_S)) == max(health.allowed - len(observer.flying), 0)
