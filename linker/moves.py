@@ -104,10 +104,10 @@ def _of_another(grant: Grant) -> bool:
     return grant.state == "claimed" and (grant.withdrawn_at or 0.0) < sent_at
 
 
-def hold(grant: Grant, tokens: Tokens, now: float) -> Grant:
-    """Keep tokens that Ring gave now; whatever was doubtful about their predecessors is over."""
+def hold(grant: Grant, tokens: Tokens) -> Grant:
+    """Keep tokens that Ring gave, maybe long ago where the store was away; what was doubtful of their predecessors is over."""
     fresh = replace(grant, access=tokens.access, refresh=tokens.refresh, writes=tokens.writes, expires_at=tokens.expires_at)
-    return replace(fresh, tokens_at=now, settles_at=None, risk=None)
+    return replace(fresh, tokens_at=tokens.given_at, settles_at=None, risk=None)
 
 
 def marked(grant: Grant, name: str, now: float) -> Grant:

@@ -4,11 +4,12 @@ import msgspec
 
 
 class Tokens(msgspec.Struct, frozen=True, kw_only=True):
-    """New tokens, sealed for write `writes` of their row; `expires_at` in epoch seconds."""
+    """New tokens, sealed for write `writes` of their row; `given_at` and `expires_at` in epoch seconds."""
 
     access: bytes
     refresh: bytes | None
     writes: int
+    given_at: float
     expires_at: float
 
 

@@ -105,7 +105,7 @@ def lost(grant: Grant, risk: Risk, words: str, now: float) -> Move:
 
 
 def _renewed(grant: Grant, tokens: Tokens, now: float) -> Grant:
-    held = marked(hold(grant, tokens, now), "refreshed", now)
+    held = marked(hold(grant, tokens), "refreshed", now)
     stage = grant.resume or "rest"
     if stage in _KEEPING:
         kept = replace(to(held, stage, now), reason=None if grant.tries else grant.reason)

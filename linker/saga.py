@@ -211,7 +211,7 @@ def rescued(grant: Grant, tokens: Tokens, now: float) -> Move | None:
         return None
     if plain(grant.stage) == "refresh":
         return refresh.end(grant, Done(tokens=tokens), now)
-    return Move(hold(grant, tokens, now))
+    return Move(hold(grant, tokens))
 
 
 def _kept(grant: Grant, now: float) -> Move:
@@ -264,7 +264,7 @@ def _call_with_token(grant: Grant, now: float) -> Move:
 def _exchanged(grant: Grant, outcome: Outcome, now: float) -> Move:
     match outcome:
         case Done(tokens=Tokens() as tokens):
-            held = replace(hold(grant, tokens, now), state="exchanged", code=None)
+            held = replace(hold(grant, tokens), state="exchanged", code=None)
             return Move(to(marked(held, "exchanged", now), "identify", now))
         case NotSent():
             return again(replace(grant, stage="exchange"), outcome, now)
@@ -318,10 +318,8 @@ def _patched(grant: Grant, outcome: Outcome, now: float) -> Move:  # noqa: PLR09
             return _renew(grant, outcome, now)
         case Refused(stale=True) if grant.stage != "probe" and grant.patched:
             return _completed(grant, now)  # the POST had arrived, and awaiting is over: so had a PATCH whose answer is missing
-        case Refused() if grant.stage == "verify":
+        case Refused() if grant.stage in {"probe", "verify"}:
             return _refused(grant, outcome, now)
-        case Refused() if grant.stage == "probe":
-            return _post_again(grant, grant.reason, now)  # the PATCH only says that the POST had not arrived
         case Unclear():
             return again(replace(grant, patched=True), outcome, now)
         case Refused(stale=True) if now <= schedule.posted_until(grant):
@@ -337,9 +335,11 @@ def _patched(grant: Grant, outcome: Outcome, now: float) -> Move:  # noqa: PLR09
 
 
 def _refused(grant: Grant, outcome: Refused, now: float) -> Move:
-    """Believe Ring's refusal of a POST once the PATCH says, too, that it did not arrive; a gate in its place does not say so."""
+    """Believe that a POST did not arrive once the PATCH says so; a gate in Ring's place does not say it."""
     if outcome.doubtful:
         return again(grant, replace(outcome, words=grant.reason or outcome.words), now)
+    if grant.stage == "probe":
+        return _post_again(grant, grant.reason, now)
     return unclaimed(grant, Verdict("rejected", f"Ring refused the link ({grant.reason}): {TAP}"), now)
 
 

@@ -31,6 +31,7 @@ class Vault:
             access=self._seal(later, "access", answer.access_token),
             refresh=self._seal(later, "refresh", refresh) if refresh else None,
             writes=later.writes,
+            given_at=now,
             expires_at=now + answer.expires_in,
         )
 

@@ -153,7 +153,7 @@ def _told(here: At) -> Iterator[tuple[Grant, str, Move]]:
     if grant.account and grant.state == "lost":
         yield grant, "Ring tells that the user removed the app", saga.withdrawn(grant, now + 1, now)
     if grant.state == "lost" and grant.account is None:
-        tokens = Tokens(access=b"a", refresh=b"r", writes=grant.writes + 1, expires_at=now + 14_400)
+        tokens = Tokens(access=b"a", refresh=b"r", writes=grant.writes + 1, given_at=now, expires_at=now + 14_400)
         if move := saga.late(replace(grant, stage="exchanging"), grant, Done(tokens=tokens), now):
             yield grant, "the answer was written late after all", move
 
@@ -161,7 +161,7 @@ def _told(here: At) -> Iterator[tuple[Grant, str, Move]]:
 def _full(move: Move, outcome: Outcome, now: float) -> Outcome:
     if not isinstance(outcome, Done):
         return outcome
-    tokens = Tokens(access=b"a", refresh=b"r", writes=move.grant.writes + 1, expires_at=now + 14_400)
+    tokens = Tokens(access=b"a", refresh=b"r", writes=move.grant.writes + 1, given_at=now, expires_at=now + 14_400)
     return {"exchange": Done(tokens=tokens), "refresh": Done(tokens=tokens), "identify": Done(account="acct")}.get(
         str(move.call), outcome
     )

@@ -73,6 +73,28 @@ async def test_a_gate_that_stays_before_a_first_link_is_told_in_words_and_the_ne
     await ended(rig, "t2", "completed")
 
 
+@pytest.mark.parametrize("stands", [False, True])
+@pytest.mark.parametrize(("status", "seconds"), [(403, 0.0), (405, 0.0), (403, 700.0), (413, 700.0)])
+async def test_a_post_that_ring_took_is_not_said_to_have_failed_by_a_gate_before_the_patch_that_asks(
+    rig: Rig, status: int, seconds: float, *, stands: bool
+) -> None:
+    """Its answer was lost, and the gate may stand for longer than the nonce lives."""
+    if stands:
+        await linked(rig)
+        rig.ring.allow("a code that never comes", "acct-1")
+    else:
+        await rig.code("acct-1")
+    before = rig.ring.count("post")
+    rig.ring.spoil("post", "cut")
+    if seconds:
+        rig.ring.down("patch", seconds, Fault(status, title="Access denied"))
+    else:
+        rig.ring.spoil("patch", status)
+    await rig.sign_in("t2", nonce(rig.time(), "acct-1"), rig.time())
+    await ended(rig, "t2", "completed")
+    assert (rig.ring.standing("acct-1"), rig.ring.count("post") - before) == ("completed", 1)
+
+
 @pytest.mark.parametrize("status", [400, 404])
 async def test_what_ring_says_of_a_first_links_nonce_itself_ends_the_sign_in_at_once(rig: Rig, status: int) -> None:
     await rig.code("acct-1")

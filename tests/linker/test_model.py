@@ -287,7 +287,8 @@ class Links(RuleBasedStateMachine):
         if not isinstance(outcome, Done):
             return outcome
         write = move.grant.writes + 1
-        tokens = Tokens(access=b"a%d" % write, refresh=b"r%d" % write, writes=write, expires_at=self.now + 14_400)
+        sealed = {"access": b"a%d" % write, "refresh": b"r%d" % write, "writes": write}
+        tokens = Tokens(**sealed, given_at=self.now, expires_at=self.now + 14_400)
         return {"exchange": Done(tokens=tokens), "refresh": Done(tokens=tokens), "identify": Done(account="acct")}.get(
             str(move.call), outcome
         )

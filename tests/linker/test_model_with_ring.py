@@ -237,8 +237,8 @@ class Links(RuleBasedStateMachine):
             if isinstance(outcome, Done) and call in {"exchange", "refresh"}:
                 given = api.read_tokens(body)
                 access, refresh = given.access_token.encode(), (given.refresh_token or "").encode()
-                expires_at = self.now + given.expires_in
-                return Done(tokens=Tokens(access=access, refresh=refresh, writes=grant.writes + 1, expires_at=expires_at))
+                times = {"given_at": self.now, "expires_at": self.now + given.expires_in}
+                return Done(tokens=Tokens(access=access, refresh=refresh, writes=grant.writes + 1, **times))
             if isinstance(outcome, Done) and call == "identify":
                 return Done(account=api.read_account(body))
         except Rejected as error:

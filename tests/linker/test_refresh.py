@@ -13,7 +13,7 @@ DAY = 86_400.0
 
 
 def tokens(write: int = 2, now: float = AT) -> Tokens:
-    return Tokens(access=b"a%d" % write, refresh=b"r%d" % write, writes=write, expires_at=now + 14_400)
+    return Tokens(access=b"a%d" % write, refresh=b"r%d" % write, writes=write, given_at=now, expires_at=now + 14_400)
 
 
 def resting(**changes: object) -> Grant:

@@ -9,7 +9,7 @@ from linker.rows import Grant, Stage
 from schemas.records import LinkState
 
 AT = 1_771_130_906.0
-TOKENS = Tokens(access=b"a", refresh=b"r", writes=1, expires_at=AT + 14_400)
+TOKENS = Tokens(access=b"a", refresh=b"r", writes=1, given_at=AT, expires_at=AT + 14_400)
 
 
 def received() -> Grant:
@@ -130,8 +130,11 @@ def test_what_a_gate_may_have_said_in_rings_place_ends_no_sign_in() -> None:
     gate = Refused(words="403 Access denied", doubtful=True)
     refused = after(claimed(), gate)
     assert (refused.state, refused.stage, refused.posts, refused.reason) == ("claimed", "post", 0, "403 Access denied")
+    unheard = after(claimed(), Unclear(words="504"), gate)
+    assert (unheard.state, unheard.stage, unheard.reason) == ("claimed", "probe", "504")  # and is not posted again
+    assert after(unheard, Refused(words="404")).stage == "post"
     stale = Refused(words="400 Invalid Nonce", stale=True)
-    asked = after(claimed(), Unclear(words="504"), gate, stale, gate)
+    asked = after(claimed(), Unclear(words="504"), Refused(words="404"), stale, gate)
     assert (asked.state, asked.stage) == ("claimed", "verify")
     assert after(asked, Done(), now=AT + 60).state == "completed"
     assert "Invalid Nonce" in (after(asked, Refused(words="404"), now=AT + 60).reason or "")

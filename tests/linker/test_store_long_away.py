@@ -72,6 +72,18 @@ async def test_tokens_for_a_code_are_written_whenever_the_store_is_back(rig: Rig
     assert "this process alone" in told["meaning"]
 
 
+async def test_how_old_tokens_are_counts_from_when_ring_gave_them(rig: Rig) -> None:
+    code, given = await rig.code("acct-1"), rig.now
+
+    async def later(_held: Grant) -> None:
+        rig.now += 7_200.0
+
+    await stopped_amid(rig, Away(rig, "exchanging", later))
+    [grant] = await rig.grants(code)
+    assert grant.tokens_at is not None
+    assert grant.tokens_at - given < 60
+
+
 async def test_renewed_tokens_are_written_whenever_the_store_is_back(rig: Rig) -> None:
     code = await completed(rig)
     [before] = await rig.grants(code)
