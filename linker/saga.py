@@ -336,7 +336,7 @@ def _patched(grant: Grant, outcome: Outcome, now: float) -> Move:  # noqa: PLR09
 
 def _refused(grant: Grant, outcome: Refused, now: float) -> Move:
     """Believe that a POST did not arrive once the PATCH says so; a gate in Ring's place does not say it."""
-    if outcome.doubtful:
+    if outcome.doubtful and not outcome.stale:
         return again(grant, replace(outcome, words=grant.reason or outcome.words), now)
     if grant.stage == "probe":
         return _post_again(grant, grant.reason, now)
@@ -360,9 +360,14 @@ def _renew(grant: Grant, outcome: Unauthorised, now: float) -> Move:
     if not grant.renewed:
         return Move(refresh.first(grant, outcome.words, now))
     lives = grant.expires_at is None or now < grant.expires_at
-    if lives and now >= (grant.tokens_at or 0.0) + refresh.UNTAKEN:
+    if lives and now >= _kept_at(grant) + refresh.UNTAKEN:
         return refresh.lost(grant, "lost_unaccepted", f"Ring does not accept tokens that it renewed ({outcome.words})", now)
     return Move(replace(again(grant, outcome, now).grant, renewed=lives))  # those that ended meanwhile are renewed once more
+
+
+def _kept_at(grant: Grant) -> float:
+    """Return when renewed tokens were written, and could first be used: the store may have been away since Ring gave them."""
+    return max((at for name, at in grant.marks if name == "refreshed"), default=grant.tokens_at or 0.0)
 
 
 def _completed(grant: Grant, now: float) -> Move:

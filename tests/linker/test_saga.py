@@ -133,6 +133,9 @@ def test_what_a_gate_may_have_said_in_rings_place_ends_no_sign_in() -> None:
     unheard = after(claimed(), Unclear(words="504"), gate)
     assert (unheard.state, unheard.stage, unheard.reason) == ("claimed", "probe", "504")  # and is not posted again
     assert after(unheard, Refused(words="404")).stage == "post"
+    assert (
+        after(unheard, Refused(words="409 Invalid Status Transition", stale=True, doubtful=True)).stage == "post"
+    )  # Ring's words
     stale = Refused(words="400 Invalid Nonce", stale=True)
     asked = after(claimed(), Unclear(words="504"), Refused(words="404"), stale, gate)
     assert (asked.state, asked.stage) == ("claimed", "verify")
@@ -240,6 +243,14 @@ def test_new_tokens_that_ring_refuses_are_tried_again_and_not_renewed_and_end_th
     assert (still.state, still.tries) == ("awaiting", 2)
     lost = after(still, Unauthorised(words="401"), now=AT + refresh.UNTAKEN + 60)
     assert (lost.state, lost.risk, lost.access, lost.refresh) == ("lost", "lost_unaccepted", None, None)
+
+
+def test_new_tokens_that_a_store_took_hours_later_have_their_hour_from_then() -> None:
+    tokens = replace(TOKENS, access=b"a2", writes=2, given_at=AT)
+    renewing = saga.begin(after(awaiting(), Unauthorised(words="401")), AT).grant
+    written = saga.end(renewing, Done(tokens=tokens), AT + 2 * refresh.UNTAKEN).grant
+    refused = after(written, Unauthorised(words="401"), now=AT + 2 * refresh.UNTAKEN + 60)
+    assert (refused.state, refused.stage) == ("awaiting", "patch")
 
 
 def test_new_tokens_that_ended_while_ring_refused_them_are_renewed_once_more() -> None:

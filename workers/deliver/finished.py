@@ -47,6 +47,7 @@ class Finished:
         self._mine: dict[int, _Fate] = {}  # by offset, what this session finished
         self._former: dict[int, _Fate] = {}  # and former ones
         self._noted: set[int] = set()  # of this one's, what the store has
+        self.over: set[int] = set()  # what it has, and need not have any more
 
     def begin(self, found: Known, noted: Iterable[Untold] = (), *, rows: bool = True) -> None:
         """Begin a session where the bus says; all is wanted again after an operator's reset. `rows`: some events wait in rows."""
@@ -54,7 +55,8 @@ class Finished:
         known = {event.offset: _Fate(event.time, event.decision) for event in noted} | own
         least = pending(found, rows=rows)
         self._former = dict(sorted(item for item in known.items() if item[0] >= least)[-BOUND:])
-        self._mine, self._known, self._noted = {}, found, set()
+        self._mine, self._known = {}, found
+        self._noted, self.over = set(), set()
 
     def add(self, held: Held, decision: Decision) -> None:
         """Note what became of an event."""
@@ -86,6 +88,7 @@ class Finished:
     def told(self, offsets: Collection[int], known: Known) -> None:
         """Forget what a commit has told: the bus knows it."""
         self._known = known
+        self.over |= self._noted.intersection(offsets)
         self._noted.difference_update(offsets)
         for offset in offsets:
             self._mine.pop(offset, None)

@@ -28,6 +28,7 @@ PROVEN_FOR_S: Final = 8.0  # no request starts on an older proof that the lane i
 ANSWERS_IN_S: Final = 1.0  # nor while a commit waits longer for its answer: what is accepted then may never be told
 COMMIT_DEADLINE_S: Final = 15.0
 TIDY_EVERY_S: Final = 60.0
+AT_ONCE: Final = 5_000  # rows that are forgotten then: more than a lane may note meanwhile
 
 
 class Ledger:
@@ -116,7 +117,10 @@ class Ledger:
                 self._finished.noted(events)
 
     async def tidy(self) -> None:
-        """Note the last true step in the lane's row, once a minute; where the store is away, another time."""
+        """Once a minute note the last true step in the lane's row, and forget what was noted and then told.
+
+        Where the store is away, another time.
+        """
         if steady() - self._tidied_at < TIDY_EVERY_S:
             return
         self._tidied_at = steady()
@@ -124,6 +128,9 @@ class Ledger:
             if self._store.n != self._settled_n:
                 await self._store.settle()
                 self._settled_n = self._store.n
+            if over := [*self._finished.over][:AT_ONCE]:
+                await self.shelf.forget(over)
+                self._finished.over.difference_update(over)
         except Unavailable as error:
             self._insist.refused(error)
 

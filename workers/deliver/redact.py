@@ -23,6 +23,7 @@ _ESCAPE: Final = re.compile(
     re.DOTALL,
 )
 _BROKEN: Final = re.compile(rb"(?:\\(?:u" + _HEX + rb"{0,3}|x" + _HEX + rb"?)?|%" + _HEX + rb"?|&#?\w{0,31})\Z", re.ASCII)
+_MARKS: Final = frozenset(rb"\%&")  # with which each escape begins
 _SHORT: Final = dict(zip(b"bfnrt", b"\b\f\n\r\t", strict=True))
 Span = tuple[int, int]
 
@@ -67,6 +68,8 @@ def _readings(said: bytes, *, cut: bool) -> Iterator[Reading]:
     reading = Reading(said, range(len(said) + 1))
     for _ in range(LAYERS):
         yield reading
+        if not _MARKS.intersection(reading.said):
+            return
         further = _unescaped(_whole(reading) if cut else reading)
         if further.said == reading.said:
             return
@@ -116,7 +119,13 @@ def _whole(reading: Reading) -> Reading:
 
 def _begun(said: bytes, part: bytes) -> int:
     """Return how much of a secret's beginning stands at the end of a text; 0 where that is next to nothing."""
-    return next((size for size in range(len(part) - 1, BEGIN - 1, -1) if said.endswith(part[:size])), 0)
+    if len(part) <= BEGIN:
+        return 0
+    tail = said[1 - len(part) :]
+    begins = tail.find(part[:BEGIN])
+    while begins >= 0 and not part.startswith(tail[begins:]):
+        begins = tail.find(part[:BEGIN], begins + 1)
+    return len(tail) - begins if begins >= 0 else 0
 
 
 def _masked(said: bytes, spans: Sequence[Span]) -> bytes:

@@ -52,6 +52,7 @@ class Sender:
         self._resolver = resolver
         self._tls = tls or (shared() if self._url.scheme == "https" else True)
         self._session: aiohttp.ClientSession | None = None
+        self._masking = asyncio.Lock()  # one answer a turn of the loop: what is escaped on purpose takes its time to read
 
     async def __aenter__(self) -> Self:
         connector = Connector(
@@ -103,7 +104,9 @@ class Sender:
                     return Answer(status=response.status, took=ended - watch.began, timing=timing)
                 asked = retry_after(response.headers.get("Retry-After"), datetime.now(UTC)) if response.status >= 400 else None  # noqa: PLR2004
                 secrets = secret_parts((*self._secrets, headers.get("webhook-signature", "")))
-                said = redacted(await _read(response), secrets)
+                begin = await _read(response)
+                async with self._masking:
+                    said = redacted(begin, secrets)
                 return Answer(status=response.status, asked=asked, took=ended - watch.began, timing=timing, said=said)
         except _FOREIGN as error:
             ended, why = time.perf_counter(), failure(error)

@@ -3,7 +3,7 @@
 Beside these stand the marks of keys of which an event was buried, in the same table: a step writes and forgets both at once.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -81,6 +81,11 @@ class Shelf:
         """Write down what this one finished, for the lane's next owner."""
         async with self._database.begin() as connection:
             await untold.note(connection, *self._lane, events, utc_now())
+
+    async def forget(self, offsets: Collection[int]) -> None:
+        """Delete of what was noted what the bus was told after all."""
+        async with self._database.begin() as connection:
+            await untold.forget(connection, *self._lane, offsets)
 
     async def kept(self) -> tuple[list[Kept], list[str]]:
         """Return all that waits, one entry a line, and the marks; what was tried of lines that are no more is forgotten."""

@@ -3,7 +3,7 @@
 One row an event, with where the bus was known to be then, so that an operator's reset is told from it (`finished.py`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -37,6 +37,12 @@ async def note(connection: AsyncConnection, group: str, lane: int, events: Seque
     """Write down what a session finished."""
     mine = {"grp": group, "lane": lane, "noted_at": now.timestamp()}
     await upsert(connection, untold, [{**mine, **_row(event)} for event in events])
+
+
+async def forget(connection: AsyncConnection, group: str, lane: int, offsets: Collection[int]) -> None:
+    """Delete what a commit has told after all."""
+    mine = and_(untold.c.grp == group, untold.c.lane == lane)
+    await connection.execute(delete(untold).where(mine, untold.c.offset.in_(offsets)))
 
 
 async def recall(

@@ -108,6 +108,15 @@ def test_what_the_store_has_is_not_noted_again_but_what_came_since() -> None:
     assert [one.offset for one in finished.left()] == [0]  # another session's: who knows what became of the rows
 
 
+def test_what_a_commit_tells_after_all_need_not_be_noted_any_more() -> None:
+    finished = begun(Known(0, None))
+    finished.add(held(0), Done())
+    finished.noted(finished.left())
+    finished.add(held(1), Done())
+    finished.told(finished.untold(), Known(2, 0))
+    assert (finished.over, finished.left()) == ({0}, [])
+
+
 def test_the_latest_that_another_noted_are_kept_beside_a_full_memory_of_old_ones() -> None:
     finished = begun(Known(0, None))
     for offset in range(BOUND):

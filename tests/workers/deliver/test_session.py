@@ -277,6 +277,25 @@ async def test_a_process_that_is_killed_while_the_bus_stands_still_has_noted_wha
     assert [sink.seen(name) for name in (*names, "later")] == [1, 1, 1, 1, 1]
 
 
+async def test_what_was_noted_is_forgotten_once_a_slow_bus_was_told(
+    bus: Bus, sink: Sink, store: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger, "ANSWERS_IN_S", 0.1)
+    monkeypatch.setattr(ledger, "TIDY_EVERY_S", 0.2)
+    slow = TakingBus(bus, lambda: None)
+    async with delivering(slow, destination(sink.url)):
+        await bus.publish([event("first")])
+        await until(lambda: sink.seen("first"))
+        slow.thawed.clear()
+        await bus.publish([event(f"e{number}", device=f"e{number}") for number in range(4)])
+        async with asyncio.timeout(20):
+            while await noted(store) < 4:  # noqa: ASYNC110 - the store tells nobody
+                await asyncio.sleep(0.02)
+            slow.thawed.set()
+            while await noted(store):  # noqa: ASYNC110 - likewise
+                await asyncio.sleep(0.02)
+
+
 async def noted(store: Database) -> int:
     async with store.read() as connection:
         return len((await connection.execute(select(untold))).all())
