@@ -45,6 +45,11 @@ def _words(value: str) -> Iterable[str]:
     return (word for word in value.replace(",", " ").split() if len(word) >= WORD)
 
 
+def escapes(said: bytes) -> bool:
+    """Say whether a text may escape something: then it takes more than a moment to read."""
+    return bool(_MARKS.intersection(said))
+
+
 def redacted(said: bytes, secrets: Iterable[bytes]) -> bytes:
     """Return a text with each of these secrets masked, however it is escaped, also one that the end of the text cuts."""
     parts = {_unformed(form) for secret in secrets for form in (secret, _bare(secret))}
@@ -68,7 +73,7 @@ def _readings(said: bytes, *, cut: bool) -> Iterator[Reading]:
     reading = Reading(said, range(len(said) + 1))
     for _ in range(LAYERS):
         yield reading
-        if not _MARKS.intersection(reading.said):
+        if not escapes(reading.said):
             return
         further = _unescaped(_whole(reading) if cut else reading)
         if further.said == reading.said:

@@ -3,7 +3,7 @@
 import asyncio
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from ipaddress import ip_address
 from types import TracebackType
@@ -15,7 +15,7 @@ from yarl import URL
 from schemas.findings.reach import origin
 from workers.deliver.answer import Answer, Failure, retry_after
 from workers.deliver.destinations import Destination
-from workers.deliver.redact import redacted, secret_parts
+from workers.deliver.redact import escapes, redacted, secret_parts
 from workers.deliver.tls import shared
 from workers.deliver.watch import Connector, sockets, started
 from workers.deliver.words import told
@@ -80,6 +80,14 @@ class Sender:
         if self._session is not None:
             await self._session.close()
 
+    async def _masked(self, said: bytes, secrets: Sequence[bytes]) -> bytes:
+        """Return what was said without these secrets; of what escapes something one a turn, whoever else wants the loop."""
+        if not escapes(said):
+            return redacted(said, secrets)
+        async with self._masking:
+            await asyncio.sleep(0)  # else nobody waits for the lock: those of one turn find it free again
+            return redacted(said, secrets)
+
     async def reach(self) -> Answer:
         """Return what came of a request that asks for nothing and brings no event: any status means that the way is free."""
         return await self._request("HEAD", b"", {})
@@ -104,9 +112,7 @@ class Sender:
                     return Answer(status=response.status, took=ended - watch.began, timing=timing)
                 asked = retry_after(response.headers.get("Retry-After"), datetime.now(UTC)) if response.status >= 400 else None  # noqa: PLR2004
                 secrets = secret_parts((*self._secrets, headers.get("webhook-signature", "")))
-                begin = await _read(response)
-                async with self._masking:
-                    said = redacted(begin, secrets)
+                said = await self._masked(await _read(response), secrets)
                 return Answer(status=response.status, asked=asked, took=ended - watch.began, timing=timing, said=said)
         except _FOREIGN as error:
             ended, why = time.perf_counter(), failure(error)
