@@ -87,7 +87,7 @@ class Links:
         one = moves.to(replace(one, attempt=f"a{number}", nonce_until=self._until(now), posts=1), self.stage, now)
         one = replace(one, resume="rest" if self.stage == "refresh" else None)
         tokens = api.Tokens(access_token=f"a{number}", refresh_token=f"r{number}", expires_in=14_400)
-        return moves.hold(one, self.rig.vault.seal(one, tokens, now), now)
+        return moves.hold(one, self.rig.vault.seal(one, tokens, now))
 
 
 async def all_are(rig: Rig, state: str, codes: Sequence[str], seconds: float) -> None:

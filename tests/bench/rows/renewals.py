@@ -68,7 +68,7 @@ def linked(ring: Ring, vault: Vault, number: int, now: float, app: App) -> Grant
     code_hash = f"{number:08x}".ljust(64, "0")
     fresh = saga.received(code_hash=code_hash, code=b"", app=app, stranger=False, at=now - OLD + number / 1e6)
     given = api.Tokens(access_token=tokens.access_token, refresh_token=tokens.refresh_token, expires_in=tokens.expires_in)
-    held = moves.hold(fresh, vault.seal(fresh, given, now - OLD), now - 2 * 86_400)
+    held = replace(moves.hold(fresh, vault.seal(fresh, given, now - OLD)), tokens_at=now - 2 * 86_400)
     done = replace(held, state="completed", stage="rest", account=account.id, partner_user=f"u-{number}", code=None)
     return replace(done, completed_at=now - OLD, due_at=now, queue=ASIDE)
 
