@@ -52,6 +52,13 @@ class Between:
         raise NotImplementedError
 
 
+async def comes_late(seconds: float, *, answers: bool) -> None:
+    """Let a commit's answer come late, or never."""
+    if not answers:
+        raise OutcomeUnknown("the commit did not answer")
+    await asyncio.sleep(seconds)
+
+
 class Behind(Between):
     """The real store behind that cable."""
 
@@ -65,15 +72,10 @@ class Behind(Between):
             answer = await ask(*words, **more)
             if name == "intend" and self._cable.whole:
                 self._cable.pull()
-                await self._comes_late()
+                await comes_late(0.5, answers=self._answers)  # the place that Ring's limit leaves is over, too
             return answer
 
         return asked
-
-    async def _comes_late(self) -> None:
-        if not self._answers:
-            raise OutcomeUnknown("the commit did not answer")
-        await asyncio.sleep(0.5)  # the place that Ring's limit leaves is over, too
 
 
 class Places(Shared):
@@ -118,15 +120,10 @@ class Outlived(Between):
             answer = await ask(*words, **more)
             if name == "intend" and answer.stage == "exchanging" and len(self._away) < CODES:
                 self._away[me] = monotonic() + AWAY_S
-                await self._comes_late()
+                await comes_late(LEASE_S / 2, answers=self._answers)  # no request would end within the lease
             return answer
 
         return asked
-
-    async def _comes_late(self) -> None:
-        if not self._answers:
-            raise OutcomeUnknown("the commit did not answer")
-        await asyncio.sleep(LEASE_S / 2)  # no request would end within the lease
 
 
 class Intending:

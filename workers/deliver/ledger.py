@@ -56,8 +56,7 @@ class Ledger:
         start = await self._store.open(self._lane, self._insist)
         self._proven = self._committed_at = asked
         found = Known(start.next[self._topic], step_of(start.note))
-        kept, marks = await self._insist(self.shelf.kept)
-        noted = await self._insist(lambda: self.shelf.recall(found, rows=bool(kept)))
+        kept, marks, noted = await self._insist(lambda: self.shelf.kept(found))
         self._finished.begin(found, noted, rows=bool(kept))
         return start, kept, marks
 

@@ -72,11 +72,6 @@ class Shelf:
         self._broom = Broom(STEPPED)
         self._over: dict[int, set[str]] = {}  # by step: lines whose tries nobody needs once it is true
 
-    async def recall(self, found: Known, *, rows: bool) -> Sequence[Untold]:
-        """Return what former sessions finished and may come again: the bus stands where it is `found`, `rows` say more waits."""
-        async with self._database.begin() as connection:
-            return await untold.recall(connection, *self._lane, found, utc_now(), rows=rows)
-
     async def note(self, events: Sequence[Untold]) -> None:
         """Write down what this one finished, for the lane's next owner."""
         async with self._database.begin() as connection:
@@ -87,12 +82,16 @@ class Shelf:
         async with self._database.begin() as connection:
             await untold.forget(connection, *self._lane, offsets)
 
-    async def kept(self) -> tuple[list[Kept], list[str]]:
-        """Return all that waits, one entry a line, and the marks; what was tried of lines that are no more is forgotten."""
+    async def kept(self, found: Known) -> tuple[list[Kept], list[str], Sequence[Untold]]:
+        """Return all that waits, one entry a line, the marks, and what former sessions finished and may come again.
+
+        The bus stands where it is `found`. What was tried of lines that are no more is forgotten.
+        """
         async with self._database.begin() as connection:
             await connection.execute(_ORPHANS, self._mine | {"my_now": utc_now().timestamp()})
             kept = [_kept(row) for row in (await connection.execute(_KEPT, self._mine)).mappings()]
-            return kept, [key.removeprefix(_MARK) for key in await connection.scalars(_MARKS, self._mine)]
+            marks = [key.removeprefix(_MARK) for key in await connection.scalars(_MARKS, self._mine)]
+            return kept, marks, await untold.recall(connection, *self._lane, found, utc_now(), rows=bool(kept))
 
     async def read(self, wanted: Mapping[str, tuple[int, int]], now: datetime) -> dict[str, list[Item[Parcel]]]:
         """Return the rows of these lines, from a first to a last sequence, ready to be sent."""
