@@ -3,13 +3,14 @@
 import asyncio
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 
 import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from tests.workers.deliver.support import Sink, destination
+from workers.deliver import send
 from workers.deliver.answer import Answer
 from workers.deliver.send import Sender
 from workers.runtime.secrets import Secret
@@ -222,3 +223,24 @@ async def test_what_a_service_repeats_of_secret_headers_and_our_signature_is_not
     assert answer.status == 500
     assert b"CAN" not in (answer.said or b"")
     assert answer.said
+
+
+async def test_of_answers_that_escape_something_one_is_masked_a_turn_of_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They take a moment each to read, and others want the loop, however many came at once."""
+    turn, masked = 0, list[int]()
+
+    async def turns() -> None:
+        nonlocal turn
+        while True:
+            turn += 1
+            await asyncio.sleep(0)
+
+    def noted(said: bytes, _secrets: Iterable[bytes]) -> bytes:
+        masked.append(turn)
+        return said
+
+    monkeypatch.setattr(send, "redacted", noted)
+    sender, ticking = Sender(destination("http://127.0.0.1:9/ring")), asyncio.create_task(turns())
+    await asyncio.gather(*(sender._masked(b"&amp;", ()) for _ in range(8)))
+    ticking.cancel()
+    assert len({*masked}) == len(masked) == 8
