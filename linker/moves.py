@@ -59,7 +59,7 @@ def to(grant: Grant, stage: Stage, due_at: float | None) -> Grant:
     changes: dict[str, Any] = {"stage": stage, "due_at": due_at, "tries": 0, "begun": 0, "reason": None}
     changes["queue"] = renewing(grant) if stage == "refresh" else _LINES.get(stage, LINKS)
     if stage != "refresh":
-        changes |= {"renewed": False, "resume": None, "resume_at": None}
+        changes |= {"renewed": False, "untaken_at": None, "resume": None, "resume_at": None}
     return replace(grant, **changes)
 
 
@@ -80,8 +80,8 @@ def again(grant: Grant, outcome: Outcome, now: float) -> Move:
     """Try the same stage later: as long as Ring asked for, or longer each time."""
     words = outcome.words if not isinstance(outcome, Done) else "an answer without what was asked"
     due_at = next_try(grant, now, asked=getattr(outcome, "wait", 0.0))
-    changes = {"due_at": due_at, "tries": grant.tries + 1, "begun": 0, "renewed": False, "reason": words}
-    return Move(replace(grant, **changes))
+    changes: dict[str, Any] = {"due_at": due_at, "tries": grant.tries + 1, "begun": 0, "reason": words}
+    return Move(replace(grant, **changes, renewed=False, untaken_at=None))
 
 
 def ended(grant: Grant, state: LinkState, words: str, now: float, *, risk: Risk | None = None, dead: bool = False) -> Move:
@@ -107,7 +107,7 @@ def _of_another(grant: Grant) -> bool:
 def hold(grant: Grant, tokens: Tokens) -> Grant:
     """Keep tokens that Ring gave, maybe long ago where the store was away; what was doubtful of their predecessors is over."""
     fresh = replace(grant, access=tokens.access, refresh=tokens.refresh, writes=tokens.writes, expires_at=tokens.expires_at)
-    return replace(fresh, tokens_at=tokens.given_at, settles_at=None, risk=None)
+    return replace(fresh, tokens_at=tokens.given_at, settles_at=None, untaken_at=None, risk=None)
 
 
 def marked(grant: Grant, name: str, now: float) -> Grant:

@@ -95,6 +95,7 @@ class Grant(GrantStanding, frozen=True, kw_only=True):
     resume: Stage | None = None  # where to go on after a refresh
     resume_at: float | None = None  # when that step is due, where the refresh is not for its sake; else at once
     renewed: bool = False  # the tokens were renewed for the stage at hand: a second 401 does not renew them again
+    untaken_at: float | None = None  # since when Ring's API refuses these renewed tokens
     due_at: float | None
     queue: int = CODES  # its line
     begun: int = 0  # how often this stage was taken up without an end: above 1, a linker died in it

@@ -356,18 +356,19 @@ def _post_again(grant: Grant, words: str | None, now: float) -> Move:
 
 
 def _renew(grant: Grant, outcome: Unauthorised, now: float) -> Move:
-    """Renew the tokens once after a 401; new ones that are refused, too, are tried again for an hour before the grant ends."""
+    """Renew the tokens once after a 401; new ones that are refused, too, are tried again for an hour before the grant ends.
+
+    The hour counts from their first refusal: the linker or the store may have been away since they came.
+    """
     if not grant.renewed:
         return Move(refresh.first(grant, outcome.words, now))
-    lives = grant.expires_at is None or now < grant.expires_at
-    if lives and now >= _kept_at(grant) + refresh.UNTAKEN:
+    tried = again(grant, outcome, now).grant
+    if grant.expires_at is not None and now >= grant.expires_at:
+        return Move(tried)  # they ended meanwhile, and are renewed once more
+    since = now if grant.untaken_at is None else grant.untaken_at
+    if now >= since + refresh.UNTAKEN:
         return refresh.lost(grant, "lost_unaccepted", f"Ring does not accept tokens that it renewed ({outcome.words})", now)
-    return Move(replace(again(grant, outcome, now).grant, renewed=lives))  # those that ended meanwhile are renewed once more
-
-
-def _kept_at(grant: Grant) -> float:
-    """Return when renewed tokens were written, and could first be used: the store may have been away since Ring gave them."""
-    return max((at for name, at in grant.marks if name == "refreshed"), default=grant.tokens_at or 0.0)
+    return Move(replace(tried, renewed=True, untaken_at=since))
 
 
 def _completed(grant: Grant, now: float) -> Move:

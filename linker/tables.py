@@ -19,6 +19,7 @@ grants: Final = Table(
     Column("resume", Text),
     Column("resume_at", Double),
     Column("renewed", Boolean, nullable=False),
+    Column("untaken_at", Double),
     Column("due_at", Double),
     Column("queue", Integer, nullable=False),
     Column("begun", Integer, nullable=False),

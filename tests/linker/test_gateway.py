@@ -146,3 +146,21 @@ async def test_tokens_that_ring_renews_and_does_not_take_for_an_hour_are_lost(ri
     lost = await rig.state(rig.linker(), code, "lost")
     assert (lost.risk, rig.ring.count("refresh")) == ("lost_unaccepted", 1)
     assert rig.now >= began + UNTAKEN
+
+
+async def test_renewed_tokens_that_meet_their_first_refusal_an_hour_later_have_their_hour_still(rig: Rig) -> None:
+    """The linker stood still just between the renewal and the call that it was for."""
+    code = await rig.code("acct-1")
+    rig.ring.spoil("identify", 401, 401)
+
+    class Late:
+        def __getattr__(self, name: str) -> object:
+            return getattr(rig.api, name)
+
+        async def identify(self, token: str) -> object:
+            if rig.ring.count("refresh") and rig.ring.count("identify") == 1:
+                rig.now += UNTAKEN + 600
+            return await rig.api.identify(token)
+
+    grant = await rig.state(rig.linker(api=Late()), code, "unclaimed")
+    assert (grant.account, rig.ring.count("refresh"), grant.untaken_at) == ("acct-1", 1, None)

@@ -245,12 +245,27 @@ def test_new_tokens_that_ring_refuses_are_tried_again_and_not_renewed_and_end_th
     assert (lost.state, lost.risk, lost.access, lost.refresh) == ("lost", "lost_unaccepted", None, None)
 
 
-def test_new_tokens_that_a_store_took_hours_later_have_their_hour_from_then() -> None:
+@pytest.mark.parametrize(("written", "used"), [(0.0, 0.0), (2.0, 2.0), (0.0, 2.0)])
+def test_new_tokens_have_their_hour_from_the_first_refusal(written: float, used: float) -> None:
+    """The store may have been away before they were written, and the linker after it."""
     tokens = replace(TOKENS, access=b"a2", writes=2, given_at=AT)
     renewing = saga.begin(after(awaiting(), Unauthorised(words="401")), AT).grant
-    written = saga.end(renewing, Done(tokens=tokens), AT + 2 * refresh.UNTAKEN).grant
-    refused = after(written, Unauthorised(words="401"), now=AT + 2 * refresh.UNTAKEN + 60)
-    assert (refused.state, refused.stage) == ("awaiting", "patch")
+    grant = saga.end(renewing, Done(tokens=tokens), AT + written * refresh.UNTAKEN).grant
+    began = AT + used * refresh.UNTAKEN + 60
+    for minutes in (0, 10, 59):
+        grant = after(grant, Unauthorised(words="401"), now=began + minutes * 60)
+        assert (grant.state, grant.stage, grant.tries > 0) == ("awaiting", "patch", True)
+    assert after(grant, Unauthorised(words="401"), now=began + refresh.UNTAKEN).risk == "lost_unaccepted"
+
+
+def test_an_hour_of_refusals_begins_anew_with_other_words_of_ring_and_with_other_tokens() -> None:
+    refused = renewed_and_refused()
+    assert refused.untaken_at == AT + 1
+    assert after(refused, Unclear(words="503")).untaken_at is None
+    wanted = refresh.wanted(refused, AT + 2)
+    assert wanted is not None
+    renewed = after(wanted.grant, Done(tokens=replace(TOKENS, access=b"a3", writes=3)), now=AT + 2)
+    assert (renewed.stage, renewed.access, renewed.untaken_at) == ("patch", b"a3", None)
 
 
 def test_new_tokens_that_ended_while_ring_refused_them_are_renewed_once_more() -> None:
