@@ -257,15 +257,21 @@ def test_a_public_url_of_https_is_not_met_by_a_page_of_http() -> None:
     assert not same_site({"Origin": "http://ring.example.com:443"}, "https://ring.example.com")
 
 
+def altered(sealed: str) -> str:
+    """Return it with another character in its middle: the last one may hold bits that say nothing."""
+    at = len(sealed) // 2
+    return sealed[:at] + ("B" if sealed[at] == "A" else "A") + sealed[at + 1 :]
+
+
 async def test_a_tampered_cookie_or_claim_is_refused(edge: Edge) -> None:
     fields = await signed_in_by_passcode(edge)
     claim = fields["claim"]
-    for bad in ("", "x", claim[:-2] + ("AA" if claim[-2:] != "AA" else "BB"), claim.swapcase(), "é", "A" * 15_000):
+    for bad in ("", "x", altered(claim), claim.swapcase(), "é", "A" * 15_000):
         assert (await post(edge, "/ring/account-link/confirm", {"claim": bad}))[0].status in {400, 403}, bad
     (morsel,) = list(edge.client.cookie_jar)
     for bad in (
         "x",
-        morsel.value[:-2] + "zz",
+        altered(morsel.value),
         edge.seals.claim(Signed(attempt="a", partner_user="b", account_identifier=None, until=NOW), cookie(edge)),
     ):
         async with aiohttp.ClientSession(edge.url, headers={"Cookie": f"ringhook={bad}"}) as other:
