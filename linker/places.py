@@ -132,6 +132,11 @@ def room(rate: float) -> tuple[int, float]:
     return places, SECOND * max(1.0, places / rate)
 
 
+def spared(kind: Kind, rate: float) -> int:
+    """Return the number of places that a kind leaves to those before it: one at least, where there is more than one."""
+    return min(ceil(round(rate * SPARED[kind], 6)), room(rate)[0] - 1)
+
+
 def strangers(rate: float) -> float:
     """Return how many exchanges a second strangers may have."""
     return min(STRANGERS, rate * SHARE)
@@ -183,7 +188,7 @@ def _take(book: Book, asked: Asked, *, stranger: bool) -> tuple[Book, list[tuple
     free, tokens, pace = _free(book, room(asked.rate)[0]), list[tuple[float, Kind]](), book.pace
     most = _strangers_free(book, asked.rate) if stranger else len(free)
     for kind in (kind for kind in ORDER if (kind == "stranger") == stranger):
-        may = min(asked.wants.get(kind, 0), len(free) - len(tokens) - int(asked.rate * SPARED[kind]), most - len(tokens))
+        may = min(asked.wants.get(kind, 0), len(free) - len(tokens) - spared(kind, asked.rate), most - len(tokens))
         for _ in range(max(0, may)):
             if kind in EVENLY and pace > AHEAD:
                 break

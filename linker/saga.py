@@ -358,7 +358,8 @@ def _post_again(grant: Grant, words: str | None, now: float) -> Move:
 def _renew(grant: Grant, outcome: Unauthorised, now: float) -> Move:
     """Renew the tokens once after a 401; new ones that are refused, too, are tried again for an hour before the grant ends.
 
-    The hour counts from their first refusal: the linker or the store may have been away since they came.
+    The hour counts from their first refusal, and is not over before some tries: the linker or the store may have been away since
+    they came, and in that hour.
     """
     if not grant.renewed:
         return Move(refresh.first(grant, outcome.words, now))
@@ -366,7 +367,7 @@ def _renew(grant: Grant, outcome: Unauthorised, now: float) -> Move:
     if grant.expires_at is not None and now >= grant.expires_at:
         return Move(tried)  # they ended meanwhile, and are renewed once more
     since = now if grant.untaken_at is None else grant.untaken_at
-    if now >= since + refresh.UNTAKEN:
+    if now >= since + refresh.UNTAKEN and grant.tries >= refresh.UNTAKEN_TRIES:
         return refresh.lost(grant, "lost_unaccepted", f"Ring does not accept tokens that it renewed ({outcome.words})", now)
     return Move(replace(tried, renewed=True, untaken_at=since))
 

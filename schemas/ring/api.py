@@ -119,4 +119,5 @@ def _secret(value: object) -> str | None:
 def _seconds(value: object) -> int:
     """Return a lifetime; absent or absurd: Ring's usual four hours."""
     text = str(value) if isinstance(value, int | str) and not isinstance(value, bool) else ""
-    return int(text) if text.isascii() and text.isdigit() and 0 < len(text) < 9 else _LIFETIME  # noqa: PLR2004 - three years
+    seconds = int(text) if text.isascii() and text.isdigit() and len(text) < 9 else 0  # noqa: PLR2004 - three years
+    return seconds or _LIFETIME

@@ -195,7 +195,8 @@ def _key(here: At) -> tuple[object, ...]:
     over = (grant.nonce_until and now > grant.nonce_until - 10, grant.expires_at and now > grant.expires_at - 60)
     due = grant.due_at is not None and grant.due_at <= now
     over = (*over, grant.settles_at and now < grant.settles_at, grant.risk, now > (refresh.dies(grant) or now))
-    over = (*over, grant.untaken_at is None, grant.untaken_at is not None and now >= grant.untaken_at + refresh.UNTAKEN)
+    untaken = (now >= grant.untaken_at + refresh.UNTAKEN, min(grant.tries, refresh.UNTAKEN_TRIES)) if grant.untaken_at else None
+    over = (*over, untaken)
     doubt = (grant.withdrawn_at is None, grant.look_at is None, grant.look_at is not None and grant.look_at <= now, grant.looks)
     facts = (*facts, *doubt)
     return *facts, *held, *over, due, now - grant.received_at > schedule.CODE_LAST, now >= given_up_at(grant)

@@ -102,6 +102,13 @@ def test_each_kind_leaves_places_to_what_is_more_urgent(kind: Kind, most: int) -
     assert got(asked(book, 1.0, code=1_000)[1]) == 100 - most
 
 
+@pytest.mark.parametrize("rate", [1, 2, 3, 5, 9, 15])
+def test_at_few_requests_a_second_too_something_is_left_to_codes_and_nobody_is_left_out(rate: int) -> None:
+    for kind in ("link", "broker", "patch", "stranger"):
+        answer = answered(Book(), Asked(rate, {kind: 100}, ()), here=0.0, now=0.0)[1]
+        assert 1 <= got(answer) <= max(1, rate - 1), kind
+
+
 def test_what_keeps_tokens_alive_goes_evenly_and_codes_at_once() -> None:
     book, answer = asked(Book(), 0.0, refresh=1_000)
     assert answer.given[0].delays == pytest.approx([number / 125 for number in range(13)])

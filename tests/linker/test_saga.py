@@ -239,10 +239,15 @@ def test_new_tokens_that_ring_refuses_are_tried_again_and_not_renewed_and_end_th
     grant = renewed_and_refused()
     assert (grant.state, grant.stage, grant.tries, saga.begin(grant, AT + 60).call) == ("awaiting", "patch", 1, "patch")
     assert after(grant, Done(), now=AT + 60).state == "completed"
-    still = after(grant, Unauthorised(words="401"), now=AT + refresh.UNTAKEN - 60)
-    assert (still.state, still.tries) == ("awaiting", 2)
+    still = after(grant, *[Unauthorised(words="401")] * 9, now=AT + refresh.UNTAKEN - 60)
+    assert (still.state, still.tries) == ("awaiting", 10)
     lost = after(still, Unauthorised(words="401"), now=AT + refresh.UNTAKEN + 60)
     assert (lost.state, lost.risk, lost.access, lost.refresh) == ("lost", "lost_unaccepted", None, None)
+
+
+def test_an_hour_in_which_nobody_asked_ends_no_grant() -> None:
+    grant = after(renewed_and_refused(), Unauthorised(words="401"), now=AT + 2 * refresh.UNTAKEN)
+    assert (grant.state, grant.stage, grant.tries) == ("awaiting", "patch", 2)
 
 
 @pytest.mark.parametrize(("written", "used"), [(0.0, 0.0), (2.0, 2.0), (0.0, 2.0)])
@@ -252,7 +257,7 @@ def test_new_tokens_have_their_hour_from_the_first_refusal(written: float, used:
     renewing = saga.begin(after(awaiting(), Unauthorised(words="401")), AT).grant
     grant = saga.end(renewing, Done(tokens=tokens), AT + written * refresh.UNTAKEN).grant
     began = AT + used * refresh.UNTAKEN + 60
-    for minutes in (0, 10, 59):
+    for minutes in (0, 1, 2, 3, 5, 10, 20, 40, 59):
         grant = after(grant, Unauthorised(words="401"), now=began + minutes * 60)
         assert (grant.state, grant.stage, grant.tries > 0) == ("awaiting", "patch", True)
     assert after(grant, Unauthorised(words="401"), now=began + refresh.UNTAKEN).risk == "lost_unaccepted"

@@ -38,7 +38,7 @@ def test_a_token_answer_is_read_and_its_repr_hides_the_tokens() -> None:
     assert "ref" not in repr(found)
 
 
-@pytest.mark.parametrize(("said", "seconds"), [("3600", 3600), ('"3600"', 3600), ("null", 14400), ("-1", 14400), ("1e99", 14400)])
+@pytest.mark.parametrize(("said", "seconds"), [("3600", 3600), ('"3600"', 3600), ("null", 14400), ("-1", 14400), ("0", 14400)])
 def test_a_lifetime_that_makes_no_sense_is_the_usual_one(said: str, seconds: int) -> None:
     assert api.read_tokens(b'{"access_token":"a","expires_in":%s}' % said.encode()).expires_in == seconds
 
