@@ -19,6 +19,8 @@ from workers.deliver.untold import untold
 from workers.runtime.database import Database
 from workers.runtime.secrets import Secret
 
+ELSEWHERE = "a2"  # an account of another lane than a1
+
 
 class TakenLane:
     """A lane whose commits fail as told, carried out or not; it remembers whether anything was committed after the end."""
@@ -299,6 +301,44 @@ async def test_what_was_noted_is_forgotten_once_a_slow_bus_was_told(
 async def noted(store: Database) -> int:
     async with store.read() as connection:
         return len((await connection.execute(select(untold))).all())
+
+
+async def test_what_is_finished_is_written_down_before_what_is_slow_ends_where_another_lane_ended_the_session(
+    bus: Bus, sink: Sink, store: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, silent, commits, gate = {"now": 1_000.0}, False, list[str](), asyncio.Event()
+    monkeypatch.setattr(ledger, "steady", lambda: clock["now"])  # it stands: a lane that has just committed is not due again
+
+    def fails() -> Revoked | None:
+        commits.append("one")
+        return Unknown() if silent else None
+
+    async def gated(identity: str, _number: int) -> int:
+        if identity.startswith("slow"):
+            await gate.wait()
+        return 200
+
+    sink.answer = gated
+    await bus.publish([event("first")])
+    async with delivering(TakingBus(bus, fails), destination(sink.url, concurrency=2, timeout_s=30.0)):
+        await until(lambda: sink.seen("first"))
+        clock["now"] += 1.0
+        await until(lambda: commits)
+        names = ["quick", *(f"slow{number}" for number in range(session.BATCH_LEAST + 2))]
+        await bus.publish([event(name, device=name) for name in names])  # so many that its lane reads no further
+        await until(lambda: sink.seen("slow1"))
+        silent = True
+        await bus.publish([event("other", account=ELSEWHERE)])  # its lane is due, and commits at once
+        try:
+            async with asyncio.timeout(5):
+                while not await noted(store):  # noqa: ASYNC110 - likewise
+                    await asyncio.sleep(0.02)
+            assert sink.flying == 2, "what is slow is under way still"
+        finally:
+            silent = False
+            gate.set()
+        await until(lambda: {*names, "other"} <= {*sink.ids})
+    assert sorted(sink.ids) == sorted(["first", "other", *names])
 
 
 async def test_what_the_bus_was_never_told_is_known_to_whoever_has_the_lane_next(bus: Bus, sink: Sink) -> None:
