@@ -9,6 +9,7 @@ import click
 import orjson
 
 from deploy.command.columns import Columns, second, terminal
+from deploy.command.company import together
 from deploy.command.directory import DIRECTORY
 from deploy.command.facts import JSON
 from deploy.command.v1 import ask, tell
@@ -118,7 +119,7 @@ def told(seen: dict[str, Any]) -> Iterator[str]:
     """Return a letter as lines."""
     yield from map(printable, _facts(seen))
     for attempt in seen["history"]:
-        yield printable(f"  {second(attempt['at'])}  {attempt['verdict']}, {attempt['status'] or attempt['failure']}")
+        yield printable(f"  {second(attempt['at'])}  {_words(attempt)}")
     yield "Headers:"
     yield from (f"  {printable(name)}: {printable(value)}" for name, value in seen["headers"])
     if seen["omitted"]:
@@ -128,6 +129,10 @@ def told(seen: dict[str, Any]) -> Iterator[str]:
         return
     yield "Body:"
     yield from map(printable, seen["body"].splitlines())
+
+
+def _words(attempt: dict[str, Any]) -> str:
+    return f"{attempt['verdict']}{together(attempt)}, {attempt['status'] or attempt['failure']}"
 
 
 def _facts(seen: dict[str, Any]) -> Iterator[str]:

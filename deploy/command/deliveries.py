@@ -9,6 +9,7 @@ import click
 import orjson
 
 from deploy.command.columns import Columns, second, terminal
+from deploy.command.company import doubt, others, together
 from deploy.command.directory import DIRECTORY
 from deploy.command.facts import JSON
 from deploy.command.v1 import ask, tell
@@ -33,13 +34,14 @@ FAILURES: Final = {
 }
 VERDICTS: Final = {
     "accepted": "accepted",
-    "refused": "refused (the event is at fault)",
+    "refused": "refused",
     "failed": "failed",
     "throttled": "asked to slow down",
-    "gone": "gone (410): the destination is disabled",
+    "gone": "gone (410)",
     "cancelled": "not sent: nothing is sent for this account any more",
     "unwanted": "not sent: the destination does not take it (its `filter`, or `deliver_unlinked`)",
 }
+MEANINGS: Final = {"refused": " (the event is at fault)", "gone": ": the destination is disabled"}
 
 
 EXAMPLES: Final = f"""{LEFT_OUT}
@@ -118,7 +120,7 @@ def _say(said: dict[str, Any], *, none: str | None) -> None:
 
 def cells(attempt: dict[str, Any]) -> list[str | None]:
     """Return what a line says of an attempt."""
-    before = [second(attempt["at"]), attempt["destination"], attempt["verdict"], outcome(attempt)]
+    before = [second(attempt["at"]), attempt["destination"], attempt["verdict"] + together(attempt), outcome(attempt)]
     return [*before, str(attempt["number"]), took(attempt), attempt["account"], attempt["event"]]
 
 
@@ -135,8 +137,15 @@ def told(event: str, attempts: Sequence[dict[str, Any]]) -> Iterator[str]:
 
 
 def _words(attempt: dict[str, Any]) -> str:
-    verdict, long = VERDICTS.get(attempt["verdict"], attempt["verdict"]), took(attempt)
-    return f"attempt {attempt['number']}: {verdict}, {outcome(attempt)}, after {long}" if long else verdict
+    words, long = verdict(attempt), took(attempt)
+    return f"attempt {attempt['number']}: {words}, {outcome(attempt)}, after {long}" if long else words
+
+
+def verdict(attempt: dict[str, Any]) -> str:
+    """Return what an attempt came to, and what that means; of one that was sent together with others, not for it alone."""
+    word, count = str(attempt["verdict"]), others(attempt)
+    meaning = doubt(count) if count and word == "refused" else MEANINGS.get(word, "")
+    return VERDICTS.get(word, word) + together(attempt) + meaning
 
 
 def outcome(attempt: dict[str, Any]) -> str | None:

@@ -87,6 +87,19 @@ def test_one_is_told_in_words(port: type[Answering]) -> None:
     assert port.asked[0][0] == "/v1/dead/delivery.alerts.dead:3:17"
 
 
+def test_what_it_was_refused_with_is_told_beside_what_it_was_refused_for(port: type[Answering]) -> None:
+    shared = [one | {"events": events} for one, events in zip(HISTORY * 2, (4, 4, 2, 1), strict=True)]
+    port.answers = [(200, orjson.dumps(WHOLE | {"history": shared}))] * 2
+    told = [line for line in run("show", "x:0:0").stdout.splitlines() if line.startswith("  2026")]
+    assert [line.split("Z  ")[1] for line in told] == [
+        "failed together with 3 others, timeout",
+        "refused together with 3 others, 422",
+        "failed together with 1 other, timeout",
+        "refused, 422",
+    ]
+    assert orjson.loads(run("show", "x:0:0", "--json").stdout)["history"] == shared
+
+
 def test_a_body_that_may_be_seen_is_shown(port: type[Answering]) -> None:
     port.answers = [(200, orjson.dumps(WHOLE | {"body": '{"a":\n1}', "history": [], "omitted": True}))]
     said = run("show", "x:0:0").stdout

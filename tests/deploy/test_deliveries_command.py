@@ -27,7 +27,21 @@ ATTEMPT: dict[str, Any] = {
 }
 SECOND = ATTEMPT | {"number": 2, "at": "2026-02-13T13:40:08+00:00", "status": 204, "failure": None, "verdict": "accepted"}
 ELSEWHERE = ATTEMPT | {"destination": "archive", "status": 422, "failure": None, "verdict": "refused", "took_ms": 3.0}
+SHARED = [
+    ATTEMPT | {"number": number, "status": status, "failure": None, "verdict": verdict, "took_ms": 3.0, "events": events}
+    for number, (verdict, status, events) in enumerate(
+        [
+            ("throttled", 503, 4),
+            ("refused", 422, 4),
+            ("refused", 422, 2),
+            ("refused", 422, 1),
+            ("gone", 410, 3),
+            ("accepted", 204, 4),
+        ]
+    )
+]
 CANCELLED = ATTEMPT | {"destination": "zoo", "verdict": "cancelled", "failure": None, "took_ms": 0.0, "number": 0}
+DOUBT = "one of them may be at fault"
 
 
 def answer(*attempts: dict[str, Any], cut: str | None = None) -> tuple[int, bytes]:
@@ -107,6 +121,25 @@ def test_an_event_is_told_destination_by_destination_in_order(port: type[Answeri
         "  2026-02-13 13:39:57Z  not sent: nothing is sent for this account any more",
     ]
     assert asked(port) == {"event": "r1", "limit": "500"}
+
+
+def test_what_was_sent_together_with_others_is_no_verdict_on_the_event(port: type[Answering]) -> None:
+    port.answers = [answer(*SHARED), answer(*SHARED)]
+    assert [line.split(": ", 1)[1] for line in run("show", "r1").stdout.splitlines()[2:]] == [
+        "asked to slow down together with 3 others, 503, after 3 ms",
+        f"refused together with 3 others ({DOUBT}: it is sent again with fewer, at last alone), 422, after 3 ms",
+        "refused together with 1 other (either may be at fault: it is sent again alone), 422, after 3 ms",
+        "refused (the event is at fault), 422, after 3 ms",
+        "gone (410) together with 2 others: the destination is disabled, 410, after 3 ms",
+        "accepted together with 3 others, 204, after 3 ms",
+    ]
+    assert [orjson.loads(line)["events"] for line in run("show", "r1", "--json").stdout.splitlines()] == [4, 4, 2, 1, 3, 4]
+
+
+def test_a_line_says_with_how_many_others_it_was_sent(port: type[Answering]) -> None:
+    port.answers = [answer(*SHARED)]
+    said = [line.split("\t")[2] for line in run("list").stdout.splitlines()]
+    assert said[1:4] == ["refused together with 3 others", "refused together with 1 other", "refused"]
 
 
 def test_the_account_shortens_the_search(port: type[Answering]) -> None:

@@ -473,7 +473,8 @@ class Flight:
             return
         self.trouble = latest.at, str(latest.status or latest.failure)
         facts = {"verdict": latest.verdict.value, "status": latest.status, "failure": latest.failure, "number": tries.made}
-        log.info("delivery.failed", destination=name, event_id=event.id, **facts)
+        shared = {"events": latest.events} if latest.events > 1 else {}  # then it is no verdict on this one
+        log.info("delivery.failed", destination=name, event_id=event.id, **facts, **shared)
 
     def _tell_unsent(self, parcel: Parcel, event: Event, tries: Tries | None, why: letters.Unsent) -> None:
         """Count, record and log that an event goes nowhere."""

@@ -4,17 +4,20 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from itertools import pairwise
+from operator import itemgetter
 from typing import Literal
 
 import pytest
 from aiohttp import web
 from standardwebhooks.webhooks import Webhook
+from structlog.testing import capture_logs
 
 from tests.workers.deliver.support import (
     QUICK,
     SECRET,
     Nobody,
     Sink,
+    attempts,
     dead_letters,
     delivering,
     destination,
@@ -112,6 +115,17 @@ async def test_who_fails_is_found_by_halves_and_its_neighbours_go_together(bus: 
         await until(lambda: len(batches.ids) == 63)
     assert header(letter, "ce_id") == "bad"
     assert len(batches.batches) <= 22, "a request for each of its neighbours"  # 13 find it, few tell that it stays so
+
+
+async def test_of_what_was_refused_together_it_is_told_of_how_many(bus: Bus, batches: Batches) -> None:
+    batches.says = lambda ids: 422 if len(ids) > 1 else 200
+    await bus.publish([event(f"e{number}", device=f"d{number}") for number in range(4)])
+    with capture_logs() as lines:
+        async with delivering(bus, several(batches.url, concurrency=1)):
+            told = await attempts(bus, 12)
+    assert [one["events"] for one in sorted(told, key=itemgetter("number")) if one["verdict"] == "refused"] == [4] * 4 + [2] * 4
+    assert [line["events"] for line in lines if line["event"] == "delivery.failed"] == [4] * 4 + [2] * 4
+    assert not any("events" in one for one in told if one["verdict"] == "accepted")
 
 
 @pytest.mark.parametrize("status", [429, 503])
