@@ -490,7 +490,8 @@ class Flight:
         elif self.health.failing:
             log.warning("destination.failing", destination=name, meaning="fetching stops, one event probes, nothing is buried")
         else:
-            log.info("destination.recovered", destination=name)
+            if self.health.silence is None:  # else its silence is old, and it has answered nothing since
+                log.info("destination.recovered", destination=name)
             self.pump()
 
     async def _buried(self, lane: Channel, item: Item[Parcel], decision: Bury) -> bool:

@@ -15,6 +15,7 @@ State = Literal["well", "throttled", "failing", "gone", "paused"]
 FAILING_AT: Final = 5  # different events that failed since the last sign of life; what one is answered may be about it alone
 SILENT_AT: Final = 3  # attempts in a row, on however few events, that brought no answer about one: nothing says that it lives
 SILENT_S: Final = 30.0  # from the first of them to the latest: longer than a restart
+SILENT_LAPSES_S: Final = 900.0  # without an attempt: longer than any waits that is to be made, the longest Retry-After included
 PROBE_FIRST_S: Final = 1.0  # doubles with each failed probe
 PROBE_LONGEST_S: Final = 60.0
 _ALIVE: Final = (Verdict.ACCEPTED, Verdict.REFUSED)
@@ -33,8 +34,9 @@ class Silence(msgspec.Struct, frozen=True, gc=False):
         return self.attempts >= SILENT_AT and self.latest - self.since >= timedelta(seconds=SILENT_S)
 
     def again(self, now: datetime) -> "Silence":
-        """Return it after one more attempt."""
-        return Silence(self.since, now, self.attempts + 1)
+        """Return it after one more attempt; where that came long after the others, they say nothing of today."""
+        lapsed = now - self.latest > timedelta(seconds=SILENT_LAPSES_S)
+        return Silence(now, now) if lapsed else Silence(self.since, now, self.attempts + 1)
 
 
 class Health(msgspec.Struct, frozen=True, gc=False, kw_only=True):
@@ -114,8 +116,11 @@ class Health(msgspec.Struct, frozen=True, gc=False, kw_only=True):
         return replace(self, flying=self.flying - 1, ramp=self.ramp and self.ramp.ended())
 
     def resumed(self) -> "Health":
-        """Return the health of one that is to be sent to now, as much as it takes, whatever it has asked for or refused."""
-        return replace(self, quiet_until=None, probe_at=None, ramp=None)
+        """Return the health of one that is to be sent to now, as much as it takes, whatever it has asked for or refused.
+
+        Nor does it matter how long it was silent: who resumes it may have mended that.
+        """
+        return replace(self, silence=None, quiet_until=None, probe_at=None, ramp=None)
 
     def after(
         self,

@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import pytest
 from hypothesis import example, given
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from tests.workers.deliver.support import Sink, delivering, destination, event, until
 from workers.bus.contract import Bus
 from workers.deliver.answer import RETRY_AFTER_CAP_S, Verdict
-from workers.deliver.health import FAILING_AT, PROBE_LONGEST_S, SILENT_AT, SILENT_S, Health
+from workers.deliver.health import FAILING_AT, PROBE_LONGEST_S, SILENT_AT, SILENT_LAPSES_S, SILENT_S, Health
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
 WELL = Health(concurrency=4, life=T0)
@@ -171,6 +172,30 @@ def test_one_that_was_only_silent_gets_all_that_it_may_at_once() -> None:
     assert silent().began(1).after(Verdict.ACCEPTED, (0, 1), after(300.0)).room(after(300.0)) == 32
 
 
+@pytest.mark.parametrize("attempts", [SILENT_AT - 1, SILENT_AT])
+def test_what_was_silent_days_ago_is_not_called_failing_for_one_attempt_that_is_not_answered_today(attempts: int) -> None:
+    health, day = silent(attempts), 86_400.0
+    for number in range(SILENT_AT - 1):
+        health = health.began(1).after(Verdict.FAILED, (0, 2), after(day + number * SILENT_S))
+        assert (health.failing, health.probes) == (False, 0)
+    assert health.began(1).after(Verdict.FAILED, (0, 2), after(day + SILENT_AT * SILENT_S)).failing, "it is silent anew"
+
+
+def test_the_longest_that_anything_waits_for_is_no_reason_to_forget_a_silence() -> None:
+    health = Health(concurrency=4)
+    for number in range(SILENT_AT):
+        at = after(number * (RETRY_AFTER_CAP_S + PROBE_LONGEST_S))
+        health = health.began(1).after(Verdict.THROTTLED, (0, 1), at, asked=RETRY_AFTER_CAP_S)
+    assert health.failing
+
+
+def test_whom_an_operator_resumes_is_not_held_a_silence_against_from_before() -> None:
+    for attempts in (SILENT_AT - 1, SILENT_AT):
+        health = silent(attempts).resumed()
+        assert (health.failing, health.room(after(SILENT_S))) == (False, 32)
+        assert not health.began(1).after(Verdict.FAILED, (0, 1), after(SILENT_S)).failing
+
+
 KINDS = {  # what came of an attempt, and whether that may be about the event
     "silence": (Verdict.FAILED, False),
     "throttled": (Verdict.THROTTLED, False),
@@ -178,7 +203,8 @@ KINDS = {  # what came of an attempt, and whether that may be about the event
     "refused": (Verdict.REFUSED, True),
     "accepted": (Verdict.ACCEPTED, False),
 }
-TRIES = st.lists(st.tuples(st.sampled_from([*KINDS, "silence", "silence"]), st.integers(0, 6), st.integers(0, 25)), max_size=40)
+PAUSES = st.integers(0, 25) | st.sampled_from([0, SILENT_LAPSES_S - 1.0, SILENT_LAPSES_S, 86_400.0])  # to the next attempt
+TRIES = st.lists(st.tuples(st.sampled_from([*KINDS, "silence", "silence"]), st.integers(0, 6), PAUSES), max_size=40)
 
 
 @dataclass
@@ -199,7 +225,14 @@ class Witness:
     def fails(self) -> bool:
         failed = {event for _, event, _, new in self.notes if new}
         silences = [at for _, _, at, new in self.notes[self._answered :] if new]
-        return len(failed) >= FAILING_AT or (len(silences) >= SILENT_AT and silences[-1] - silences[0] >= SILENT_S)
+        row = silences[self._lapsed(silences) :]
+        return len(failed) >= FAILING_AT or (len(row) >= SILENT_AT and row[-1] - row[0] >= SILENT_S)
+
+    @staticmethod
+    def _lapsed(silences: list[float]) -> int:
+        """Return how many of them were so long before the one that came next that they are forgotten."""
+        gaps = (later - earlier for earlier, later in pairwise(silences))
+        return max((number + 1 for number, gap in enumerate(gaps) if gap > SILENT_LAPSES_S), default=0)
 
     @property
     def _answered(self) -> int:
@@ -207,7 +240,7 @@ class Witness:
 
 
 @given(TRIES)
-def test_whether_it_fails_is_as_one_who_notes_each_attempt_has_it(attempts: list[tuple[str, int, int]]) -> None:
+def test_whether_it_fails_is_as_one_who_notes_each_attempt_has_it(attempts: list[tuple[str, int, float]]) -> None:
     health, witness, now, latest = Health(concurrency=4), Witness(), 0.0, dict[int, float]()
     for kind, number, pause in attempts:
         now += pause + 0.5

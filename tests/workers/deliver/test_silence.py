@@ -3,11 +3,12 @@
 from datetime import datetime, timedelta
 
 import pytest
+from structlog.testing import capture_logs
 
 from tests.workers.deliver.support import Sink, delivering, destination, event, until
 from workers.bus.contract import Bus
 from workers.deliver.flight import Flight
-from workers.deliver.health import FAILING_AT, SILENT_AT, SILENT_S
+from workers.deliver.health import FAILING_AT, SILENT_AT, SILENT_LAPSES_S, SILENT_S
 from workers.deliver.job import Deliver
 
 pytestmark = pytest.mark.parametrize("bus", ["memory"], indirect=True)
@@ -52,6 +53,20 @@ async def test_three_cameras_of_a_service_that_is_away_are_enough_to_say_so(bus:
         await bus.publish([event(f"e-{device}-{number}", device=f"d{device}") for number in range(20) for device in range(3)])
         await silent(flight, clock)
         assert (flight.state(flight.now()), len(flight.health.failed)) == ("failing", 3)
+
+
+async def test_one_that_was_silent_long_ago_is_not_said_to_be_well_again_for_not_answering_once(bus: Bus) -> None:
+    async with delivering(bus, destination(CLOSED)) as worker:
+        flight = await flying(worker)
+        clock = Clock(flight)
+        await bus.publish([event("e0")])
+        await silent(flight, clock)
+        with capture_logs() as lines:
+            clock.ahead += SILENT_LAPSES_S + 1.0
+            await until(lambda: not flight.health.failing, 10)
+            clock.ahead += SILENT_S + 1.0
+            await until(lambda: flight.health.failing, 10)
+    assert [line["event"] for line in lines if line["event"].startswith("destination.")] == ["destination.failing"]
 
 
 async def test_what_was_never_sent_does_not_wait_for_the_probe_of_a_key_that_meets_silence(bus: Bus, sink: Sink) -> None:
