@@ -5,7 +5,7 @@ from datetime import datetime
 from hashlib import sha256
 from typing import Final, Literal
 
-import orjson
+import msgspec
 from msgspec.structs import replace
 
 from schemas.events import Event
@@ -31,7 +31,7 @@ def dead_letter(destination: str, held: Held, decision: Bury, tries: Tries | Non
     plain = letter(held, decision.reason, at=now, attempts=attempts, topic=dead(delivery(destination)))
     extra: Headers = (
         ("dead_status", _outcome(told[-1]).encode() if told else NEVER_SENT),
-        ("dead_history", orjson.dumps([_line(attempt) for attempt in told])),
+        ("dead_history", msgspec.json.encode([_line(attempt) for attempt in told])),
     )
     return replace(plain, headers=(*plain.headers, *extra))
 
@@ -104,4 +104,4 @@ def _told(destination: str, held: Held, event: Event, number: int, line: dict[st
         "number": number,
         **line,
     }
-    return Record(topic=DELIVERY_ATTEMPTED.name, key=held.key, value=orjson.dumps(value))
+    return Record(topic=DELIVERY_ATTEMPTED.name, key=held.key, value=msgspec.json.encode(value))
