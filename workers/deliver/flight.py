@@ -57,6 +57,11 @@ class Channel(Protocol):
         """How many events wait in rows."""
         ...
 
+    @property
+    def open(self) -> int:
+        """How many events of the log are held."""
+        ...
+
     def idle(self, now: datetime) -> bool:
         """Say whether there is nothing that could be sent now."""
         ...
@@ -529,6 +534,10 @@ class Flight:
     def waiting(self) -> int:
         """Return how many events wait in rows."""
         return sum(lane.waiting for lane in self.lanes)
+
+    def in_hand(self) -> int:
+        """Return how many events of the log are held, over all lanes."""
+        return sum(lane.open for lane in self.lanes)
 
     def has_untried(self) -> bool:
         """Say whether any lane holds an event that was never sent and may be."""

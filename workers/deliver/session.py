@@ -23,7 +23,7 @@ from workers.deliver.parcel import Parcel, packed
 from workers.deliver.parked import Parked, kind_of
 from workers.deliver.policy import Again, Decision
 from workers.deliver.store import Store
-from workers.deliver.window import Item, Window, judge
+from workers.deliver.window import LIMIT, Item, Window, judge
 from workers.runtime.clock import steady
 from workers.runtime.insist import Insist
 
@@ -38,6 +38,7 @@ FAULT_WAIT_S: Final = 1.0  # where the destination is at fault: hundreds of lane
 BATCH_LEAST: Final = 64
 LOT: Final = 500  # lines that are taken in at once
 AHEAD: Final = 64  # events that may go to rows from one probe to the next, in search of one that was never sent
+HELD: Final = 2 * AHEAD  # that each lane may hold while the destination is at fault, maybe for days, and all of them LIMIT
 CROWDED: Final = "as much of this lane waits in rows as may: keys that fail now hold up those beside them, nothing is lost"
 CROWDED_REMEDY: Final = (
     "`ringhook deliveries list --destination {0} --failed` tells what it answers; mend that, "
@@ -155,12 +156,17 @@ class Session:
         if self.parked.foreign or not self.window.free:
             return 0
         if health.failing:
-            return 0 if self._flight.has_untried() else min(self.window.free, self._may_pass())
+            return 0 if self._flight.has_untried() else min(self._searched, self._may_pass())
         if self.parked.full:
             return 0
         if self.window.open >= self._enough and not (health.room(now) and not self.presses(now)):
             return 0
         return min(self.window.free, self._enough)
+
+    @property
+    def _searched(self) -> int:
+        """How many more events may be held while the destination is at fault, in search of one that was never sent."""
+        return max(min(self.window.free, max(HELD - self.window.open, LIMIT - self._flight.in_hand())), 0)
 
     def _may_pass(self) -> int:
         """Return how many more events may go to rows until the next probe: in a long outage the backlog stays where it is."""
@@ -236,7 +242,7 @@ class Session:
     def _hides(self) -> bool:
         """Say whether nothing is in hand, nor can be read, that was never sent: others may be behind. Once a probe."""
         may = not self._flight.shut and self._moved_at != self._flight.health.probes
-        return may and self.window.free < AHEAD and not self._flight.has_untried()
+        return may and self._searched < AHEAD and not self._flight.has_untried()
 
     async def _read(self) -> None:
         """Bring rows that are due into memory; where the store is away, another time."""
@@ -256,6 +262,11 @@ class Session:
     def waiting(self) -> int:
         """How many events wait in rows."""
         return self.parked.rows
+
+    @property
+    def open(self) -> int:
+        """How many events of the log are held."""
+        return self.window.open
 
     def idle(self, now: datetime) -> bool:
         """Say whether there is nothing that could be sent now."""

@@ -7,9 +7,11 @@ from structlog.testing import capture_logs
 
 from tests.workers.deliver.support import Sink, delivering, destination, event, until
 from workers.bus.contract import Bus
+from workers.deliver import session
 from workers.deliver.flight import Flight
 from workers.deliver.health import FAILING_AT, SILENT_AT, SILENT_LAPSES_S, SILENT_S
 from workers.deliver.job import Deliver
+from workers.deliver.window import LIMIT
 
 pytestmark = pytest.mark.parametrize("bus", ["memory"], indirect=True)
 CLOSED = "http://127.0.0.1:9/ring"
@@ -95,6 +97,25 @@ async def test_a_few_new_keys_of_a_service_that_is_away_are_tried_and_then_all_w
         await bus.publish([event(f"e{number}", device=f"d{number}") for number in range(20)])
         await until(lambda: flight.health.many_failed, 8)
         assert len(sink.unique) <= 2 * FAILING_AT
+
+
+async def test_one_that_is_dead_keeps_few_events_in_memory_however_long_it_is_probed(
+    bus: Bus, sink: Sink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "FAULT_WAIT_S", 0.01)
+    sink.answer = lambda _id, _number: 500
+    cameras = [(f"d{number}", f"a{number % 6}") for number in range(60)]
+    for number in range(120):
+        await bus.publish([event(f"{device}-{number}", device=device, account=account) for device, account in cameras])
+    async with delivering(bus, destination(sink.url, concurrency=2)) as worker:
+        flight = await flying(worker)
+        clock = Clock(flight)
+        await until(lambda: flight.health.failing and not flight.health.flying)
+        most = LIMIT + len({account for _, account in cameras}) * (session.HELD + session.AHEAD)
+        for number in range(1, 81):
+            await probed(flight, clock, number)
+            assert flight.in_hand() <= most, "what is unread is safe where it is"
+        assert {device for device, _ in cameras} == {name.split("-")[0] for name in sink.ids}, "all keys were tried"
 
 
 async def test_one_event_that_is_answered_with_an_error_is_no_silence(bus: Bus, sink: Sink) -> None:
