@@ -9,8 +9,8 @@ import click
 import orjson
 
 from deploy.command.directory import DIRECTORY
+from deploy.command.named import ACCOUNT
 from deploy.command.v1 import ask
-from schemas.errors import Misconfigured
 
 ASKED: Final = (
     "All that is stored of {account} is deleted, nothing is sent for it any more, and it cannot be linked again. This cannot be "
@@ -31,7 +31,7 @@ TOPICS: Final = (
 
 
 @click.command()
-@click.argument("account")
+@click.argument("account", type=ACCOUNT)
 @click.option("--json", "as_json", is_flag=True, help="All that /v1/accounts/{id} says, as one JSON object.")
 @DIRECTORY
 def show(account: str, directory: Path, *, as_json: bool) -> None:
@@ -41,7 +41,7 @@ def show(account: str, directory: Path, *, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("account")
+@click.argument("account", type=ACCOUNT)
 @click.option("--yes", is_flag=True, help="Ask nothing.")
 @click.option("--json", "as_json", is_flag=True, help="The answer as one JSON object.")
 @DIRECTORY
@@ -84,6 +84,4 @@ def _minute(at: str) -> str:
 
 
 def _path(account: str) -> str:
-    if not account.strip():
-        raise Misconfigured("Say which account: `ringhook accounts list` shows their ids")
     return f"/v1/accounts/{quote(account, safe='')}"

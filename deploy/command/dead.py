@@ -12,6 +12,7 @@ from deploy.command.columns import Columns, second, terminal
 from deploy.command.company import together
 from deploy.command.directory import DIRECTORY
 from deploy.command.facts import JSON
+from deploy.command.named import LETTER
 from deploy.command.v1 import ask, tell
 from deploy.command.when import SINCE, since
 from workers.runtime.logs import printable
@@ -60,7 +61,7 @@ def list_(directory: Path, *, topic: str, reason: str, begin: str | None, limit:
 
 
 @dead.command()
-@click.argument("address")
+@click.argument("address", type=LETTER)
 @click.option("--json", "as_json", is_flag=True, help="All that is known of it, as one JSON object.")
 @DIRECTORY
 def show(address: str, directory: Path, *, as_json: bool) -> None:
@@ -71,19 +72,19 @@ def show(address: str, directory: Path, *, as_json: bool) -> None:
 
 
 @dead.command()
-@click.argument("addresses", nargs=-1, required=True, metavar="ADDRESS...")
+@click.argument("addresses", nargs=-1, required=True, metavar="ADDRESS...", type=LETTER)
 @JSON
 @DIRECTORY
 def retry(addresses: tuple[str, ...], directory: Path, *, as_json: bool) -> None:
     """Try dead letters once more: events go to the destination that did not take them, webhooks through dispatch.
 
-    Each goes out as it was, in the order in which they are given; what fails again becomes a new dead letter.
+    Each goes out as it was, those of one key in order, however they are given; what fails again becomes a new dead letter.
     """
     _handle(directory, addresses, "retry", ("retried", "to be tried once more"), as_json=as_json)
 
 
 @dead.command()
-@click.argument("addresses", nargs=-1, required=True, metavar="ADDRESS...")
+@click.argument("addresses", nargs=-1, required=True, metavar="ADDRESS...", type=LETTER)
 @JSON
 @DIRECTORY
 def drop(addresses: tuple[str, ...], directory: Path, *, as_json: bool) -> None:

@@ -10,8 +10,10 @@ import orjson
 
 from deploy.command.columns import Columns, second, terminal
 from deploy.command.company import doubt, others, together
+from deploy.command.destinations import demand_known
 from deploy.command.directory import DIRECTORY
 from deploy.command.facts import JSON
+from deploy.command.named import DESTINATION, EVENT
 from deploy.command.v1 import ask, tell
 from deploy.command.when import SINCE, since
 from workers.runtime.logs import printable
@@ -81,12 +83,14 @@ def list_(
     rows = [cells(attempt) for attempt in said["deliveries"]]
     for line in (orjson.dumps(one).decode() for one in said["deliveries"]) if as_json else columns.lines(rows):
         click.echo(line)
+    if destination and not rows:
+        demand_known(directory, destination)
     _say(said, none=None if as_json else "No such attempt was written down.")
 
 
 @deliveries.command()
-@click.argument("event")
-@click.option("--destination", required=True, help="To which destination.")
+@click.argument("event", type=EVENT)
+@click.option("--destination", required=True, type=DESTINATION, help="To which destination.")
 @click.option("--account", default="", help="The event's account, if it is known: the search is quicker then.")
 @JSON
 @DIRECTORY
@@ -97,7 +101,7 @@ def retry(event: str, directory: Path, *, destination: str, account: str, as_jso
 
 
 @deliveries.command(epilog=LEFT_OUT)
-@click.argument("event")
+@click.argument("event", type=EVENT)
 @click.option("--account", default="", help="The event's account, if it is known: the search is quicker then.")
 @click.option("--json", "as_json", is_flag=True, help="Each attempt as a JSON object, in order.")
 @DIRECTORY

@@ -16,6 +16,7 @@ from deploy.command.columns import second
 from deploy.command.directory import DIRECTORY
 from deploy.command.ending import FAILURE
 from deploy.command.facts import JSON
+from deploy.command.named import DESTINATION
 from deploy.command.v1 import ask
 from deploy.settings.lists import Service
 from schemas.errors import Misconfigured
@@ -48,7 +49,7 @@ def destinations() -> None:
 
 
 @destinations.command()
-@click.argument("name", required=False)
+@click.argument("name", required=False, type=DESTINATION)
 @JSON
 @DIRECTORY
 def status(name: str | None, directory: Path, *, as_json: bool) -> None:
@@ -63,7 +64,7 @@ def status(name: str | None, directory: Path, *, as_json: bool) -> None:
 
 
 @destinations.command()
-@click.argument("name", required=False)
+@click.argument("name", required=False, type=DESTINATION)
 @JSON
 @DIRECTORY
 def check(name: str | None, directory: Path, *, as_json: bool) -> None:
@@ -90,7 +91,7 @@ async def _pinged(services: Sequence[Service]) -> list[Pinged]:
 
 
 @destinations.command()
-@click.argument("name")
+@click.argument("name", type=DESTINATION)
 @JSON
 @DIRECTORY
 def pause(name: str, directory: Path, *, as_json: bool) -> None:
@@ -99,7 +100,7 @@ def pause(name: str, directory: Path, *, as_json: bool) -> None:
 
 
 @destinations.command()
-@click.argument("name")
+@click.argument("name", type=DESTINATION)
 @JSON
 @DIRECTORY
 def resume(name: str, directory: Path, *, as_json: bool) -> None:
@@ -123,6 +124,11 @@ def outcome(wish: str, seen: dict[str, Any]) -> Iterator[str]:
         yield line(seen)
     if missing := seen["copies"] - seen["obey"]:
         yield LATE.format(missing=missing, copies=seen["copies"])
+
+
+def demand_known(directory: Path, name: str) -> None:
+    """Raise Misconfigured where no destination is called so."""
+    _one(name, ask(directory, "GET", "/v1/destinations")["destinations"])
 
 
 def _one(name: str, seen: list[dict[str, Any]]) -> dict[str, Any]:

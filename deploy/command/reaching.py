@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any, Final
 
+from schemas.findings.reach import UNTRUSTED
 from workers.deliver.answer import Answer
 from workers.deliver.ping import Pinged
 from workers.runtime.logs import printable
@@ -31,6 +32,7 @@ KINDS: Final = {
     4: "it refuses the test event: if it refuses every type that it does not know, what Ring adds one day becomes dead letters",
     5: "it has trouble of its own, or what stands before it does not reach it",
 }
+OWN_AUTHORITY: Final = ". If the authority is your own, name it in `ca_file`; else the service must send its whole chain"
 UNSHAPED: Final = (
     "its shape makes nothing of the test event: a HEAD request went in its place, which shows the way there, "
     "and not whether it takes events"
@@ -60,7 +62,8 @@ def lines(pinged: Pinged) -> Iterator[str]:
 
 def _fate(answer: Answer) -> str:
     if answer.status is None:
-        return f"  not reached: {answer.words or FAILED.get(str(answer.failure), str(answer.failure))}"
+        words = answer.words or FAILED.get(str(answer.failure), str(answer.failure))
+        return f"  not reached: {words}{OWN_AUTHORITY if UNTRUSTED in words else ''}"
     return f"  answered {answer.status} in {answer.took * 1000:.0f} ms{_where(answer)}"
 
 

@@ -13,9 +13,9 @@ from deploy.command import wanting
 from deploy.command.columns import Columns, second, terminal
 from deploy.command.directory import DIRECTORY
 from deploy.command.facts import JSON
+from deploy.command.named import REPLAY
 from deploy.command.v1 import ask, tell
 from deploy.command.when import begun, named
-from schemas.errors import Misconfigured
 
 LOOK_S: Final = 1.0
 EVER: Final = "1970"  # the begin of what is asked for from the first on
@@ -93,7 +93,7 @@ def list_(directory: Path, *, as_json: bool) -> None:
 
 
 @replay.command()
-@click.argument("name", metavar="ID")
+@click.argument("name", metavar="ID", type=REPLAY)
 @JSON
 @DIRECTORY
 def show(name: str, directory: Path, *, as_json: bool) -> None:
@@ -102,7 +102,7 @@ def show(name: str, directory: Path, *, as_json: bool) -> None:
 
 
 @replay.command()
-@click.argument("name", metavar="ID")
+@click.argument("name", metavar="ID", type=REPLAY)
 @JSON
 @DIRECTORY
 def cancel(name: str, directory: Path, *, as_json: bool) -> None:
@@ -201,6 +201,4 @@ def cells(said: dict[str, Any]) -> list[str]:
 
 
 def _path(name: str) -> str:
-    if not name.strip():
-        raise Misconfigured("Say which replay: `ringhook replay list` shows their ids")
     return f"/v1/replays/{quote(name, safe='')}"

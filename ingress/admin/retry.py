@@ -100,9 +100,10 @@ class Retry:
         return {"dropped": len(mine), "already": sorted(letters.keys() - {*mine})}
 
     async def _letters(self, addresses: Sequence[str]) -> dict[str, Held]:
-        """Return the letters by their addresses, each written in the one way."""
-        places = [address(text) for text in addresses]
-        return {str(place): await found(self._browser, self._topics, place) for place in dict.fromkeys(places)}
+        """Return the letters by their addresses, each written in the one way; those of one key as they were put aside."""
+        places = {address(text) for text in addresses}
+        ordered = sorted(places, key=lambda place: (place.topic, place.index, place.offset))
+        return {str(place): await found(self._browser, self._topics, place) for place in ordered}
 
     async def _publish(self, letters: Sequence[tuple[Held, str | None]], by: str) -> None:
         """Publish letters, each destination's after the wish that they are sent, so that none lies there and nobody knows."""

@@ -26,6 +26,8 @@ _OWN: Final = {
 _NO_NAME: Final = {socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)}
 _NUMBERS: Final = re.compile(r"\[Errno (\d+)\]")  # of a name's many addresses asyncio tells the errors as one text
 
+UNTRUSTED: Final = "no authority that is known here stands behind it, or the certificates between are not sent along"
+_STRANGE: Final = {18, 19, 20, 21}  # X509_V_ERR_…: self-signed, alone or in the chain; no issuer to be had, locally or at all
 _ALERT: Final = re.compile(r"ALERT_([A-Z_]+)$")
 
 
@@ -70,7 +72,8 @@ def cut(error: BaseException) -> bool:
 
 def _insecure(error: ssl.SSLError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
-        return f"its certificate is not accepted ({error.verify_message.rstrip('.')})"
+        strange = f"; {UNTRUSTED}" if error.verify_code in _STRANGE else ""
+        return f"its certificate is not accepted ({error.verify_message.rstrip('.')}{strange})"
     if said := alert(error):
         return f'TLS failed, the other side said "{said}"'
     return "what listens there does not speak TLS as asked"

@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from deploy.command.dead import dead
+from schemas.errors import Misconfigured
 from tests.deploy.conftest import Answering
 
 LETTER: dict[str, Any] = {
@@ -54,6 +55,13 @@ def test_all_choices_are_asked(port: type[Answering]) -> None:
     run("list", "--topic", "t", "--reason", "stale", "--since", "2026-02-13T00:00:00Z", "--limit", "7")
     asked = parse_qs(urlsplit(port.asked[0][0]).query)
     assert asked == {"topic": ["t"], "reason": ["stale"], "since": ["2026-02-13T00:00:00+00:00"], "limit": ["7"]}
+
+
+@pytest.mark.parametrize("words", [("show", ""), ("retry", "a:0:1", ""), ("drop", " ")])
+def test_an_empty_address_is_asked_for_before_anything_is(port: type[Answering], words: tuple[str, ...]) -> None:
+    with pytest.raises(Misconfigured, match="^Say which dead letter: "):
+        run(*words)
+    assert not port.asked
 
 
 def test_as_json_it_is_an_object_a_line(port: type[Answering]) -> None:

@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from deploy.command.deliveries import deliveries
+from schemas.errors import Misconfigured
 from tests.deploy.conftest import Answering
 
 ATTEMPT: dict[str, Any] = {
@@ -73,7 +74,7 @@ def test_attempts_are_lines(port: type[Answering]) -> None:
 
 
 def test_all_choices_are_asked(port: type[Answering]) -> None:
-    port.answers = [answer()]
+    port.answers = [answer(ATTEMPT)]
     choices = ("--destination", "alerts", "--event", "r1", "--account", "a1", "--failed", "--limit", "7")
     run("list", *choices, "--since", "2026-02-13T00:00:00Z")
     chosen = {"destination": "alerts", "event": "r1", "account": "a1", "failed": "true", "limit": "7"}
@@ -91,6 +92,19 @@ def test_on_a_terminal_it_stands_in_columns(port: type[Answering], monkeypatch: 
 def test_as_json_it_is_an_object_a_line(port: type[Answering]) -> None:
     port.answers = [answer(SECOND, ATTEMPT)]
     assert [orjson.loads(line) for line in run("list", "--json").stdout.splitlines()] == [SECOND, ATTEMPT]
+
+
+def test_a_destination_that_is_none_is_told_with_those_that_there_are(port: type[Answering]) -> None:
+    port.answers = [answer(), (200, orjson.dumps({"destinations": [{"name": "alerts"}]}))]
+    with pytest.raises(Misconfigured, match=r"^No destination is called 'alrets'; there are: alerts$"):
+        run("list", "--failed", "--destination", "alrets")
+
+
+@pytest.mark.parametrize("words", [("show", ""), ("retry", " ", "--destination", "alerts"), ("retry", "r1", "--destination", "")])
+def test_an_empty_id_is_asked_for_before_anything_is(port: type[Answering], words: tuple[str, ...]) -> None:
+    with pytest.raises(Misconfigured, match=r"^Say which (event|destination): "):
+        run(*words)
+    assert not port.asked
 
 
 def test_none_is_told_with_what_that_may_mean(port: type[Answering]) -> None:

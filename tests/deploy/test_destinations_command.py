@@ -7,6 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from deploy.command.destinations import destinations
+from schemas.errors import Misconfigured
 from tests.deploy.conftest import Answering
 
 WELL: dict[str, Any] = {
@@ -37,6 +38,13 @@ def run(*words: str) -> str:
     if done.exception and not isinstance(done.exception, SystemExit):
         raise done.exception
     return done.stdout.strip()
+
+
+@pytest.mark.parametrize("command", ["status", "check", "pause", "resume"])
+def test_an_empty_name_is_asked_for_before_anything_is(port: type[Answering], command: str) -> None:
+    with pytest.raises(Misconfigured, match="^Say which destination: "):
+        run(command, "")
+    assert not port.asked
 
 
 def test_status_says_until_when_one_has_asked_for_rest(port: type[Answering]) -> None:

@@ -100,6 +100,13 @@ async def test_dead_letters_go_back_to_where_they_failed_once(at: Desk) -> None:
     assert len(await topic(at, delivery_held("alerts").name)) == 1
 
 
+async def test_letters_of_one_key_go_back_in_order_however_they_are_given(at: Desk) -> None:
+    await at.publish(*(delivery(number) for number in range(1, 4)))
+    newest_first = addresses(await at.told(DEAD))
+    assert await at.post(f"{DEAD}/retry", {"addresses": newest_first}) == (200, {"retried": 3, "already": []})
+    assert [one.header("ce_id") for one in await topic(at, delivery_held("alerts").name)] == [b"r1", b"r2", b"r3"]
+
+
 async def test_a_list_goes_on_behind_letters_that_were_handled(at: Desk) -> None:
     await at.publish(*(delivery(number) for number in range(6)))
     listed = addresses(await at.told(DEAD))

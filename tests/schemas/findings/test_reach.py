@@ -12,9 +12,9 @@ MANY = "Multiple exceptions: [Errno 111] Connect call failed ('::1', 9, 0, 0), [
 MIXED = "Multiple exceptions: [Errno 101] Connect call failed ('::1', 9), [Errno 111] Connect call failed ('192.0.2.1', 9)"
 
 
-def certificate(words: str) -> ssl.SSLCertVerificationError:
+def certificate(words: str, code: int = 10) -> ssl.SSLCertVerificationError:
     error = ssl.SSLCertVerificationError(1, "certificate verify failed")
-    error.verify_message = words
+    error.verify_message, error.verify_code = words, code
     return error
 
 
@@ -45,7 +45,8 @@ def wrapped(error: OSError, words: str = "it failed") -> OSError:
         (ConnectionResetError(errno.ECONNRESET, "Connection reset by peer"), "the connection was cut"),
         (ConnectionResetError(), "the connection was cut"),
         (EOFError(), "the connection was cut"),
-        (certificate("self-signed certificate"), "its certificate is not accepted (self-signed certificate)"),
+        (certificate("self-signed certificate", 18), "its certificate is not accepted (self-signed certificate; no authority"),
+        (certificate("unable to get local issuer", 20), "or the certificates between are not sent along)"),
         (ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] wrong version number"), "does not speak TLS as asked"),
         (alert("TLSV13_ALERT_CERTIFICATE_REQUIRED"), 'TLS failed, the other side said "certificate required"'),
         (wrapped(alert("TLSV13_ALERT_CERTIFICATE_REQUIRED")), 'TLS failed, the other side said "certificate required"'),

@@ -85,7 +85,7 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
         self._assigned: tuple[Membership, Feed, frozenset[int]] | None = None
         self._changed = asyncio.Event()
         self._sessions: Sessions | None = None
-        self._since = asyncio.get_running_loop().time()  # of the last assignment
+        self._since = asyncio.get_running_loop().time()  # when there was an assignment last
 
     async def run(self) -> None:
         """Be a member until stop. Raises what makes a new one necessary, or what a `work` raised."""
@@ -98,7 +98,8 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
     async def on_partitions_revoked(self, revoked: Collection[Any]) -> None:
         """End all sessions before the group goes on without them; called by aiokafka, which swallows exceptions."""
         del revoked
-        self._assigned = None
+        if self._assigned is not None:  # it may be told again, before another one comes
+            self._assigned, self._since = None, asyncio.get_running_loop().time()
         if self._sessions is not None:
             await self._sessions.ended("rebalance")
 
@@ -109,7 +110,6 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
         feed = Feed(self._consumer)
         feed.park()
         self._assigned = me, feed, complete(assigned, self._topics.values())
-        self._since = asyncio.get_running_loop().time()
         self._changed.set()
 
     async def _join(self) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,10 +10,11 @@ import pytest
 
 from tests.workers.bus.kafka.conftest import Place, persist, playing, record, until
 from workers.bus.contract import Lane, Revoked, Stop
-from workers.bus.kafka import group
+from workers.bus.kafka import consumer, group
 from workers.bus.kafka.codes import REBALANCE_IN_PROGRESS, Broken, Refused
 from workers.bus.kafka.consumer import hear
 from workers.bus.kafka.group import Membership
+from workers.bus.metrics import CONSUMERS_REBUILT
 
 pytestmark = pytest.mark.kafka
 
@@ -106,6 +108,32 @@ async def test_a_lane_that_opens_while_the_group_is_dealt_anew_cuts_no_other_off
         await asyncio.sleep(0.2)
         tasks.create_task(playing(bus, idle, stop, atomic=False))  # who joins has it dealt anew
         await until(lambda: bool(told_well))
+        stop.set()
+
+
+async def test_a_group_that_stood_for_long_may_take_its_time_to_be_dealt_anew(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """How long there is no assignment counts from its end: whoever left in the midst of it would have all wait once more."""
+    monkeypatch.setattr(consumer, "WATCH", 0.1)
+    monkeypatch.setattr(consumer, "UNASSIGNED", 8.0)
+    stop, working = asyncio.Event(), set[str]()
+
+    async def work(lane: Lane, told: Stop, name: str, *, ends_in: float) -> None:
+        del lane
+        working.add(name)
+        await told.wait()
+        await asyncio.sleep(0 if stop.is_set() else ends_in)
+
+    async with place.open() as bus, asyncio.TaskGroup() as tasks:
+        rebuilt = [metric.samples for metric in CONSUMERS_REBUILT.collect()]
+        tasks.create_task(playing(bus, partial(work, name="slow", ends_in=3.0), stop, atomic=False))
+        tasks.create_task(playing(bus, partial(work, name="quick", ends_in=0.0), stop, atomic=False))
+        await until(lambda: working == {"slow", "quick"}, within=30)
+        await asyncio.sleep(8.3)
+        tasks.create_task(playing(bus, partial(work, name="late", ends_in=0.0), stop, atomic=False))
+        await until(lambda: "late" in working, within=30)
+        assert [metric.samples for metric in CONSUMERS_REBUILT.collect()] == rebuilt
         stop.set()
 
 
