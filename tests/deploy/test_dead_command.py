@@ -59,7 +59,7 @@ def test_all_choices_are_asked(port: type[Answering]) -> None:
 
 @pytest.mark.parametrize("words", [("show", ""), ("retry", "a:0:1", ""), ("drop", " ")])
 def test_an_empty_address_is_asked_for_before_anything_is(port: type[Answering], words: tuple[str, ...]) -> None:
-    with pytest.raises(Misconfigured, match="^Say which dead letter: "):
+    with pytest.raises(Misconfigured, match=r"^Say which dead letter: "):
         run(*words)
     assert not port.asked
 

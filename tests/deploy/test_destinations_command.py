@@ -42,7 +42,7 @@ def run(*words: str) -> str:
 
 @pytest.mark.parametrize("command", ["status", "check", "pause", "resume"])
 def test_an_empty_name_is_asked_for_before_anything_is(port: type[Answering], command: str) -> None:
-    with pytest.raises(Misconfigured, match="^Say which destination: "):
+    with pytest.raises(Misconfigured, match=r"^Say which destination: "):
         run(command, "")
     assert not port.asked
 
