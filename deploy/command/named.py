@@ -7,7 +7,7 @@ import click
 from schemas.errors import Misconfigured
 
 
-class Named(click.ParamType):
+class Named(click.ParamType[str]):
     """Takes any text but an empty one, which comes of a shell variable that is not set. Raises Misconfigured."""
 
     name = "id"
