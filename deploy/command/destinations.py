@@ -104,7 +104,11 @@ def pause(name: str, directory: Path, *, as_json: bool) -> None:
 @JSON
 @DIRECTORY
 def resume(name: str, directory: Path, *, as_json: bool) -> None:
-    """Send to a destination again, at once, that was paused, answered 410, or asked for rest (Retry-After)."""
+    """Send to a destination again, at once, that was paused, answered 410, or asked for rest (Retry-After).
+
+    What failed before, and what waits for it in the store, is tried at once, too, paused or not: say it once you have mended a
+    service. An event that fails then once more is due again when it was to be.
+    """
     _wish(directory, name, "resume", as_json=as_json)
 
 
@@ -159,7 +163,8 @@ def _facts(seen: dict[str, Any]) -> Iterator[str]:
     if seen["in_flight"]:
         yield f"{seen['in_flight']} in flight"
     if seen["waiting"]:
-        yield f"{seen['waiting']} wait in the store"
+        due = f", the next is due {second(seen['next_at'])}" if seen["next_at"] else ""
+        yield f"{seen['waiting']} wait in the store{due}"
     if seen["held"]:
         yield f"{seen['held']} to be sent again"
     yield f"last accepted {second(seen['accepted_at'])}" if seen["accepted_at"] else "none accepted since it started"

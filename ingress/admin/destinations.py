@@ -63,7 +63,7 @@ class Destinations(Protocol):
         """Hold the wish that nothing is sent to it."""
         ...
 
-    async def resume(self, name: str) -> None:
+    async def resume(self, name: str, now: datetime) -> None:
         """Hold the wish that it is sent to."""
         ...
 
@@ -82,7 +82,7 @@ def add_destinations(api: Api, destinations: Destinations) -> None:
 
     async def resume(request: web.Request) -> object:
         name = await wished(request)
-        await destinations.resume(name)
+        await destinations.resume(name, utc_now())
         log.info("destination.resume_wished", destination=name, caller=request[CALLER])
         return shown(await obeyed(destinations, name))
 

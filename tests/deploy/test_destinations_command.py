@@ -20,6 +20,7 @@ WELL: dict[str, Any] = {
     "quiet_until_at": None,
     "in_flight": 0,
     "waiting": 0,
+    "next_at": None,
     "held": 0,
     "behind": 3,
     "behind_since_at": None,
@@ -52,6 +53,12 @@ def test_status_says_until_when_one_has_asked_for_rest(port: type[Answering]) ->
     assert run("status") == TOLD
     port.answers = [(200, orjson.dumps({"destinations": [WAITS]}))]
     assert orjson.loads(run("status", "--json"))["destinations"][0]["quiet_until_at"] == WAITS["quiet_until_at"]
+
+
+def test_status_says_of_what_waits_when_the_next_is_due(port: type[Answering]) -> None:
+    waits = {"waiting": 1200, "next_at": "2026-02-13T14:01:30+00:00"}
+    port.answers = [(200, orjson.dumps({"destinations": [WELL | waits]}))]
+    assert "3 behind, 1200 wait in the store, the next is due 2026-02-13 14:01:30Z, last accepted" in run("status")
 
 
 def test_status_says_beside_the_state_what_one_lost_that_refuses_everything(port: type[Answering]) -> None:

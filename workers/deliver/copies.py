@@ -34,6 +34,7 @@ copies: Final = Table(
     Column("accepted_at", Double),
     Column("dead", BigInteger, nullable=False, server_default="0"),
     Column("dead_at", Double),
+    Column("next_at", Double),
 )
 
 
@@ -58,6 +59,7 @@ class Copy(msgspec.Struct, frozen=True):
     accepted_at: float | None = None  # when the destination last accepted one
     dead: int = 0  # events that this copy put on the dead letters since it began
     dead_at: float | None = None  # when the last of them
+    next_at: float | None = None  # when the next of those that wait in rows is due
 
 
 async def tell(connection: AsyncConnection, copy: Copy) -> None:

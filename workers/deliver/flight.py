@@ -26,7 +26,7 @@ from workers.deliver.gate import Gate
 from workers.deliver.health import Health, State
 from workers.deliver.outstanding import Outstanding
 from workers.deliver.parcel import GONE, Parcel, together
-from workers.deliver.policy import Again, Bury, Cancel, Decision, Policy, Tries, about_event, attempted
+from workers.deliver.policy import AT_ONCE, Again, Bury, Cancel, Decision, Policy, Tries, about_event, attempted
 from workers.deliver.send import Sender
 from workers.deliver.share import ALL, SHARE, Beside, Share
 from workers.deliver.sign import Signer
@@ -60,6 +60,14 @@ class Channel(Protocol):
     @property
     def open(self) -> int:
         """How many events of the log are held."""
+        ...
+
+    def next_due(self) -> datetime | None:
+        """Return when the first of those that wait in rows is due; None where none waits."""
+        ...
+
+    def hurry(self, now: datetime) -> None:
+        """Let all that failed before, and what waits for it, be due now."""
         ...
 
     def idle(self, now: datetime) -> bool:
@@ -189,6 +197,7 @@ class Flight:
         self.held = 0  # records put aside that are to be sent yet
         self.cancelled: frozenset[str] = frozenset()  # replays of which nothing more is sent
         self.closed: Closed | None = None  # as the rows have it
+        self.resumed_at = AT_ONCE  # when an operator last resumed it
         self.trouble: tuple[datetime, str] | None = None  # the latest attempt that failed, and what it came to
         self.now = now
         self.lanes: deque[Channel] = deque()
@@ -229,8 +238,10 @@ class Flight:
             log.info("destination.paused", destination=name, by=closed.by, meaning=REMEDY.format(name))
 
     def resume(self) -> None:
-        """Send from now on, also where it has asked for rest, or is to be probed later."""
+        """Send from now on, also where it has asked for rest, or is to be probed later, and what waits for its next attempt."""
         self.closed, self.health = None, self.health.resumed()
+        for lane in self.lanes:
+            lane.hurry(self.now())
         log.info("destination.resumed", destination=self.destination.name)
         self.pump()
 
@@ -457,7 +468,8 @@ class Flight:
         if verdict is Verdict.ACCEPTED:
             self._outstanding.accepted(timedelta(seconds=answer.took))
         for item in items:
-            item.tries = attempted(item.tries, verdict, answer, began, single=lane.single(item), events=len(items))
+            single, due = lane.single(item), item.early
+            item.tries = attempted(item.tries, verdict, answer, began, single=single, events=len(items), due=due)
             if item.load.event:
                 self._tell(item.load, item.load.event, item.tries, answer)
         decision = self._policy.decide(verdict, _eldest(items), self.health, now, self._dice())
@@ -534,6 +546,10 @@ class Flight:
     def waiting(self) -> int:
         """Return how many events wait in rows."""
         return sum(lane.waiting for lane in self.lanes)
+
+    def next_at(self) -> float | None:
+        """Return when the next of those that wait in rows is due, in epoch seconds; None where none waits."""
+        return min((due.timestamp() for lane in self.lanes if (due := lane.next_due())), default=None)
 
     def in_hand(self) -> int:
         """Return how many events of the log are held, over all lanes."""

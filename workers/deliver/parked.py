@@ -17,7 +17,7 @@ import msgspec
 from msgspec.structs import replace
 
 from workers.deliver.buried import Buried
-from workers.deliver.policy import Again, Decision, Done, Standard, Tries, counted
+from workers.deliver.policy import AT_ONCE, Again, Decision, Done, Standard, Tries, counted
 from workers.deliver.window import Item, judge
 from workers.runtime.lines import TOTAL, Line
 
@@ -136,9 +136,13 @@ class Parked(Generic[T]):
         kind: str = "d",
         buried: Buried | None = None,
         latest: Latest | None = None,
+        resumed_at: datetime = AT_ONCE,
     ) -> None:
-        """`kind` is of what the keys are, as `kind_of` says it; `latest` is the policy's."""
-        self._kind, self._latest = kind, latest or Standard().latest
+        """`kind` is of what the keys are, as `kind_of` says it; `latest` is the policy's.
+
+        What was last tried before the destination was resumed is due at once.
+        """
+        self._kind, self._latest, self._resumed_at = kind, latest or Standard().latest, resumed_at
         self.buried = buried or Buried()
         self.rows = 0
         self._bytes = self._foreign = 0
@@ -161,7 +165,8 @@ class Parked(Generic[T]):
         self._stored[name] = one.line
         if name != TOTAL:
             tried = believed(one.tried, now, self._latest) if one.tried else None
-            queue = self._queues[name] = _Queue[T](one.line.first, one.line.last, tried.due if tried else now, one.since)
+            due = min(now, tried.due) if tried and tried.tries.latest < self._resumed_at else tried and tried.due
+            queue = self._queues[name] = _Queue[T](one.line.first, one.line.last, due or now, one.since)
             queue.tried = tried
             if tried and one.tried and tried.due < one.tried.due:
                 self._learns(name, queue)  # else each opening would begin the same wait anew
@@ -234,7 +239,7 @@ class Parked(Generic[T]):
             last = self._stored[name].last if name in self._stored else 0
             queue = self._queues[name] = _Queue[T](last + 1, last, items[0].due, items[0].since)
             if items[0].tries:
-                queue.tried, queue.writes = Tried.of(items[0].offset, items[0].due, items[0].tries), True
+                queue.tried, queue.writes = Tried.of(items[0].offset, items[0].scheduled, items[0].tries), True
         queue.joining += items
         self._news.add(name)
 
@@ -261,10 +266,22 @@ class Parked(Generic[T]):
         self._bytes += sum(item.size for item in items)
         if queue.tried and queue.tried.offset == items[0].offset:
             items[0].tries = queue.tried.tries
+            items[0].due, items[0].early = queue.due, queue.tried.due if queue.tried.due > queue.due else None
         self._offer(name, queue)
 
     def _offer(self, name: str, queue: _Queue[T]) -> None:
         heapq.heappush(self._due_again if queue.loaded[0].tries else self._due, (queue.due, name))
+
+    def hurry(self, now: datetime) -> None:
+        """Let all that waits be due now; what it was due by stays known, as no attempt before is a verdict."""
+        self._unread = [(min(due, now), name) for due, name in self._unread]
+        heapq.heapify(self._unread)
+        for due, name in self._unread:
+            self._queues[name].due = due
+
+    def next_due(self) -> datetime | None:
+        """Return when the first that is not in flight is due; None where there is none."""
+        return min((heap[0][0] for heap in (self._unread, self._due, self._due_again) if heap), default=None)
 
     def idle(self, now: datetime) -> bool:
         """Say whether there is nothing that could be sent now."""
@@ -290,8 +307,9 @@ class Parked(Generic[T]):
     def _put_off(self, name: str, queue: _Queue[T], decision: Again) -> None:
         item = queue.loaded[0]
         tries = counted(item.tries, decision)
+        item.put_off(decision.at)
         if tries:
-            queue.tried = Tried.of(item.offset, decision.at, tries)
+            queue.tried = Tried.of(item.offset, item.scheduled, tries)
             self._learns(name, queue)
         self._bytes -= sum(each.size for each in queue.loaded)
         queue.loaded.clear()

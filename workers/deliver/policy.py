@@ -52,6 +52,7 @@ class Tries(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     answered: bool = False  # the latest brought an answer that may be about what was sent: neither silence nor 401, 404 …
     limited: bool = False  # it brought 429
     single: bool = False  # an earlier event of its key was buried, and none succeeded since
+    early: datetime | None = None  # when the latest was due: it was made before, as the destination was resumed
     history: tuple[Attempt, ...] = ()
 
     @property
@@ -109,8 +110,21 @@ class Policy(Protocol):
         ...
 
 
-def attempted(tries: Tries | None, verdict: Verdict, answer: Answer, began: datetime, *, single: bool, events: int = 1) -> Tries:
-    """Return the event's tries with one more attempt, not yet decided; `events` are those in its request."""
+def attempted(
+    tries: Tries | None,
+    verdict: Verdict,
+    answer: Answer,
+    began: datetime,
+    *,
+    single: bool,
+    events: int = 1,
+    due: datetime | None = None,
+) -> Tries:
+    """Return the event's tries with one more attempt, not yet decided; `events` are those in its request.
+
+    `due`: when the schedule has it, where that is known; what is tried before is no verdict on it.
+    """
+    early = due if due and due > began else None
     alone = events == 1
     line = Attempt(at=began, verdict=verdict, status=answer.status, failure=answer.failure, took=answer.took, events=events)
     before = tries or Tries(first=began, previous=began, latest=began, made=0)
@@ -120,12 +134,13 @@ def attempted(tries: Tries | None, verdict: Verdict, answer: Answer, began: date
         latest=began,
         made=before.made + 1,
         shared=before.shared + (not alone),
-        refused=before.refused + (alone and verdict is Verdict.REFUSED),
+        refused=before.refused + (alone and verdict is Verdict.REFUSED and not early),
         alone=alone,
         asked=None if verdict is Verdict.THROTTLED else answer.asked,  # then its destination waits, until an operator resumes it
         answered=about_event(answer),
         limited=answer.status == 429,  # noqa: PLR2004 -- Too Many Requests
         single=single,
+        early=early,
         history=(*before.history, line)[-HISTORY_LIMIT:],
     )
 
@@ -166,13 +181,18 @@ class Standard(msgspec.Struct, frozen=True, gc=False):
         return verdict_of(answer.status)
 
     def decide(self, verdict: Verdict, tries: Tries, health: Health, now: datetime, dice: float) -> Decision:
-        """Bury only after an attempt alone, when the destination showed life since the event's first; else Again, unspent."""
+        """Bury only after an attempt alone, in its time, when the destination showed life since the event's first.
+
+        Else Again, unspent.
+        """
         if verdict is Verdict.ACCEPTED:
             return Done()
         if not tries.alone and self._parts(verdict, tries, health):
             return Again(self._at_once(tries, now, dice), spent=False, apart=True)
         if not tries.alone or verdict is Verdict.GONE or not self._spends(tries, health):
             return Again(self._at(tries.made, tries, now, dice, UNSPENT_LONGEST_S), spent=False)
+        if tries.early:
+            return Again(max(tries.early, self._at(1, tries, now, dice, UNSPENT_LONGEST_S)), spent=False)
         return self._end(verdict, tries) or Again(self._at(tries.spent + 1, tries, now, dice, max(self.schedule)))
 
     def latest(self, tries: Tries, now: datetime) -> datetime:

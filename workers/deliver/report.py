@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from datetime import UTC, datetime
 from functools import partial
 from typing import Final
 
@@ -13,6 +14,7 @@ from workers.deliver import closed, copies
 from workers.deliver.copies import Copy
 from workers.deliver.flight import Flight
 from workers.deliver.patience import LONGEST_S, told
+from workers.deliver.resumed import NEVER
 from workers.deliver.wishes import Wishes
 from workers.runtime.backoff import Backoff
 from workers.runtime.clock import utc_now
@@ -70,14 +72,15 @@ class Reporter:
             async with self._database.begin() as connection:
                 await closed.close(connection, self._name, "gone", ANSWERED, utc_now())
         wished = await self._wishes(anew=anew or gone)
-        found, times = wished.closed.get(self._name), wished.resumed.get(self._name, 0)
+        found, resumed = wished.closed.get(self._name), wished.resumed.get(self._name, NEVER)
+        flight.resumed_at = datetime.fromtimestamp(resumed.at, UTC)
         if found:
             flight.health = replace(flight.health, gone=False)  # the row says it from now on, and for every copy
         if found and not flight.closed:
             flight.close(found)
-        elif not found and (flight.closed or self._resumed not in {None, times}):
+        elif not found and (flight.closed or self._resumed not in {None, resumed.times}):
             flight.resume()
-        self._resumed = times
+        self._resumed = resumed.times
 
     async def _tell(self) -> None:
         now, state = utc_now().timestamp(), self._flight.state(self._flight.now())
@@ -97,6 +100,7 @@ class Reporter:
             state=state,
             flying=flight.health.flying,
             waiting=flight.waiting(),
+            next_at=flight.next_at(),
             held=flight.held,
             behind=lag.records if lag else None,
             behind_since=lag.oldest.timestamp() if lag and lag.oldest else None,

@@ -100,13 +100,16 @@ class Session:
 
     async def _open(self) -> None:
         start, kept, marks = await self._ledger.open()
-        kind = kind_of(self._flight.destination.key)
+        kind, resumed_at = kind_of(self._flight.destination.key), self._flight.resumed_at
         buried = Buried(kind, marks)
         self.window = Window.from_note(start.next[self._topic], start.note, buried)
-        self.parked = Parked((), self._flight.now(), kind=kind, buried=buried, latest=self._flight.latest)
+        latest = self._flight.latest
+        self.parked = Parked((), self._flight.now(), kind=kind, buried=buried, latest=latest, resumed_at=resumed_at)
         for at in range(0, len(kept), LOT):
             self.parked.take_in(kept[at : at + LOT], self._flight.now())
             await asyncio.sleep(0)  # there may be thousands, and others run on
+        if self._flight.resumed_at != resumed_at:
+            self.hurry(self._flight.now())
         self._ledger.begin(self.window, self.parked)
         if self.parked.foreign:
             meaning = "what waits began under another `key`: until it is done nothing new is read, so that order is kept"
@@ -262,6 +265,16 @@ class Session:
     def waiting(self) -> int:
         """How many events wait in rows."""
         return self.parked.rows
+
+    def next_due(self) -> datetime | None:
+        """Return when the first of those that wait in rows is due; None where none waits."""
+        return self.parked.next_due()
+
+    def hurry(self, now: datetime) -> None:
+        """Let all that failed before, and what waits for it, be due now."""
+        self.window.hurry(now)
+        self.parked.hurry(now)
+        self._nudge.set()
 
     @property
     def open(self) -> int:

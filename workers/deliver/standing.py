@@ -12,6 +12,7 @@ from schemas.filters import Takes
 from workers.deliver import closed, copies, resumed
 from workers.deliver.closed import Closed
 from workers.deliver.copies import Copy
+from workers.deliver.resumed import NEVER, Resumed
 from workers.runtime.database import Database
 
 WORST_FIRST: Final = ("gone", "failing", "throttled", "well")
@@ -31,6 +32,7 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     quiet_until_at: float | None  # until when it has asked for rest
     in_flight: int
     waiting: int
+    next_at: float | None  # when the next of those is tried; none is where it is closed
     held: int  # put aside: replays, letters sent anew
     behind: int | None
     behind_since_at: float | None
@@ -45,7 +47,7 @@ def summed(
     names: Collection[str],
     shut: Mapping[str, Closed],
     seen: Sequence[Copy],
-    times: Mapping[str, int],
+    times: Mapping[str, Resumed],
     *,
     asked: Collection[str] = (),
 ) -> list[Standing]:
@@ -57,7 +59,7 @@ def summed(
     for copy in seen:
         told[copy.destination].append(copy)
     every = sorted({*names, *shut, *told, *asked})
-    return [_summed(name, shut.get(name), told[name], times.get(name, 0), named=name in names) for name in every]
+    return [_summed(name, shut.get(name), told[name], times.get(name, NEVER).times, named=name in names) for name in every]
 
 
 def _summed(name: str, shut: Closed | None, seen: Sequence[Copy], times: int, *, named: bool) -> Standing:
@@ -73,6 +75,7 @@ def _summed(name: str, shut: Closed | None, seen: Sequence[Copy], times: int, *,
         quiet_until_at=max((copy.quiet_until for copy in seen if copy.quiet_until), default=None),
         in_flight=sum(copy.flying for copy in seen),
         waiting=sum(copy.waiting for copy in seen),
+        next_at=None if shut else min((copy.next_at for copy in seen if copy.next_at), default=None),
         held=max((copy.held for copy in seen), default=0),
         behind=measured.behind if measured else None,
         behind_since_at=measured.behind_since if measured else None,
@@ -126,8 +129,8 @@ class Destinations:
         async with self.database.begin() as connection:
             await closed.close(connection, name, "paused", by, now)
 
-    async def resume(self, name: str) -> None:
-        """Send to it again, and at once, whether it was closed, has asked for rest, or is to be probed later."""
+    async def resume(self, name: str, now: datetime) -> None:
+        """Send to it again, and at once, whether it was closed, has asked for rest, is to be probed later, or events wait."""
         async with self.database.begin() as connection:
             await closed.reopen(connection, name)
-            await resumed.once_more(connection, name)
+            await resumed.once_more(connection, name, now)

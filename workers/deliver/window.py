@@ -31,7 +31,7 @@ _BITMAP: Final = BITS // 8
 class Item(Generic[T]):
     """One open offset: what to send, and what it went through so far."""
 
-    __slots__ = ("company", "due", "flying", "key", "line", "load", "offset", "since", "size", "tries")
+    __slots__ = ("company", "due", "early", "flying", "key", "line", "load", "offset", "since", "size", "tries")
 
     def __init__(
         self,
@@ -46,6 +46,7 @@ class Item(Generic[T]):
     ) -> None:
         self.offset = offset
         self.due = due
+        self.early: datetime | None = None  # when the schedule has it, where it is due before
         self.since = since  # epoch seconds when the bus took it
         self.key = key
         self.load = load
@@ -54,6 +55,20 @@ class Item(Generic[T]):
         self.line = line  # what the line is called in which it waits; None: it is of the log
         self.tries: Tries | None = None
         self.company: Company | None = None  # who may be in its next request; None: whoever goes just then
+
+    @property
+    def scheduled(self) -> datetime:
+        """Return when it is due by the schedule."""
+        return max(self.due, self.early or self.due)
+
+    def hurry(self, now: datetime) -> None:
+        """Let it be due now."""
+        self.due, self.early = now, self.scheduled
+
+    def put_off(self, due: datetime) -> None:
+        """Let it be due then; before its time by the schedule it stays early."""
+        self.due = due
+        self.early = self.early if self.early and self.early > due else None
 
     @property
     def judged(self) -> bool:
@@ -208,7 +223,8 @@ class Window(Generic[T]):
         item = self._open[offset]
         item.flying = False
         if isinstance(decision, Again):
-            item.due, item.tries = decision.at, counted(item.tries, decision)
+            item.put_off(decision.at)
+            item.tries = counted(item.tries, decision)
             self._failed[offset] = item
             self._offer(item)
             return
@@ -244,6 +260,13 @@ class Window(Generic[T]):
     def foremost(self, span: int, now: datetime) -> list[Item[T]]:
         """Return those of them, whenever they failed, that keep the window from going on by so many offsets."""
         return [item for item in self.stuck(datetime.max.replace(tzinfo=UTC), now) if item.offset < self.next() + span]
+
+    def hurry(self, now: datetime) -> None:
+        """Let what failed before be due now."""
+        for item in self._failed.values():
+            if not item.flying and item.due > now:
+                item.hurry(now)
+                self._agenda(item).put(item.offset, now)
 
     def slow(self) -> Hashable | None:
         """Return the key whose first is in flight with others behind it, and keeps the window from going on; None: nobody's does.

@@ -11,18 +11,19 @@ from workers.deliver import closed, resumed
 from workers.deliver import replay as rows
 from workers.deliver.closed import Closed
 from workers.deliver.replay import Replay
+from workers.deliver.resumed import Resumed
 from workers.runtime.database import Database
 
 FRESH_S: Final = 0.8
 
 
 class Wished(msgspec.Struct, frozen=True):
-    """By destination: why nothing is sent to it, its replays that are not over or are cancelled, how often it was resumed."""
+    """By destination: why nothing is sent to it, its replays that are not over or are cancelled, when it was resumed."""
 
     closed: Mapping[str, Closed]
     replays: Mapping[str, Sequence[Replay]]
     cancelled: Mapping[str, frozenset[str]]
-    resumed: Mapping[str, int]
+    resumed: Mapping[str, Resumed]
 
 
 class Wishes:

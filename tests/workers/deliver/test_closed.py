@@ -144,7 +144,7 @@ async def test_one_that_asked_for_rest_says_until_when_and_is_sent_to_at_once_wh
         assert seen.quiet_until_at
         assert 500 < seen.quiet_until_at - datetime.now(UTC).timestamp() <= 600
         for _ in range(2):
-            await Destinations(STORES[-1], ["alerts"]).resume("alerts")
+            await Destinations(STORES[-1], ["alerts"]).resume("alerts", datetime.now(UTC))
             seen = await stands("well")
         assert seen.quiet_until_at is None
         await until(lambda: {"e0", "e1"} <= {*sink.ids} and sink.seen("e0") == 2, 10)
@@ -158,5 +158,5 @@ async def test_one_that_is_probed_later_is_probed_at_once_when_it_is_resumed(bus
         assert worker.flight
         worker.flight.health = replace(worker.flight.health, probe_at=worker.flight.now() + timedelta(hours=1))
         sink.answer = lambda _id, _number: 200
-        await Destinations(STORES[-1], ["alerts"]).resume("alerts")
+        await Destinations(STORES[-1], ["alerts"]).resume("alerts", datetime.now(UTC))
         await until(lambda: worker.flight and not worker.flight.health.failing, 10)

@@ -143,6 +143,25 @@ class Waiting(RuleBasedStateMachine):
         else:
             self.tries[item.offset] = self.tries.get(item.offset, 0) + 1
 
+    @precondition(lambda self: self.pending is None)
+    @rule()
+    def hurry(self) -> None:
+        """Let all be due: what is first of each line, and is not under way, can be read and sent now."""
+        self.parked.hurry(self.now)
+        due = self.parked.next_due()
+        assert due is None or due <= self.now
+        while wanted := self.parked.wanted(self.now):
+            for name, items in self.store.read(wanted, self.now).items():
+                self.parked.load(name, items)
+        stored = {name for name, rows in self.store.rows.items() if rows}
+        firsts = {offsets[0] for name, offsets in self.held.items() if offsets and name in stored}
+        self.send()
+        assert firsts - {item.offset for item in self.flying} <= self.unwritten()
+
+    def unwritten(self) -> set[int]:
+        """Return the events that no row holds yet."""
+        return {item.offset for items in self.parked.change().joining.values() for item in items}
+
     @rule(seconds=st.integers(1, 3))
     def wait(self, seconds: int) -> None:
         self.now += seconds * SECOND

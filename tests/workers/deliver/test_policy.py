@@ -77,6 +77,31 @@ def test_an_event_s_fate(status: int | None, told: dict[str, int], health: Healt
     assert POLICY.decide(verdict, tries(status, **told), health, LATER, 0.5) == expected  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("status", "told", "health", "expected"),
+    [
+        (200, {}, ALIVE, Done()),
+        (500, {"spent": 8}, ALIVE, Again(LATER + seconds(600), spent=False)),
+        (422, {"refused": 3}, ALIVE, Again(LATER + seconds(600), spent=False)),
+        (500, {"single": True}, ALIVE, Again(LATER + seconds(600), spent=False)),
+        (500, {"spent": 8}, UNPROVEN, Again(LATER + seconds(60), spent=False)),
+    ],
+)
+def test_an_attempt_before_its_time_is_no_verdict_and_the_next_is_due_when_it_was_to_be(
+    status: int, told: dict[str, int], health: Health, expected: object
+) -> None:
+    early = replace(tries(status, **told), early=LATER + seconds(600))  # type: ignore[arg-type]
+    assert POLICY.decide(POLICY.judge(Answer(status=status)), early, health, LATER, 0.5) == expected
+
+
+def test_an_early_attempt_counts_no_refusal_and_one_in_its_time_does() -> None:
+    answer, before = Answer(status=422), tries(422, refused=1)
+    early = attempted(before, Verdict.REFUSED, answer, LATER, single=False, due=LATER + seconds(1))
+    assert (early.early, early.refused, early.made) == (LATER + seconds(1), 1, 2)
+    timely = attempted(early, Verdict.REFUSED, answer, LATER + seconds(1), single=False, due=LATER + seconds(1))
+    assert (timely.early, timely.refused, timely.made) == (None, 2, 3)
+
+
 @given(
     st.sampled_from([None, *range(100, 600)]),
     st.integers(0, 20),

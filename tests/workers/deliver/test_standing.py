@@ -4,6 +4,7 @@ from msgspec.structs import replace
 
 from workers.deliver.closed import Closed
 from workers.deliver.copies import Copy
+from workers.deliver.resumed import Resumed
 from workers.deliver.standing import summed
 
 ONE = Copy(
@@ -22,6 +23,7 @@ ONE = Copy(
     accepted_at=85.0,
     dead=3,
     dead_at=88.0,
+    next_at=170.0,
 )
 TWO = replace(
     ONE,
@@ -35,6 +37,7 @@ TWO = replace(
     seen_at=101.0,
     dead=4,
     dead_at=79.0,
+    next_at=160.0,
 )
 
 
@@ -45,6 +48,7 @@ def test_a_destination_is_as_well_as_its_worst_copy_and_counts_are_of_all() -> N
     assert (seen.behind, seen.behind_since_at) == (30, 8.0), "of the whole group, as it was measured last"
     assert (seen.accepted_at, seen.failed_at, seen.failure) == (85.0, 60.0, "tls")
     assert (seen.dead, seen.dead_at) == (7, 88.0)
+    assert seen.next_at == 160.0
 
 
 def test_who_is_closed_is_that_whatever_copies_see_and_one_that_sends_on_does_not_obey() -> None:
@@ -66,7 +70,7 @@ def test_each_that_is_configured_or_has_rows_is_told() -> None:
 
 def test_who_has_not_heard_that_it_is_resumed_does_not_obey_yet_and_what_it_asked_for_is_told() -> None:
     waits = replace(ONE, state="throttled", quiet_until=160.0, resumed=1)
-    (seen,) = summed((), {}, [waits, replace(ONE, copy="two", resumed=2)], {"alerts": 2})
+    (seen,) = summed((), {}, [waits, replace(ONE, copy="two", resumed=2)], {"alerts": Resumed(2)})
     assert (seen.state, seen.quiet_until_at, seen.obey) == ("throttled", 160.0, 1)
-    (heard,) = summed((), {}, [replace(ONE, resumed=2), replace(ONE, copy="two", resumed=2)], {"alerts": 2})
+    (heard,) = summed((), {}, [replace(ONE, resumed=2), replace(ONE, copy="two", resumed=2)], {"alerts": Resumed(2)})
     assert (heard.state, heard.quiet_until_at, heard.obey) == ("well", None, 2)

@@ -36,6 +36,11 @@ class Model:
         key = self.keys[offset]
         return key is not None and any(other < offset and self.keys[other] == key for other in self.unfinished())
 
+    def hurry(self, now: datetime) -> None:
+        for offset, state in self.state.items():
+            if state == "open" and offset in self.tried:
+                self.due[offset] = min(self.due[offset], now)
+
     def sendable(self, now: datetime) -> list[int]:
         free = [o for o, state in self.state.items() if state == "open" and self.due[o] <= now and not self.blocked(o)]
         return sorted(free, key=lambda offset: (self.due[offset], offset))
@@ -87,6 +92,7 @@ STEPS = st.lists(
         st.tuples(st.just("ready"), st.integers(0, 4)),
         st.tuples(st.just("settle"), st.integers(0, 50), st.sampled_from(["done", "bury", "again"]), st.integers(1, 5)),
         st.tuples(st.just("wait"), st.integers(1, 3)),
+        st.tuples(st.just("hurry")),
         st.tuples(st.just("untried"), st.none() | st.floats(0, 1, exclude_max=True)),
         st.tuples(st.just("take"), st.integers(0, 50)),
         st.tuples(st.just("restart")),
@@ -128,6 +134,9 @@ def test_a_window_says_what_the_naive_model_says(steps: list[tuple[object, ...]]
                 window.finish(taken)
             case ("wait", seconds):
                 now += seconds * SECOND
+            case ("hurry",):
+                window.hurry(now)
+                model.hurry(now)
             case ("restart",):
                 window, model, flying = restarted(window, model, now)
         assert window.next() == model.next()
