@@ -1,6 +1,6 @@
 """Every error answers one question: would trying again help?"""
 
-from typing import Final
+from typing import ClassVar, Final
 
 # What reading others' JSON raises: msgspec's and orjson's own (both ValueErrors), bytes that are no UTF-8, brackets without end.
 UNREADABLE: Final = (ValueError, RecursionError)
@@ -24,6 +24,8 @@ class Rejected(RinghookError):
 
 class Unavailable(RinghookError):
     """Trying again will help: something of ours, or beyond us, is not there just now."""
+
+    plight: ClassVar[str] = ""  # what of ours is away, for whoever may ask at `/v1`: a clause, and nothing of where that is
 
 
 class Misconfigured(RinghookError):

@@ -102,11 +102,18 @@ def as_json(value: object, status: int = 200) -> web.Response:
 
 def refused(answer: Answer, error: BaseException) -> web.Response:
     """Return `{"error": {"code", "message"}}`."""
-    message = str(error) if isinstance(error, Rejected | Later) else answer.words
+    message = str(error) if isinstance(error, Rejected | Later) else explained(answer.words, error)
     response = as_json({"error": {"code": CODES.get(answer.status, "bad_request"), "message": message}}, answer.status)
     if answer.status == 401:  # noqa: PLR2004 - RFC 9110 wants the scheme named
         response.headers["WWW-Authenticate"] = "Bearer"
     return response
+
+
+def explained(words: str, error: BaseException) -> str:
+    """Return the words with what of ours is away, where that is known."""
+    if not isinstance(error, Unavailable) or not error.plight:
+        return words
+    return f"{words.partition(';')[0].removesuffix('.')}: {error.plight}. Try again in a moment."
 
 
 def unread(answer: Answer, error: BaseException) -> web.Response:

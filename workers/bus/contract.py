@@ -6,7 +6,7 @@ Topics are named without namespace and version here (`webhook.received`); each e
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
-from typing import Final, Literal, Protocol
+from typing import ClassVar, Final, Literal, Protocol
 
 import msgspec
 
@@ -51,6 +51,8 @@ class Start(msgspec.Struct, frozen=True):
 
 class BusUnavailable(Unavailable):
     """The bus did not confirm in time: some of the records may be held, now or later."""
+
+    plight: ClassVar[str] = "the bus (RINGHOOK_BUS_URL) does not answer as it should"
 
 
 class BusBroken(BusUnavailable):

@@ -3,7 +3,7 @@
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import ClassVar, Final
 
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -16,9 +16,13 @@ from workers.runtime.supervise import Fatal
 class StoreUnavailable(Unavailable):
     """The store did not answer in time or asked for another try; nothing was written."""
 
+    plight: ClassVar[str] = "the store (RINGHOOK_STORE_URL) does not answer as it should"
+
 
 class StoreRefused(StoreUnavailable):
     """The store does not let us in; while it runs that may be a password on its way, at the start it is a mistake."""
+
+    plight: ClassVar[str] = "the store (RINGHOOK_STORE_URL) does not let us in"
 
 
 class OutcomeUnknown(StoreUnavailable):

@@ -1,6 +1,6 @@
 """Kafka's error codes that we branch on: https://kafka.apache.org/protocol#protocol_error_codes."""
 
-from typing import Final
+from typing import ClassVar, Final
 
 from aiokafka.errors import kafka_errors
 
@@ -33,6 +33,8 @@ class Broken(BusUnavailable):
 
 class Refused(Unavailable):
     """Kafka answered with an error: the request was not carried out."""
+
+    plight: ClassVar[str] = "the bus (RINGHOOK_BUS_URL) answers with an error"
 
     def __init__(self, what: str, code: int) -> None:
         super().__init__(f"{what}: Kafka says {spelt(code)}" if code else what)
