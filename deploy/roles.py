@@ -325,7 +325,7 @@ async def add_admin(house: House, admin: Admin, callers: Gate, by: Known) -> Non
     browser = await house.stack.enter_async_context(house.bus.browse())
     add_events(api, browser, house.ending.leaving)
     searches = Turns(SEARCHES, "search topics", abreast=1)
-    add_deliveries(api, browser, searches)
+    add_deliveries(api, browser, by.dead, searches)
     add_dead(api, browser, by.dead, searches, handled)
     add_replays(api, replays, known, browser, searches)
     add_retry(api, Retry(browser, house.bus, handled, replays, by.dead, destinations=known))

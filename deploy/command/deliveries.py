@@ -25,6 +25,7 @@ LEFT_OUT: Final = (
     "not mean that none was made."
 )
 RETRIED: Final = "{event} is put aside for {destination}, to be sent once more, in the order of its key (replay {replay})."
+BURIED: Final = "put on the dead letters ({reason}): `ringhook dead show {address}`"
 SCANNED: Final = "Only the newest {scanned} attempts were looked at: --account leads further back."
 FAILURES: Final = {
     "connect": "no connection",
@@ -106,7 +107,7 @@ def retry(event: str, directory: Path, *, destination: str, account: str, as_jso
 @click.option("--json", "as_json", is_flag=True, help="Each attempt as a JSON object, in order.")
 @DIRECTORY
 def show(event: str, directory: Path, *, account: str, as_json: bool) -> None:
-    """Tell what became of EVENT, destination by destination."""
+    """Tell what became of EVENT, destination by destination, and where its dead letters lie."""
     asked = {"account": account} if account else {}
     said = ask(directory, "GET", "/v1/deliveries", event=event, limit=LONGEST, **asked)
     attempts = sorted(said["deliveries"], key=lambda one: (one["destination"], one["at"]))
@@ -138,6 +139,8 @@ def told(event: str, attempts: Sequence[dict[str, Any]]) -> Iterator[str]:
         yield printable(f"To {destination}:")
         for attempt in tries:
             yield printable(f"  {second(attempt['at'])}  {_words(attempt)}")
+            if letter := attempt.get("letter"):
+                yield printable(f"  {second(letter['at'])}  {BURIED.format(**letter)}")
 
 
 def _words(attempt: dict[str, Any]) -> str:

@@ -1,6 +1,6 @@
 """`GET /v1/deliveries`: the attempts to deliver that were written down, the newest first."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -8,6 +8,7 @@ from aiohttp import web
 
 from ingress.admin.api import HELD, Api
 from ingress.admin.backward import Allowance, Tail, newest, tails
+from ingress.admin.buried import with_letters
 from ingress.admin.query import instant, queried
 from ingress.admin.turns import Turns
 from schemas.errors import UNREADABLE
@@ -34,18 +35,22 @@ class Asked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     limit: Annotated[int, msgspec.Meta(ge=1, le=500)] = 50
 
 
-def add_deliveries(api: Api, browser: Browser, turns: Turns) -> None:
-    """Add `GET /v1/deliveries` (scope read; what destinations answered only with the scope bodies, too)."""
+def add_deliveries(api: Api, browser: Browser, dead: Collection[str], turns: Turns) -> None:
+    """Add `GET /v1/deliveries` (scope read; what destinations answered only with the scope bodies, too).
+
+    `dead` are all topics that take dead letters: of one event it is told where these lie, too.
+    """
 
     async def deliveries(request: web.Request) -> object:
         asked, whole = queried(request.query, Asked), "bodies" in request[HELD]
         async with turns.taken():
-            return await looked_up(browser, asked, whole=whole)
+            said = await looked_up(browser, asked, whole=whole)
+            return said | {"deliveries": await with_letters(browser, dead, said["deliveries"])} if asked.event else said
 
     api.add("GET", "/v1/deliveries", "read", deliveries, deadline_s=DEADLINE_S)
 
 
-async def looked_up(browser: Browser, asked: Asked, *, whole: bool) -> dict[str, object]:
+async def looked_up(browser: Browser, asked: Asked, *, whole: bool) -> dict[str, Any]:
     """Return the attempts, and whether these are all: `cut` says what ended the search else."""
     allowance, found = Allowance(), list[dict[str, Any]]()
     indexes: list[Tail[dict[str, Any]]] = await tails(

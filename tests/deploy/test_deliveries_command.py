@@ -156,6 +156,17 @@ def test_a_line_says_with_how_many_others_it_was_sent(port: type[Answering]) -> 
     assert said[1:4] == ["refused together with 3 others", "refused together with 1 other", "refused"]
 
 
+def test_after_the_attempts_it_says_where_the_dead_letter_lies(port: type[Answering]) -> None:
+    letter = {"address": "delivery.archive.dead:3:17", "reason": "refused", "at": "2026-02-13T13:39:57.412+00:00"}
+    port.answers = [answer(ELSEWHERE | {"letter": letter}, ATTEMPT)] * 2
+    assert run("show", "r1").stdout.splitlines()[3:] == [
+        "To archive:",
+        "  2026-02-13 13:39:57Z  attempt 1: refused (the event is at fault), 422, after 3 ms",
+        "  2026-02-13 13:39:57Z  put on the dead letters (refused): `ringhook dead show delivery.archive.dead:3:17`",
+    ]
+    assert [orjson.loads(line).get("letter") for line in run("show", "r1", "--json").stdout.splitlines()] == [None, letter]
+
+
 def test_the_account_shortens_the_search(port: type[Answering]) -> None:
     port.answers = [answer(ATTEMPT)]
     run("show", "r1", "--account", "a1", "--json")

@@ -101,7 +101,7 @@ async def desk() -> AsyncIterator[Desk]:
             known, replays, handled = Destinations(database, names), Replays(database), Handled(database)
             add_events(api, browser, leaving)
             searches = Turns(2, "search topics", abreast=1)
-            add_deliveries(api, browser, searches)
+            add_deliveries(api, browser, letters(topics), searches)
             add_dead(api, browser, letters(topics), searches, handled)
             add_destinations(api, known)
             add_replays(api, replays, known, browser, searches)

@@ -139,7 +139,7 @@ async def admin(store_url: str) -> AsyncIterator[Admin]:
         async with memory.connect("memory:", namespace="t", topics=FIXED) as bus, bus.browse() as browser:
             add_events(api, browser, asyncio.Event())
             searches = Turns(2, "search topics", abreast=1)
-            add_deliveries(api, browser, searches)
+            add_deliveries(api, browser, letters(FIXED), searches)
             known, replays, handled = Destinations(database, ["alerts"]), Replays(database), Handled(database)
             add_dead(api, browser, letters(FIXED), searches, handled)
             add_destinations(api, known)
