@@ -14,6 +14,7 @@ from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRa
 
 from schemas.errors import Misconfigured, Unavailable
 from workers.bus.kafka import group, hanging, standstill
+from workers.bus.kafka.absent import Absence
 from workers.bus.kafka.codes import Broken, Refused
 from workers.bus.kafka.eos import Place
 from workers.bus.kafka.group import Membership
@@ -52,10 +53,10 @@ class Again(Unavailable):
 async def consume(address: Address, plan: Plan) -> None:
     """Run `plan.work` per assigned lane and session until stop; wait for an absent broker for as long as it takes."""
     transactional_id = f"{plan.names.group(plan.group)}.{secrets.token_hex(8)}"
-    patience, touched = Patience(), Touched()
+    patience, touched, absence = Patience(), Touched(), Absence()
     failing = ""
     while not plan.stop.is_set():
-        member = Member(address, plan, transactional_id, touched)
+        member = Member(address, plan, transactional_id, touched, absence)
         try:
             await member.run()
             failing = ""
@@ -73,8 +74,9 @@ async def consume(address: Address, plan: Plan) -> None:
 class Member(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships no types
     """One member of the group, from joining it to leaving it."""
 
-    def __init__(self, address: Address, plan: Plan, transactional_id: str, touched: Touched) -> None:
+    def __init__(self, address: Address, plan: Plan, transactional_id: str, touched: Touched, absence: Absence) -> None:
         self.worked = False
+        self._absence = absence
         self._address = address
         self._plan = plan
         self._topics = plan.physical()
@@ -115,7 +117,9 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
     async def _join(self) -> None:
         await self._wire.open(self._plan.names.all_physical())  # outputs go to others than those read
         for topic, physical in self._topics.items():
-            _same_count(physical, self._wire.count(physical), self._plan.names.counts[topic])
+            if (found := self._wire.count(physical)) is None:
+                raise Broken(self._absence.words(physical, await self._wire.listed(), asyncio.get_running_loop().time()))
+            _same_count(physical, found, self._plan.names.counts[topic])
         async with asyncio.timeout(ANSWER * 2):
             await whole(self._consumer.start(), ANSWER)
         self._consumer.subscribe(topics=list(self._topics.values()), listener=self)
@@ -255,9 +259,7 @@ def complete(assigned: Collection[Any], topics: Collection[str]) -> frozenset[in
     return frozenset(index for index, found in by_index.items() if found == set(topics))
 
 
-def _same_count(topic: str, found: int | None, declared: int) -> None:
-    if found is None:
-        raise Broken(f"topic {topic} is not there: run `ringhook topics apply`")
+def _same_count(topic: str, found: int, declared: int) -> None:
     if found != declared:
         raise Misconfigured(f"topic {topic} has {found} partitions, {declared} are declared: growth is a new topic")
 

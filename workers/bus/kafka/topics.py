@@ -14,6 +14,7 @@ from schemas.errors import Misconfigured, Rejected
 from schemas.topics import DAY, FORGETTING, Topic
 from workers.bus.contract import BusUnavailable
 from workers.bus.kafka import group
+from workers.bus.kafka.absent import Absence
 from workers.bus.kafka.batch import BATCH_LIMIT
 from workers.bus.kafka.codes import DENIED, INVALID_REPLICATION_FACTOR, NONE, TOPIC_DENIED, TOPIC_EXISTS, Refused
 from workers.bus.kafka.eos import Place, alter_configs
@@ -68,10 +69,11 @@ async def apply(url: str, *, namespace: str, topics: Collection[Topic], single_b
 async def check(url: str, *, namespace: str, topics: Collection[Topic], single_broker: bool = False) -> Sequence[str]:
     """Return each difference from what ringhook needs, in words; empty if all is well.
 
+    Where no topic at all is listed it looks again for some seconds: a broker that has just started does not know its own yet.
     BusUnavailable if Kafka is not there. Misconfigured where its user may not look.
     """
     async with _admin(parse(url)) as wire:
-        found = await _find(wire, namespace, topics)
+        found = await _find_settled(wire, namespace, topics)
         old = [] if await _modern(wire) else ["the brokers are older than Apache Kafka 4.0, which `topics apply` cannot change"]
     named = [(topic.physical(namespace), topic) for topic in topics]
     return old + [
@@ -164,6 +166,15 @@ def _number(text: str) -> float:
 
 def _ms(span: timedelta) -> str:
     return str(int(span / timedelta(milliseconds=1)))
+
+
+async def _find_settled(wire: Wire, namespace: str, topics: Collection[Topic]) -> dict[str, Found]:
+    absence = Absence()
+    while not (found := await _find(wire, namespace, topics)):
+        if absence.settled(await wire.listed(), asyncio.get_running_loop().time()):
+            break
+        await asyncio.sleep(PAUSE)
+    return found
 
 
 async def _find(wire: Wire, namespace: str, topics: Collection[Topic]) -> dict[str, Found]:

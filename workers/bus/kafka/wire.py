@@ -117,6 +117,11 @@ class Wire:
         found: set[int] | None = self.client.cluster.partitions_for_topic(topic)
         return len(found) if found else None
 
+    async def listed(self) -> frozenset[str]:
+        """Return the topics that some broker lists, as far as we may know of them; none where it has just started."""
+        answer = await self.ask(self.anyone(), MetadataRequest(None))
+        return frozenset(topic for code, topic, *_ in answer.topics if code == NONE)
+
     def anyone(self) -> int:
         """Return some broker; Broken if none is known."""
         node: int | None = self.client.get_random_node()
