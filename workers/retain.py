@@ -35,6 +35,7 @@ USED: Final = Gauge(
     "ringhook_retention_used_ratio", "Age of the oldest record a group has not read / its topic's retention", ["group"]
 )
 GROWS: Final = "what it has not read is kept longer, up to 30 days: look why it does not read, before they are over"
+ENDS: Final = "what it has not read is kept no longer than 30 days, and these are nearly over: its oldest go unread then"
 REMEDY: Final = "raise retention.ms of this topic by hand, or grant AlterConfigs as `ringhook topics acls` prints it"
 
 Readers = Callable[[datetime], Awaitable[Mapping[Topic, Collection[str]]]]  # the groups that must read all of a topic
@@ -89,7 +90,7 @@ class Retain:
             self._shown.add(group)
             if age >= ALERT * kept:
                 facts = {"group": group, "topic": topic.name, "behind_h": age // HOUR, "kept_h": kept // HOUR}
-                self._tell(group, "backlog.ages", now, **facts, meaning=GROWS)
+                self._tell(group, "backlog.ages", now, **facts, meaning=ENDS if kept >= LONGEST else GROWS)
 
     def _forget(self, groups: Collection[str]) -> None:
         for gone in self._shown - {*groups}:

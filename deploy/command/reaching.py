@@ -70,7 +70,7 @@ def _fate(answer: Answer) -> str:
 def _meaning(answer: Answer) -> Iterator[str]:
     if answer.status is None:
         return
-    if meaning := SAYS.get(answer.status, KINDS.get(answer.status // 100, "")):
+    if meaning := SAYS.get(answer.status, KINDS.get(answer.status // 100, KINDS[1])):
         yield f"  {meaning}"
     if answer.said:
         yield f"  it said: {printable(answer.said.decode(errors='replace')[:SHOWN])}"

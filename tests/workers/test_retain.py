@@ -18,7 +18,7 @@ from schemas.topics import DAY, EVENT_RECORDED, Topic, declared
 from workers.bus import kafka
 from workers.bus.contract import Bus, Lane, Record, Stop
 from workers.bus.kafka.url import parse
-from workers.retain import LONGEST, Retain, wanted
+from workers.retain import ENDS, GROWS, LONGEST, Retain, wanted
 from workers.runtime.database import connect
 from workers.runtime.lane import lanes
 from workers.runtime.rows import insert_once
@@ -120,6 +120,8 @@ async def test_what_is_unread_is_kept_and_goes_as_before_once_it_is_read(rig: Ri
         assert await rig.sweeps(5.5) == 8 * DAY
         assert await rig.sweeps(12.1) == 17 * DAY
         assert await rig.sweeps(60) == LONGEST
+        assert await rig.sweeps(61) == LONGEST
+    assert (told["meaning"], aged(logs)[-1]["meaning"]) == (GROWS, ENDS)
     assert [line["event"] for line in logs].count("retention.changed") == 3
     await rig.read(all_of_it=True)
     assert await rig.sweeps(12) == WEEK

@@ -23,7 +23,7 @@ _OURS: Final = frozenset(  # what a server says of a client's certificate, or of
 _VAGUE: Final = "handshake failure"  # before TLS 1.3 a certificate that is missing is told so, and so is much else
 _HUNG_UP: Final = "it hung up without an answer"
 _WANTED: Final = "it wants to see a certificate of ours, and cert_file names none"
-_NOT_TAKEN: Final = "it does not accept our certificate (cert_file)"
+_NOT_TAKEN: Final = "it does not accept our certificate (does cert_file hold those between, too?)"
 
 
 def told(error: BaseException, timing: Timing, *, certified: bool) -> str:

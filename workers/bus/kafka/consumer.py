@@ -167,9 +167,10 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
             except NoOffsetForPartitionError:
                 continue  # not open yet: its session seeks
             except OffsetOutOfRangeError as error:
-                log.warning("consumer.out_of_range", group=self._plan.group, detail=str(error))
-                if self._sessions is not None:
+                if self._sessions is not None and not self._sessions.reason:
+                    log.warning("consumer.out_of_range", group=self._plan.group, detail=str(error))
                     self._sessions.end("expired")
+                await asyncio.sleep(POLL_MS / 1000)  # what is under way in the sessions ends first
                 continue
             if self._sessions is not None:
                 for tp, records in fetched.items():

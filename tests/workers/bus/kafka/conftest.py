@@ -7,7 +7,8 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from itertools import count
 
 import pytest
-from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka import TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
 from deploy.local.kafka import Kafka
 from schemas.topics import DAY, Topic, physical
@@ -49,6 +50,12 @@ class Place:
         await admin.delete_topics([name := physical(self.namespace, topic)])
         while name in await admin.list_topics():  # noqa: ASYNC110 - the controller answers before the brokers know
             await asyncio.sleep(0.05)
+        await admin.close()
+
+    async def expire(self, topic: str, index: int, below: int) -> None:
+        admin = AIOKafkaAdminClient(bootstrap_servers=",".join(parse(self.url).servers))
+        await admin.start()
+        await admin.delete_records({TopicPartition(physical(self.namespace, topic), index): RecordsToDelete(below)})
         await admin.close()
 
     @asynccontextmanager

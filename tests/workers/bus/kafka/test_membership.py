@@ -2,11 +2,13 @@
 
 import asyncio
 import gc
+from contextlib import suppress
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from tests.workers.bus.kafka.conftest import Place, persist, playing, record, until
 from workers.bus.contract import Lane, Revoked, Stop
@@ -135,6 +137,35 @@ async def test_a_group_that_stood_for_long_may_take_its_time_to_be_dealt_anew(
         await until(lambda: "late" in working, within=30)
         assert [metric.samples for metric in CONSUMERS_REBUILT.collect()] == rebuilt
         stop.set()
+
+
+async def test_a_position_that_expired_is_told_once_though_requests_are_under_way(place: Place) -> None:
+    """The sessions end as soon as what is under way has; until then nothing is asked of the broker again and again."""
+    stop, gone, gaps = asyncio.Event(), asyncio.Event(), list[int]()
+
+    async def work(lane: Lane, told: Stop) -> None:
+        if (gap := (await lane.open()).gaps.get("alpha")) is not None:
+            gaps.append(gap)
+            stop.set()
+        if lane.index == 0 and not stop.is_set():
+            await gone.wait()
+            with suppress(Revoked):
+                while not told.is_set():
+                    await lane.fetch(500, 0.2)
+            await asyncio.sleep(2)
+        await told.wait()
+
+    async with place.open() as bus, asyncio.TaskGroup() as tasks:
+        for _ in range(8):
+            await persist(bus, [record(b"x" * 1_000) for _ in range(1_000)])  # more than is read ahead of the work
+        with capture_logs() as lines:
+            tasks.create_task(playing(bus, work, stop, atomic=False))
+            await asyncio.sleep(3)
+            await place.expire("alpha", 0, 7_999)
+            gone.set()
+            await until(lambda: bool(gaps))
+    assert len(gaps) == 1
+    assert [line["event"] for line in lines].count("consumer.out_of_range") == 1
 
 
 async def test_a_topic_that_was_deleted_and_made_anew_is_read_again_within_seconds(place: Place) -> None:
