@@ -17,6 +17,7 @@ import structlog
 from aiohttp import web
 
 from deploy import engines, settings
+from deploy.facts import Gathered
 from deploy.greeting import Greeting
 from deploy.reload import Known, Reload
 from deploy.settings import Admin, Settings
@@ -29,6 +30,7 @@ from ingress.admin.dead import add_dead
 from ingress.admin.deliveries import add_deliveries
 from ingress.admin.destinations import add_destinations
 from ingress.admin.events import add_events
+from ingress.admin.findings import add_findings
 from ingress.admin.forget import add_forgetting
 from ingress.admin.gate import Gate, name_of
 from ingress.admin.handled import Handled
@@ -322,6 +324,7 @@ async def add_admin(house: House, admin: Admin, callers: Gate, by: Known) -> Non
     add_forgetting(api, Forgetting(house.database, house.namespace), gone_by)
     known, replays, handled = Destinations(house.database, by.destinations), Replays(house.database), Handled(house.database)
     add_destinations(api, known)
+    add_findings(api, Gathered(house.database, known))
     browser = await house.stack.enter_async_context(house.bus.browse())
     add_events(api, browser, house.ending.leaving)
     searches = Turns(SEARCHES, "search topics", abreast=1)

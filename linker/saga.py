@@ -38,6 +38,7 @@ _UNSENT: Final = {
     False: "linker was down, had too much to do, or its host's clock is ahead of ingress's",
     True: "too many codes came by the path without a secret, which sends few a second, or linker was down",
 }
+REFUSED_CLIENT: Final = "Ring refused our client id or secret"
 _NO_PLACE: Final = "Ring's limit left no place for it"
 _PATCHES: Final = frozenset({"probe", "verify", "patch"})
 
@@ -269,7 +270,7 @@ def _exchanged(grant: Grant, outcome: Outcome, now: float) -> Move:
         case NotSent():
             return again(replace(grant, stage="exchange"), outcome, now)
         case Refused(client=True):
-            return ended(grant, "rejected", f"Ring refused our client id or secret ({outcome.words}): {OURS_FIRST}, {MENDS}", now)
+            return ended(grant, "rejected", f"{REFUSED_CLIENT} ({outcome.words}): {OURS_FIRST}, {MENDS}", now)
         case Refused() | Unauthorised():
             return ended(grant, "rejected", f"Ring refused the code ({outcome.words}): {MENDS}", now)
         case _:

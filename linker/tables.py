@@ -54,6 +54,7 @@ grants: Final = Table(
     Index(None, "account"),
     Index(None, "pool", "code_hash"),
     Index(None, "open_at"),
+    Index(None, "generation"),  # the newest of all, for the findings
 )
 # Codes on the secret path that ended before Ring said whose they were: few among all, also where strangers sent many.
 ended_unnamed: Final = grants.c.account.is_(None) & grants.c.due_at.is_(None) & ~grants.c.stranger
@@ -99,6 +100,7 @@ attempts: Final = Table(
     Column("lease_until", Double),
     Index(None, "due_at"),
     Index(None, "state", "until"),
+    Index(None, "requested_at"),  # as above
 )
 looking: Final = attempts.c.due_at.is_not(None)
 Index(None, attempts.c.partner_user, attempts.c.requested_at, sqlite_where=looking, postgresql_where=looking)

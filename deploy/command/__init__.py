@@ -18,6 +18,7 @@ COMMANDS: Final = {
     "deliver": "deploy.command.role",
     "admin": "deploy.command.role",
     "config": "deploy.command.config",
+    "doctor": "deploy.command.doctor",
     "migrate": "deploy.command.migrate",
     "grants": "deploy.command.grants",
     "topics": "deploy.command.topics",

@@ -10,7 +10,7 @@ class Wrong(Misconfigured):
         """Keep them as facts too, for programs."""
         count = "1 problem" if len(found.facts) == 1 else f"{len(found.facts)} problems"
         super().__init__("\n".join([f"The configuration has {count}:", *(f"  {line}" for line in found.found)]))
-        self.facts = found.facts
+        self.facts, self.lines = found.facts, found.found
 
 
 class Problems:

@@ -36,7 +36,7 @@ class Start:
         except Rejected as error:
             self.notices.sample(_NOTICES[type(error)], lambda: described(request))
             raise
-        self.notices.first("redirect", lambda: described(request), proven=False)
+        self.notices.sample("redirect", lambda: described(request))
         attempt = begin(nonce, time)
         return self.cookie.write(redirect(self.sign_in_url(attempt)), attempt)
 

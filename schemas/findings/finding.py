@@ -1,0 +1,34 @@
+"""A finding: what is seen, what it means, what to do, and how sure that is."""
+
+from typing import Literal
+
+import msgspec
+
+Sure = Literal["certain", "likely", "possible"]
+
+
+class Page(msgspec.Struct, frozen=True, kw_only=True):
+    """What is always true of a finding: its page in the runbooks is made of it."""
+
+    code: str  # RH-…, the same for ever
+    title: str
+    means: str
+    do: tuple[str, ...]  # in this order
+    hinders: tuple[str, ...] = ()  # what is usually in the way
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """A page that applies, with what was seen just here."""
+
+    code: str
+    title: str
+    seen: str
+    means: str
+    do: tuple[str, ...]
+    hinders: tuple[str, ...] = ()
+    sure: Sure = "certain"
+
+
+def found(page: Page, seen: str, sure: Sure = "certain") -> Finding:
+    """Return the finding that a page is, seen so."""
+    return Finding(code=page.code, title=page.title, seen=seen, means=page.means, do=page.do, hinders=page.hinders, sure=sure)

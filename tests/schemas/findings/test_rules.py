@@ -1,0 +1,167 @@
+"""Each cause gives its finding first; a healthy installation has none."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.findings.facts import Facts, Link, Met, Served, SignIn
+from schemas.findings.pages import PAGES
+from schemas.findings.rules import findings
+from schemas.findings.steps import WORDS, checklist
+from schemas.findings.urls import Looked, of_urls
+
+NOW = 1_771_130_906.0
+AGO = NOW - 120.0
+CODE = Met(kind="code", proven=True, first_at=AGO, last_at=AGO)
+BROWSER = Met(kind="redirect", proven=False, first_at=AGO, last_at=AGO)
+WEBHOOK = Met(kind="webhook", proven=True, first_at=NOW - 10, last_at=NOW - 10)
+UNCLAIMED = Link(
+    state="unclaimed",
+    marks=(("received", AGO), ("exchanged", AGO + 0.2), ("unclaimed", AGO + 0.4)),
+    account="ava1.ring.account.A",
+)
+CLAIMED = Link(state="claimed", marks=(*UNCLAIMED.marks, ("claimed", AGO + 9)), account="ava1.ring.account.A")
+AWAITING = Link(state="awaiting", marks=(*CLAIMED.marks, ("awaiting", AGO + 10)), account="ava1.ring.account.A")
+COMPLETED = Link(state="completed", marks=(*AWAITING.marks, ("completed", AGO + 11)), account="ava1.ring.account.A")
+CONFIRMED = SignIn(state="completed", marks=(("signed in", AGO + 8),), matched=True)
+LOOKING = SignIn(state="received", marks=(("signed in", AGO),))
+
+
+def met(kind: Any, *, ago: float = 60.0, proven: bool = False, **detail: str) -> Met:  # noqa: ANN401 - of a closed set
+    return Met(kind=kind, proven=proven, first_at=NOW - ago, last_at=NOW - ago, detail=detail)
+
+
+def ended(state: Any, cause: Any, reason: str) -> Link:  # noqa: ANN401 - as above
+    return Link(state=state, marks=(("received", AGO), (state, AGO + 1)), reason=reason, cause=cause)
+
+
+def facts(**known: Any) -> Facts:  # noqa: ANN401 - the fields of Facts
+    return Facts(now=NOW, **known)
+
+
+CAUSES: dict[str, tuple[Facts, ...]] = {
+    "RH-101": (facts(), facts(contacts=(met("probe"),))),
+    "RH-102": (facts(contacts=(met("code"),)), facts(contacts=(met("redirect"), met("probe")))),
+    "RH-103": (facts(contacts=(met("code.wrong_secret"),)),),
+    "RH-104": (facts(contacts=(met("code.form_unknown", fields="kode"),)),),
+    "RH-105": (
+        facts(contacts=(met("webhook.refused", reason="mismatch"),)),
+        facts(contacts=(CODE, BROWSER, met("webhook.refused", reason="malformed")), links=(COMPLETED,), sign_ins=(CONFIRMED,)),
+    ),
+    "RH-201": (facts(contacts=(CODE,), links=(ended("expired", "late", "linker was down"),)),),
+    "RH-202": (facts(links=(ended("rejected", "client", "Ring refused our client id or secret (401)"),)),),
+    "RH-203": (facts(links=(ended("rejected", "refused", "Ring refused the code (400)"),)),),
+    "RH-204": (facts(links=(ended("lost", "unanswered", "no clear answer to the code"),)),),
+    "RH-301": (facts(contacts=(CODE,), links=(UNCLAIMED,)),),
+    "RH-302": (facts(contacts=(CODE, BROWSER), links=(UNCLAIMED,)),),
+    "RH-303": (facts(contacts=(CODE, BROWSER), links=(UNCLAIMED,), sign_ins=(LOOKING,)),),
+    "RH-304": (facts(contacts=(CODE, met("redirect.stale")), links=(UNCLAIMED,)),),
+    "RH-401": (facts(contacts=(CODE, BROWSER), links=(AWAITING,), sign_ins=(CONFIRMED,)),),
+    "RH-402": (
+        facts(contacts=(CODE, BROWSER), links=(Link(state="claimed", marks=CLAIMED.marks, reason="503"),), sign_ins=(CONFIRMED,)),
+    ),
+    "RH-501": (facts(contacts=(CODE, BROWSER), links=(COMPLETED,), sign_ins=(CONFIRMED,)),),
+    "RH-601": (facts(contacts=(CODE, BROWSER, WEBHOOK), links=(COMPLETED,), sign_ins=(CONFIRMED,), reconnect=2),),
+    "RH-701": tuple(
+        facts(contacts=(WEBHOOK,), links=(COMPLETED,), destinations=(Served(name="crm", state=state, failure="401"),))
+        for state in ("failing", "throttled")
+    ),
+    "RH-702": (facts(contacts=(WEBHOOK,), links=(COMPLETED,), destinations=(Served(name="crm", state="gone"),)),),
+    "RH-703": (
+        facts(
+            contacts=(WEBHOOK,),
+            links=(COMPLETED,),
+            destinations=(Served(name="crm", state="well", behind=70_000, behind_since=NOW - 3_600),),
+        ),
+    ),
+    "RH-704": (facts(contacts=(CODE, BROWSER, WEBHOOK), links=(COMPLETED,), sign_ins=(CONFIRMED,), waiting_since=AGO),),
+}
+HEALTHY = (
+    facts(contacts=(CODE, BROWSER, WEBHOOK), links=(COMPLETED,), sign_ins=(CONFIRMED,)),
+    facts(
+        contacts=(CODE, BROWSER, WEBHOOK, met("webhook.refused", ago=7_200), met("code.wrong_secret", ago=7_200)),
+        links=(UNCLAIMED, COMPLETED, ended("rejected", "refused", "400")),
+        sign_ins=(CONFIRMED, LOOKING),
+        destinations=(Served(name="crm", state="well", behind=3, behind_since=NOW - 2), Served(name="b", state="paused")),
+        waiting_since=NOW - 5,
+    ),
+    facts(contacts=(CODE,), links=(Link(state="received", marks=(("received", NOW - 1),)),)),
+    facts(
+        contacts=(CODE, BROWSER),
+        links=(Link(state="claimed", marks=(*CLAIMED.marks, ("claimed", NOW - 1))),),
+        sign_ins=(CONFIRMED,),
+    ),
+)
+LOOKS: dict[str, tuple[Looked, ...]] = {
+    "RH-106": (Looked(name="Webhook URL", url="http://ring.example.com/ring/webhook", status=200, ours=True),),
+    "RH-107": (Looked(name="Webhook URL", url="https://ring.example.com/ring/webhook", obstacle="there is no such name"),),
+    "RH-108": (
+        Looked(name="Webhook URL", url="https://ring.example.com/ring/webhook", status=301, location="https://www.example.com/"),
+    ),
+    "RH-109": (Looked(name="Webhook URL", url="https://ring.example.com/ring/webhook", status=404),),
+}
+
+
+@pytest.mark.parametrize(("code", "known"), [(code, known) for code, every in CAUSES.items() for known in every])
+def test_each_cause_gives_its_finding_first(code: str, known: Facts) -> None:
+    first = findings(known)[0]
+    assert first.code == code
+    assert first.seen.endswith(".")
+
+
+@pytest.mark.parametrize(("code", "looks"), LOOKS.items())
+def test_each_trouble_with_a_public_url_gives_its_finding(code: str, looks: tuple[Looked, ...]) -> None:
+    assert [one.code for one in of_urls(looks)] == [code]
+
+
+def test_what_is_wrong_with_all_urls_is_said_once() -> None:
+    looks = [Looked(name=name, url=f"https://ring.example.com/{name}", obstacle="no answer came in time") for name in "abc"]
+    (only,) = of_urls(looks)
+    assert only.seen == "No URL was reached from this machine: no answer came in time."
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:8080/ring/webhook", "http://localhost/ring/webhook", "http://[::1]:1/x"])
+def test_a_simulated_ring_on_this_machine_needs_no_tls(url: str) -> None:
+    assert not [*of_urls([Looked(name="Webhook URL", url=url, status=200, ours=True)])]
+
+
+@pytest.mark.parametrize("known", HEALTHY)
+def test_a_healthy_installation_has_none(known: Facts) -> None:
+    assert findings(known) == []
+
+
+def test_every_page_has_its_cause_here_and_every_code_is_one_pages() -> None:
+    assert {page.code for page in PAGES} == CAUSES.keys() | LOOKS.keys()
+    assert len({page.code for page in PAGES}) == len(PAGES)
+
+
+def test_what_may_have_been_strangers_leaves_the_portals_trap_in_the_list() -> None:
+    assert [one.code for one in findings(facts(contacts=(met("webhook.refused"),)))] == ["RH-105", "RH-101"]
+
+
+@given(st.builds(Facts, now=st.just(NOW)))
+def test_whatever_is_recorded_there_is_a_checklist_of_nine_with_one_next_at_most(known: Facts) -> None:
+    findings(known)
+    steps = checklist(known)
+    assert [step.name for step in steps] == list(WORDS)
+    assert sum(step.next for step in steps) == (any(step.at is None for step in steps))
+
+
+@pytest.mark.parametrize(
+    ("known", "done", "following"),
+    [
+        (facts(), 0, "code"),
+        (facts(contacts=(met("code"),)), 1, "tokens"),
+        (CAUSES["RH-301"][0], 3, "browser"),
+        (CAUSES["RH-302"][0], 4, "sign-in"),
+        (CAUSES["RH-401"][0], 7, "completed"),
+        (CAUSES["RH-501"][0], 8, "webhook"),
+        (HEALTHY[0], 9, None),
+    ],
+)
+def test_the_nine_steps_are_ticked_as_far_as_they_happened(known: Facts, done: int, following: str | None) -> None:
+    steps = checklist(known)
+    assert sum(step.at is not None for step in steps) == done
+    assert next((step.name for step in steps if step.next), None) == following
