@@ -23,7 +23,9 @@ log = structlog.get_logger()
 QUEUE: Final = 256  # notices that wait for the bus
 LONGEST: Final = 100  # characters of a value
 DEADLINE_S: Final = 5.0
-NAMES: Final = frozenset({"method", "media_type", "user_agent", "fields", "form", "length", "reason", "app", "route", "lane"})
+NAMES: Final = frozenset(
+    {"method", "media_type", "user_agent", "fields", "form", "length", "reason", "misfit", "app", "route", "lane"}
+)
 _MEDIA_TYPE: Final = re.compile(r"[\w.+-]{1,40}/[\w.+-]{1,60}", re.ASCII)
 _SKIPPED: Final = "other"
 

@@ -26,13 +26,13 @@ contacts: Final = Table(
     Column("first_at", Double, nullable=False),
     Column("last_at", Double, nullable=False),
     Column("count", BigInteger, nullable=False),  # of samples: at least so many calls
-    Column("detail", Text, nullable=False),  # the first one's, as JSON
+    Column("detail", Text, nullable=False),  # the latest one's, as JSON
 )
 _NOTICED: Final = msgspec.json.Decoder(EdgeNoticed)
 
 
 class Seen(Contact, frozen=True):
-    """A contact with its times, the least number of calls, and what the first one looked like."""
+    """A contact with its times, the least number of calls, and what the latest one looked like."""
 
     first_at: datetime
     last_at: datetime
@@ -70,7 +70,7 @@ class Notice:
 _AGAIN: Final = (
     update(contacts)
     .where(contacts.c.kind == bindparam("of"), contacts.c.proven == bindparam("held"), contacts.c.last_at < bindparam("at"))
-    .values(last_at=bindparam("at"), count=contacts.c.count + 1)
+    .values(last_at=bindparam("at"), count=contacts.c.count + 1, detail=bindparam("looked"))
 )
 
 
@@ -96,14 +96,18 @@ def _first(noticed: Iterable[EdgeNoticed]) -> list[dict[str, Any]]:
     """Return a row for each kind that may be new; its own update counts it."""
     rows: dict[tuple[str, bool], dict[str, Any]] = {}
     for item in noticed:
-        at, detail = item.at.timestamp(), msgspec.json.encode(item.detail).decode()
+        at, detail = item.at.timestamp(), _looked(item)
         row = {"kind": item.kind, "proven": item.proven, "first_at": at, "last_at": 0.0, "count": 0, "detail": detail}
         rows.setdefault((item.kind, item.proven), row)
     return [rows[key] for key in sorted(rows)]
 
 
 def _again(item: EdgeNoticed) -> dict[str, Any]:
-    return {"of": item.kind, "held": item.proven, "at": item.at.timestamp()}
+    return {"of": item.kind, "held": item.proven, "at": item.at.timestamp(), "looked": _looked(item)}
+
+
+def _looked(item: EdgeNoticed) -> str:
+    return msgspec.json.encode(item.detail).decode()
 
 
 def _moment(seconds: float) -> datetime:

@@ -15,6 +15,7 @@ from ingress.ring.held import held
 from schemas import topics
 from schemas.records import App
 from schemas.ring import arrival
+from schemas.ring.misfit import misfit
 from schemas.ring.peek import peek
 from schemas.ring.signature import HEADER, refusal, verify
 from workers.bus.contract import Publisher, Record
@@ -46,10 +47,15 @@ class Webhook:
         except BadSignature as error:
             reason = error.reason
             VERIFY_FAILURES.labels(reason=reason).inc()
-            self.notices.sample("webhook.refused", lambda: described(request) | {"reason": reason})
+            self.notices.sample("webhook.refused", lambda: self._looked_into(request, reason, header, body))
             raise
         self.notices.first("webhook", lambda: described(request), proven=True)
         return record
+
+    def _looked_into(self, request: web.Request, reason: str, header: str | None, body: bytes) -> Mapping[str, str]:
+        """Return what a refused call looked like, and the mistake that may be behind it; of one call a second."""
+        why = misfit(self.keys.values(), header, body)
+        return described(request) | {"reason": reason, "misfit": why or ""}
 
 
 def accept(body: bytes, header: str | None, keys: Mapping[App, bytes], now: datetime) -> Record:

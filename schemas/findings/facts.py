@@ -13,7 +13,7 @@ Cause = Literal["late", "client", "refused", "unanswered"]  # why a code came to
 
 
 class Met(Contact, frozen=True, kw_only=True):
-    """A kind of call that came, its first and its latest sample, at least how many, and what the first looked like."""
+    """A kind of call that came, its first and its latest sample, at least how many, and what the latest looked like."""
 
     first_at: float
     last_at: float

@@ -87,6 +87,16 @@ ANOTHER: Final = Page(
     means="A proxy's own page, another service, or a path that is cut on the way.",
     do=("Have the proxy pass /ring/ on to RINGHOOK_PUBLIC_LISTEN, path and body unchanged.",),
 )
+MISFITS: Final = {
+    "body_rewritten": "it fits once the body's JSON is written in another way, so something on the way here rewrites bodies",
+    "body_line_end": "it fits but for a line end or spaces around the body, so something on the way here changes bodies",
+    "signature_base64": "it is the right signature in base64, where Ring writes hex: something on the way here makes it anew",
+    "key_line_end": "it fits with a line end or a space more, or less, in RINGHOOK_RING_HMAC_KEY",
+    "key_quoted": "it fits without the quotes around RINGHOOK_RING_HMAC_KEY",
+    "key_encoded": "it fits with what base64 makes of RINGHOOK_RING_HMAC_KEY: the key was encoded before it was put there",
+    "key_decoded": "it fits with the base64 of RINGHOOK_RING_HMAC_KEY: the key was decoded before it was put there",
+    "key_hex": "it fits with RINGHOOK_RING_HMAC_KEY read from hex, or written in it",
+}
 CODE_EXPIRED: Final = Page(
     code="RH-201",
     title="A code was too old before it could be told to Ring",

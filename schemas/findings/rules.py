@@ -72,10 +72,14 @@ def _odd_code(facts: Facts) -> Iterator[Finding]:
 
 def _signatures(facts: Facts) -> Iterator[Finding]:
     refused, good = facts.met("webhook.refused"), facts.met("webhook", proven=True)
-    if refused and facts.now - refused.last_at < RECENT:
-        why = refused.detail.get("reason", "its signature does not fit")
+    if not refused or facts.now - refused.last_at > RECENT:
+        return
+    seen = f"The last was refused at {_clock(refused.last_at)}"
+    if why := pages.MISFITS.get(refused.detail.get("misfit", "")):
+        yield found(pages.SIGNATURES, f"{seen}: {why}.")
+    else:
         sure: Sure = "possible" if good else "likely"
-        yield found(pages.SIGNATURES, f"The last was refused at {_clock(refused.last_at)} ({why}).", sure)
+        yield found(pages.SIGNATURES, f"{seen} ({refused.detail.get('reason', 'mismatch')}).", sure)
 
 
 def _no_call(facts: Facts) -> Iterator[Finding]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import aiohttp
 
+from deploy.demo.ring import proofs
 from deploy.demo.scene import Scene
 from deploy.demo.walk import Walk
 
@@ -59,6 +60,19 @@ async def test_from_the_first_minute_to_a_link_that_serves(scene: Scene) -> None
     await Walk(scene, lambda _line: None).run()
     said = await found(scene, "RH-105")  # somebody's webhooks were refused in this hour; Ring's arrive
     assert len(done(said)) == len(said["steps"]) == 9
+
+
+async def test_a_proxy_that_rewrites_bodies_is_recognised(scene: Scene) -> None:
+    webhook = scene.ring.make("button_press", scene.ring.world.add_account())
+    rewritten = json.dumps(json.loads(webhook.body), indent=1).encode()
+    headers = {"X-Signature": proofs.signature(scene.ring.world.client.hmac_key, webhook.body)}
+    async with (
+        aiohttp.ClientSession() as proxy,
+        proxy.post(f"{scene.made.public}/ring/webhook", data=rewritten, headers=headers) as answer,
+    ):
+        assert answer.status == 401
+    (first, *_) = (await found(scene, "RH-105", "RH-101"))["findings"]
+    assert "something on the way here rewrites bodies" in first["seen"]
 
 
 async def test_another_apps_secret_is_told_once_a_code_comes(scene: Scene) -> None:

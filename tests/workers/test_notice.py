@@ -54,12 +54,12 @@ async def bus() -> AsyncIterator[memory.MemoryBus]:
         yield bus
 
 
-async def test_the_first_contact_of_each_kind_stays_and_later_ones_are_counted(bus: memory.MemoryBus, database: Database) -> None:
+async def test_the_first_contact_of_each_kind_stays_later_ones_are_counted_and_the_latest_described(bus: memory.MemoryBus, database: Database) -> None:
     assert story(await first_contacts(database)) == NO_CALL
     await told(bus, database, noticed("code", 1), noticed("code", 2))
     seen = await told(bus, database, noticed("code", 5), noticed("code", 3, proven=False), noticed("webhook", 4))
     first, last = NOW + timedelta(seconds=1), NOW + timedelta(seconds=5)
-    assert seen["code", True] == Seen("code", True, first, last, 3, {"second": "1"})  # noqa: FBT003 - a table row
+    assert seen["code", True] == Seen("code", True, first, last, 3, {"second": "5"})  # noqa: FBT003 - a table row
     assert {key: contact.count for key, contact in seen.items()} == {("code", True): 3, ("code", False): 1, ("webhook", True): 1}
     assert [contact.kind for contact in await first_contacts(database)] == ["code", "code", "webhook"]
 

@@ -1,16 +1,18 @@
 """Each cause gives its finding first; a healthy installation has none."""
 
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from schemas.findings import pages
 from schemas.findings.facts import Facts, Link, Met, Served, SignIn
 from schemas.findings.pages import PAGES
 from schemas.findings.rules import findings
 from schemas.findings.steps import WORDS, checklist
 from schemas.findings.urls import Looked, of_urls
+from schemas.ring.misfit import Misfit
 
 NOW = 1_771_130_906.0
 AGO = NOW - 120.0
@@ -125,6 +127,12 @@ def test_what_is_wrong_with_all_urls_is_said_once() -> None:
 @pytest.mark.parametrize("url", ["http://127.0.0.1:8080/ring/webhook", "http://localhost/ring/webhook", "http://[::1]:1/x"])
 def test_a_simulated_ring_on_this_machine_needs_no_tls(url: str) -> None:
     assert not [*of_urls([Looked(name="Webhook URL", url=url, status=200, ours=True)])]
+
+
+def test_why_a_signature_does_not_fit_is_said_in_words() -> None:
+    for why in get_args(Misfit):
+        first = findings(facts(contacts=(WEBHOOK, met("webhook.refused", reason="mismatch", misfit=why))))[0]
+        assert (first.code, first.sure, pages.MISFITS[why] in first.seen) == ("RH-105", "certain", True)
 
 
 @pytest.mark.parametrize("known", HEALTHY)
