@@ -54,7 +54,7 @@ async def bus() -> AsyncIterator[memory.MemoryBus]:
         yield bus
 
 
-async def test_the_first_contact_of_each_kind_stays_later_ones_are_counted_and_the_latest_described(bus: memory.MemoryBus, database: Database) -> None:
+async def test_of_each_kind_the_first_stays_and_the_latest_is_described(bus: memory.MemoryBus, database: Database) -> None:
     assert story(await first_contacts(database)) == NO_CALL
     await told(bus, database, noticed("code", 1), noticed("code", 2))
     seen = await told(bus, database, noticed("code", 5), noticed("code", 3, proven=False), noticed("webhook", 4))
