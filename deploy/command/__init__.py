@@ -24,6 +24,7 @@ COMMANDS: Final = {
     "topics": "deploy.command.topics",
     "accounts": "deploy.command.accounts",
     "destinations": "deploy.command.destinations",
+    "send": "deploy.command.send",
     "tail": "deploy.command.tail",
     "deliveries": "deploy.command.deliveries",
     "dead": "deploy.command.dead",

@@ -72,18 +72,23 @@ def check(name: str | None, directory: Path, *, as_json: bool) -> None:
 
     Its type is com.ring.ringhook_ping. Needs the configuration of `deliver` (or `up`), and nothing that runs.
     """
-    services = roles.configured("destinations", directory).services or ()
-    if name is not None:
-        names = [service.destination.name for service in services]
-        services = tuple(service for service in services if service.destination.name == name)
-        if not services:
-            raise Misconfigured(f"No destination is called {name!r}; there are: {', '.join(names) or 'none'}")
-    pinged = asyncio.run(_pinged(services))
+    pinged = asyncio.run(_pinged(chosen(directory, name)))
     if as_json:
         click.echo(orjson.dumps({"destinations": [reaching.facts(one) for one in pinged]}).decode())
     else:
         click.echo("\n".join(line for one in pinged for line in reaching.lines(one)) or NONE)
     sys.exit(0 if all(map(reaching.well, pinged)) else FAILURE)
+
+
+def chosen(directory: Path, name: str | None) -> Sequence[Service]:
+    """Return the destination of that name, or all, as the files of a directory have them; raises Misconfigured."""
+    services = roles.configured("destinations", directory).services or ()
+    if name is None:
+        return services
+    names = [service.destination.name for service in services]
+    if name not in names:
+        raise Misconfigured(f"No destination is called {name!r}; there are: {', '.join(names) or 'none'}")
+    return [services[names.index(name)]]
 
 
 async def _pinged(services: Sequence[Service]) -> list[Pinged]:

@@ -29,12 +29,12 @@ KINDS: Final = {
     1: "that is no answer",
     2: "",
     3: "redirects are not followed: put the address where it leads into `url`",
-    4: "it refuses the test event: if it refuses every type that it does not know, what Ring adds one day becomes dead letters",
+    4: "it refuses the event: if it refuses every type that it does not know, what Ring adds one day becomes dead letters",
     5: "it has trouble of its own, or what stands before it does not reach it",
 }
 OWN_AUTHORITY: Final = ". If the authority is your own, name it in `ca_file`; else the service must send its whole chain"
 UNSHAPED: Final = (
-    "its shape makes nothing of the test event: a HEAD request went in its place, which shows the way there, "
+    "its shape makes nothing of the event: a HEAD request went in its place, which shows the way there, "
     "and not whether it takes events"
 )
 

@@ -48,10 +48,17 @@ class Pinged(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def ping(
-    destination: Destination, secrets: Sequence[Secret], headers: Mapping[str, Secret], tls: SSLContext | None
+    destination: Destination,
+    secrets: Sequence[Secret],
+    headers: Mapping[str, Secret],
+    tls: SSLContext | None,
+    made: Event | None = None,
 ) -> Pinged:
-    """Look a destination's name up, then send it one signed event, as deliveries are sent, and wait for its answer."""
-    url, made = URL(destination.url), event()
+    """Look a destination's name up, then send it one signed event, as deliveries are sent, and wait for its answer.
+
+    Without `made` that is an event of no type of Ring's.
+    """
+    url, made = URL(destination.url), made or event()
     told = Pinged(name=destination.name, url=destination.url, id=made.id)
     try:
         async with asyncio.timeout(min(destination.timeout_s, LOOK_UP_S)):
