@@ -34,6 +34,7 @@ from ingress.admin.findings import add_findings
 from ingress.admin.forget import add_forgetting
 from ingress.admin.gate import Gate, name_of
 from ingress.admin.handled import Handled
+from ingress.admin.life import add_life
 from ingress.admin.quota import Quota
 from ingress.admin.reload import add_reload
 from ingress.admin.replays import add_replays
@@ -330,6 +331,7 @@ async def add_admin(house: House, admin: Admin, callers: Gate, by: Known) -> Non
     searches = Turns(SEARCHES, "search topics", abreast=1)
     add_deliveries(api, browser, by.dead, searches)
     add_dead(api, browser, by.dead, searches, handled)
+    add_life(api, browser, by.dead, searches)
     add_replays(api, replays, known, browser, searches)
     add_retry(api, Retry(browser, house.bus, handled, replays, by.dead, destinations=known))
     add_reload(api, Reloads(house.database))

@@ -19,6 +19,7 @@ COMMANDS: Final = {
     "admin": "deploy.command.role",
     "config": "deploy.command.config",
     "doctor": "deploy.command.doctor",
+    "explain": "deploy.command.explain",
     "migrate": "deploy.command.migrate",
     "grants": "deploy.command.grants",
     "topics": "deploy.command.topics",

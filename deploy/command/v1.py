@@ -15,11 +15,16 @@ from schemas.findings.reach import obstacle
 
 NO_HTTP: Final = "what listens there does not speak HTTP as it should"
 PATIENCE: Final = aiohttp.ClientTimeout(total=75)
+NOT_FOUND: Final = 404
 LATER: Final = frozenset({429, 503})
 
 
 class Unanswered(Misconfigured):
     """ringhook was not reached, or cannot say just now: the same question may be answered later."""
+
+
+class Unknown(Misconfigured):
+    """Nothing is known under the id that was asked for."""
 
 
 def ask(directory: Path, method: str, path: str, **query: str | int) -> dict[str, Any]:
@@ -62,5 +67,6 @@ def _read(calling: Calling, status: int, body: bytes) -> dict[str, Any]:
         )
     if status != 200:  # noqa: PLR2004 - all of /v1 answers 200 or says why not
         message = read.get("error", {}).get("message", "no reason given")
-        raise (Unanswered if status in LATER else Misconfigured)(f"{calling.url} answered {status}: {message}")
+        kind = Unanswered if status in LATER else Unknown if status == NOT_FOUND else Misconfigured
+        raise kind(f"{calling.url} answered {status}: {message}")
     return read

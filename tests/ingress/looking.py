@@ -18,6 +18,7 @@ from ingress.admin.destinations import add_destinations
 from ingress.admin.events import add_events
 from ingress.admin.gate import Gate
 from ingress.admin.handled import Handled
+from ingress.admin.life import add_life
 from ingress.admin.replays import add_replays
 from ingress.admin.resend import add_resend
 from ingress.admin.retry import Retry, add_retry
@@ -103,6 +104,7 @@ async def desk() -> AsyncIterator[Desk]:
             searches = Turns(2, "search topics", abreast=1)
             add_deliveries(api, browser, letters(topics), searches)
             add_dead(api, browser, letters(topics), searches, handled)
+            add_life(api, browser, letters(topics), searches)
             add_destinations(api, known)
             add_replays(api, replays, known, browser, searches)
             add_retry(api, Retry(browser, bus, handled, replays, letters(topics), destinations=known))
