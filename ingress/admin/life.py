@@ -1,7 +1,7 @@
 """`GET /v1/events/{event}`: the whole life of one event, from Ring's call to each attempt to deliver it."""
 
 from collections.abc import Collection, Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final
 
 import msgspec
@@ -62,8 +62,8 @@ async def lived(browser: Browser, event: str, dead: Collection[str], *, whole: b
 def begun(parts: Collection[Part]) -> bool:
     """Say whether the first of Ring's calls was met: what became of it was, and nothing older is of interest."""
     ends = [part.at for part in parts if part.what == "recorded"]
-    first = (part.at for part in parts if part.what == "received" and not part.facts["found"])
-    return bool(ends) and min(first, default=min(ends) + timedelta(1)) <= min(ends)
+    calls = [part.at for part in parts if part.what == "received" and not part.facts["found"]]
+    return bool(ends and calls) and min(calls) <= min(ends)
 
 
 class Reader:

@@ -12,6 +12,7 @@ import aiohttp
 from deploy.demo.ring import proofs
 from deploy.demo.scene import Scene
 from deploy.demo.walk import Walk
+from tests.e2e.commands import said as explained
 
 PATIENCE_S = 60.0
 
@@ -60,6 +61,11 @@ async def test_from_the_first_minute_to_a_link_that_serves(scene: Scene) -> None
     await Walk(scene, lambda _line: None).run()
     said = await found(scene, "RH-105")  # somebody's webhooks were refused in this hour; Ring's arrive
     assert len(done(said)) == len(said["steps"]) == 9
+    event = next(event for event in scene.alerts.events if event["type"] == "com.ring.button_press")
+    life = await explained(scene, "explain", str(event["id"]))
+    for words in ("received from Ring, and held: button_press", "linked to your user u-ada", "alerts: attempt 1, ", "accepted"):
+        assert words in life, life
+    assert "is completed, linked to your user u-ada" in await explained(scene, "explain", str(event["accountid"]))
 
 
 async def test_a_proxy_that_rewrites_bodies_is_recognised(scene: Scene) -> None:
