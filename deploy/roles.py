@@ -370,7 +370,7 @@ def _open_inside(house: House, chosen: Settings, say: Say) -> None:
     house.workers.append(inside)
     if chosen.admin is None:
         return
-    story = Story(house.database)
+    story = Story(Gathered(house.database, Destinations(house.database, chosen.destinations)))
     host = chosen.common.internal_listen[0]
     add_story(house.internal, story, gate(chosen), host)
     if chosen.edge is not None:

@@ -1,6 +1,6 @@
 """Tells how far Ring has come with us: on the terminal of `up`, and at `GET /` of the internal port."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from ipaddress import ip_address
@@ -12,14 +12,10 @@ from ingress.admin.gate import Gate
 from ingress.errors import Answer
 from ingress.route import guarded
 from schemas.errors import Rejected, Unavailable
-from schemas.findings.contact import CONNECTED, story
-from workers.dispatch.census import queues
-from workers.notice import first_contacts
-from workers.runtime.clock import utc_now
-from workers.runtime.database import Database
+from schemas.findings.facts import Facts
+from schemas.findings.story import CONNECTED, story
 
 LOOK: Final = timedelta(seconds=2)
-LONG: Final = timedelta(minutes=1)  # while a user signs in, events wait a moment
 DEADLINE_S: Final = 6.0  # of `GET /`; the store's own patience ends before
 AWAY: Final = "The store does not answer just now, so it cannot be said how far Ring has come. Try again in a moment."
 REPEAT: Final = timedelta(minutes=5)  # until Ring's first signed webhook, in case nobody was looking
@@ -27,15 +23,13 @@ REPEAT: Final = timedelta(minutes=5)  # until Ring's first signed webhook, in ca
 
 @dataclass(frozen=True)
 class Story:
-    """Reads the first contacts and puts them in words."""
+    """Puts in words what `gather` returns, or raises StoreUnavailable."""
 
-    database: Database
+    gather: Callable[[], Awaitable[Facts]]
 
-    async def at(self, now: datetime) -> str:
+    async def told(self) -> str:
         """Return the sentences for how things stand; raises StoreUnavailable."""
-        since = [queue.since for queue in await queues(self.database) if queue.since]
-        waiting = bool(since) and now.timestamp() - min(since) > LONG.total_seconds()
-        return story(await first_contacts(self.database), waiting=waiting)
+        return story(await self.gather())
 
     def telling(self, say: Callable[[str], None]) -> "Telling":
         """Return the sweep that says each new sentence."""
@@ -53,7 +47,7 @@ class Telling:
 
     async def __call__(self, now: datetime) -> timedelta:
         """Look, and say what is new."""
-        sentence = await self.story.at(now)
+        sentence = await self.story.told()
         if self._last is None or sentence != self._last[0] or (sentence != CONNECTED and now - self._last[1] > REPEAT):
             self._last = sentence, now
             self.say(sentence)
@@ -69,7 +63,7 @@ def add_story(application: web.Application, told: Story, gate: Gate, host: str) 
 
     async def show(request: web.Request) -> web.Response:
         admit(request.headers)
-        return web.Response(text=f"{await told.at(utc_now())}\n")
+        return web.Response(text=f"{await told.told()}\n")
 
     application.router.add_get("/", guarded("story", show, deadline_s=DEADLINE_S, render=in_words))
 

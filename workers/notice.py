@@ -9,7 +9,7 @@ import msgspec
 from sqlalchemy import BigInteger, Boolean, Column, Double, Table, Text, bindparam, select, update
 
 from schemas.errors import UNREADABLE, Rejected
-from schemas.findings.contact import Contact
+from schemas.findings.facts import Contact
 from schemas.records import EdgeNoticed
 from schemas.topics import EDGE_NOTICED
 from workers.bus.contract import Held, Record

@@ -5,11 +5,17 @@ from typing import Literal
 
 import msgspec
 
-from schemas.findings.contact import Contact
-from schemas.records import LinkState
+from schemas.records import LinkState, Notice
 
 Mark = tuple[str, float]  # (what happened, when)
 Cause = Literal["late", "client", "refused", "unanswered"]  # why a code came to nothing
+
+
+class Contact(msgspec.Struct, frozen=True):
+    """A kind of call that came at least once, and whether a signature, nonce or exchange proved it to be Ring's."""
+
+    kind: Notice
+    proven: bool
 
 
 class Met(Contact, frozen=True, kw_only=True):

@@ -13,7 +13,7 @@ _TAP: Final = "The user taps Sign In in the Ring app again."
 
 NO_CALL: Final = Page(
     code="RH-101",
-    title="Ring has not called yet",
+    title="No call from Ring yet",
     means='The portal\'s "Log in with Ring" button only allowlists a tester: it calls none of your URLs, and its success means '
     "nothing more. Ring calls once a user connects the app in the Ring app.",
     do=(_IN_THE_APP,),

@@ -10,16 +10,20 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
+from deploy.facts import Gathered
 from deploy.story import AWAY, Story, add_story, is_loopback
 from ingress.admin.gate import Gate
 from ingress.settings import Token
-from schemas.findings.contact import NO_CALL, WAITING
+from schemas.findings.facts import Facts
+from schemas.findings.story import story
 from tests.workers.dispatch.house import NOW, USED, House, body, changed, received
 from workers.bus import sqlite
+from workers.deliver.standing import Destinations
 from workers.dispatch.parked import Bounds
 from workers.runtime.database import connect
 from workers.runtime.listener import internal_app
 
+NO_CALL = story(Facts(now=NOW.timestamp()))
 READER = Token(name="reader", sha256=sha256(b"t0ken").hexdigest(), scopes=("read",))
 NOBODY = "postgresql://nobody@127.0.0.1:9/nothing"
 Client = TestClient[web.Request, web.Application]
@@ -31,7 +35,7 @@ async def telling(store_url: str, host: str = "127.0.0.1") -> AsyncIterator[Clie
     async with connect(store_url) as database:
         if store_url != NOBODY:
             await database.create_all()
-        add_story(application, Story(database), Gate([READER], {"127.0.0.1"}), host)
+        add_story(application, Story(Gathered(database, Destinations(database, ()))), Gate([READER], {"127.0.0.1"}), host)
         async with TestClient(TestServer(application)) as client:
             yield client
 
@@ -75,12 +79,15 @@ async def test_events_that_wait_long_for_their_link_are_told_until_it_is_there(t
         await database.create_all()
         bus_url = f"sqlite:///{tmp_path}/bus.db"
         house = House(lambda: sqlite.connect(bus_url, namespace=namespace, topics=USED), database, Bounds())
-        story, told = Story(database), list[str]()
+        clock, told = [NOW], list[str]()
+        mine = Story(Gathered(database, Destinations(database, ()), lambda: clock[0]))
         await house.tell([received(body("1"))])
-        told += [await story.at(NOW + timedelta(seconds=30)), await story.at(NOW + timedelta(minutes=2))]
+        for seconds in (30, 120):
+            clock[0] = NOW + timedelta(seconds=seconds)
+            told.append(await mine.told())
         await house.tell([changed("A", 1)])
-        told.append(await story.at(NOW + timedelta(minutes=3)))
-    assert told == [NO_CALL, f"{NO_CALL} {WAITING}", NO_CALL]
+        told.append(await mine.told())
+    assert told == [NO_CALL, f"{NO_CALL} `ringhook doctor` explains RH-704.", NO_CALL]
 
 
 def test_what_is_a_loopback() -> None:

@@ -11,6 +11,7 @@ from schemas.findings.facts import Facts, Link, Met, Served, SignIn
 from schemas.findings.pages import PAGES
 from schemas.findings.rules import findings
 from schemas.findings.steps import WORDS, checklist
+from schemas.findings.story import CONNECTED, story
 from schemas.findings.urls import Looked, of_urls
 from schemas.ring.misfit import Misfit
 
@@ -173,3 +174,25 @@ def test_the_nine_steps_are_ticked_as_far_as_they_happened(known: Facts, done: i
     steps = checklist(known)
     assert sum(step.at is not None for step in steps) == done
     assert next((step.name for step in steps if step.next), None) == following
+
+
+@pytest.mark.parametrize(
+    ("known", "words"),
+    [
+        (facts(), 'No call from Ring yet: the portal\'s "Log in with Ring" button only allowlists a tester'),
+        (
+            facts(contacts=(met("code.wrong_secret"),)),
+            "Codes come to another path than RINGHOOK_EXCHANGE_SECRET names: the Token",
+        ),
+        (CAUSES["RH-301"][0], "So far: Ring says whose they are (users/me). Next: Ring sends the user's browser"),
+        (HEALTHY[0], CONNECTED),
+    ],
+)
+def test_the_line_of_a_terminal_says_where_it_stands(known: Facts, words: str) -> None:
+    assert story(known).startswith(words)
+
+
+def test_the_line_names_what_the_doctor_explains_and_nothing_that_was_seen() -> None:
+    known = facts(contacts=(WEBHOOK,), links=(COMPLETED,), destinations=(Served(name="crm", state="failing", failure="canary"),))
+    assert story(known) == f"{CONNECTED} `ringhook doctor` explains RH-701."
+    assert story(facts(contacts=(met("code.wrong_secret"),))).endswith("that .env has. `ringhook doctor` explains RH-101.")
