@@ -3,12 +3,16 @@
 import asyncio
 import time
 from collections.abc import Sequence
+from datetime import UTC, datetime
+from secrets import token_hex
 from typing import Final, NamedTuple
 
 import aiohttp
 
 from schemas.findings.reach import obstacle
-from schemas.findings.urls import Looked
+from schemas.findings.urls import Looked, Probed
+from schemas.ring.probe import body as made
+from schemas.ring.signature import HEADER, sign
 
 PATIENCE_S: Final = 8.0  # for each
 READ: Final = 64 * 1024  # bytes of an answer
@@ -41,16 +45,14 @@ async def look(base: str) -> Sequence[Looked]:
 
 async def _look(client: aiohttp.ClientSession, base: str, door: Door) -> Looked:
     url, began = base + door.path, time.monotonic()
-    seen = Looked(name=door.name, url=url)
     try:
         async with client.request(door.method, url, allow_redirects=False) as answer:
             text = (await answer.content.read(READ)).decode(errors="replace")
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
-        why = obstacle(error.os_error) if isinstance(error, aiohttp.ClientConnectorError) else _spoken(error)
-        return Looked(name=door.name, url=url, obstacle=why)
+        return Looked(name=door.name, url=url, obstacle=_spoken(error))
     location = answer.headers.get("Location") if answer.status // 100 == 3 else None  # noqa: PLR2004 - a redirect
     return Looked(
-        name=seen.name,
+        name=door.name,
         url=url,
         status=answer.status,
         ours=answer.status in door.statuses and door.says in text,
@@ -59,5 +61,22 @@ async def _look(client: aiohttp.ClientSession, base: str, door: Door) -> Looked:
     )
 
 
+async def probe(base: str, key: bytes) -> Probed:
+    """Post a webhook of no account, signed as Ring signs, to the public Webhook URL, and return what came of it."""
+    name, began = f"ringhook-probe-{token_hex(8)}", time.monotonic()
+    body = made(name, datetime.now(UTC))
+    headers = {HEADER: sign(key, body), "Content-Type": "application/json"}
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=_CONNECTION, trust_env=False) as client,
+            client.post(f"{base.rstrip('/')}/ring/webhook", data=body, headers=headers, allow_redirects=False) as answer,
+        ):
+            return Probed(id=name, status=answer.status, took=time.monotonic() - began)
+    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        return Probed(id=name, obstacle=_spoken(error))
+
+
 def _spoken(error: Exception) -> str:
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return obstacle(error.os_error)
     return obstacle(error) if isinstance(error, TimeoutError | OSError) else NO_HTTP

@@ -48,6 +48,10 @@ class Notices:
             self._met.add((kind, proven))
             self._offer(kind, detail(), proven=proven)
 
+    def met(self, kind: Notice, *, proven: bool) -> bool:
+        """Say whether this process has noted the first of its kind."""
+        return (kind, proven) in self._met
+
     def sample(self, kind: Notice, detail: Callable[[], Mapping[str, str]], *, proven: bool = False) -> None:
         """Note at most one of its kind a second."""
         if self._sampler.take(kind) is not None:

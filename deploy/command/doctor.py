@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from textwrap import wrap
@@ -15,14 +16,17 @@ from deploy import looking, roles
 from deploy.command.directory import DIRECTORY
 from deploy.command.ending import FAILURE
 from deploy.command.facts import JSON
-from deploy.command.v1 import Unanswered, ask
+from deploy.command.v1 import Unanswered, Unknown, ask
 from deploy.settings import PARTS
 from deploy.settings.problems import Wrong
 from schemas.errors import Misconfigured
-from schemas.findings.urls import Looked, of_urls
+from schemas.findings.finding import Finding
+from schemas.findings.urls import OK, Looked, Probed, of_probe, of_urls
 from workers.runtime.logs import printable
 
 WIDE: Final = 110
+READ_BACK_S: Final = 5.0  # until a record that was acknowledged can be read
+LOOK_S: Final = 0.2
 WELL: Final = "Nothing is missing, and nothing is wrong."
 AWAY: Final = "What has happened so far is known to a running ringhook alone: {why}."
 
@@ -33,6 +37,7 @@ class Health(msgspec.Struct, kw_only=True):
     role: str
     problems: Sequence[str] = ()  # of the configuration
     urls: Sequence[Looked] = ()
+    probe: Probed | None = None  # a signed webhook through the public URL, sent where all of them answer
     away: str | None = None  # why the running ringhook was not asked
     steps: Sequence[Mapping[str, Any]] = ()
     findings: Sequence[Mapping[str, Any]] = ()
@@ -50,8 +55,9 @@ class Health(msgspec.Struct, kw_only=True):
 def doctor(role: str, directory: Path, *, as_json: bool) -> None:
     """Say what is missing or wrong between Ring and you, and what to do; exit code 1 for anything.
 
-    Looks at the configuration as ROLE needs it (else `up`), at the public URLs from this machine, and asks the running `ringhook
-    admin` (or `up`) what has happened. Where none runs it says the rest. Each finding's code has a page in deploy/runbooks.
+    Looks at the configuration as ROLE needs it (else `up`) and at the public URLs from this machine, sends a signed webhook of
+    its own through them (of no account: nothing comes of it), and asks the running `ringhook admin` (or `up`) what has happened.
+    Where none runs it says the rest. Each finding's code has a page in deploy/runbooks.
     """
     health = examined(role, directory)
     click.echo(orjson.dumps(msgspec.to_builtins(health) | {"well": health.well}).decode() if as_json else "\n".join(told(health)))
@@ -69,21 +75,44 @@ def examined(role: str, directory: Path) -> Health:
     except Misconfigured as error:
         health.problems = [str(error)]
         return health
+    mine = list[Finding]()
     if chosen.edge is not None:
-        health.urls = asyncio.run(looking.look(chosen.edge.settings.public_url))
-    mine = [msgspec.to_builtins(one) for one in of_urls(health.urls)]
+        url, keys = chosen.edge.settings.public_url, chosen.edge.settings.hmac_keys
+        health.urls = asyncio.run(looking.look(url))
+        if all(look.ours for look in health.urls):
+            sent = asyncio.run(looking.probe(url, next(iter(keys.values())).reveal().encode()))
+            health.probe = _read_back(directory, sent) if sent.status == OK else sent
+        mine = [*of_urls(health.urls), *(of_probe(health.probe) if health.probe else ())]
     try:
         said = ask(directory, "GET", "/v1/findings")
     except Unanswered as error:
         health.away, said = str(error), {"steps": [], "findings": []}
-    health.steps, health.findings = said["steps"], [*mine, *said["findings"]]
+    health.steps, health.findings = said["steps"], [*map(msgspec.to_builtins, mine), *said["findings"]]
     return health
+
+
+def _read_back(directory: Path, probed: Probed) -> Probed:
+    """Return the probe with whether it came back out of the bus; where nobody can say, as it is."""
+    until = time.monotonic() + READ_BACK_S
+    while True:
+        try:
+            ask(directory, "GET", f"/v1/events/{probed.id}")
+        except Unknown:
+            if time.monotonic() > until:
+                return msgspec.structs.replace(probed, held=False)
+            time.sleep(LOOK_S)
+        except Unanswered:
+            return probed
+        else:
+            return msgspec.structs.replace(probed, held=True)
 
 
 def told(health: Health) -> Iterator[str]:
     """Return what was found as lines."""
     yield from _configuration(health)
     yield from map(_url, health.urls)
+    if health.probe:
+        yield _probe(health.probe)
     if health.away:
         yield AWAY.format(why=printable(health.away).rstrip("."))
     if health.steps:
@@ -108,6 +137,13 @@ def _configuration(health: Health) -> Iterator[str]:
 def _url(look: Looked) -> str:
     fate = f"not reached: {look.obstacle}" if look.obstacle else f"answered {look.status} in {(look.took or 0) * 1000:.0f} ms"
     return f"{look.name}: {printable(look.url)}  {printable(fate)}"
+
+
+def _probe(probed: Probed) -> str:
+    if probed.obstacle:
+        return f"A signed webhook: not answered: {printable(probed.obstacle)}"
+    back = {True: ", and read back from the bus", False: ", and not found on the bus", None: ""}[probed.held]
+    return f"A signed webhook: answered {probed.status} in {(probed.took or 0) * 1000:.0f} ms{back}"
 
 
 def _step(number: int, step: Mapping[str, Any]) -> str:

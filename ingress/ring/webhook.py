@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from aiohttp import web
 
@@ -17,8 +18,11 @@ from schemas.records import App
 from schemas.ring import arrival
 from schemas.ring.misfit import misfit
 from schemas.ring.peek import peek
+from schemas.ring.probe import TYPE
 from schemas.ring.signature import HEADER, refusal, verify
 from workers.bus.contract import Publisher, Record
+
+_PROBE: Final = TYPE.encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +53,8 @@ class Webhook:
             VERIFY_FAILURES.labels(reason=reason).inc()
             self.notices.sample("webhook.refused", lambda: self._looked_into(request, reason, header, body))
             raise
-        self.notices.first("webhook", lambda: described(request), proven=True)
+        if not self.notices.met("webhook", proven=True) and record.header("type") != _PROBE:
+            self.notices.first("webhook", lambda: described(request), proven=True)
         return record
 
     def _looked_into(self, request: web.Request, reason: str, header: str | None, body: bytes) -> Mapping[str, str]:

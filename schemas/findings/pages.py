@@ -87,6 +87,24 @@ ANOTHER: Final = Page(
     means="A proxy's own page, another service, or a path that is cut on the way.",
     do=("Have the proxy pass /ring/ on to RINGHOOK_PUBLIC_LISTEN, path and body unchanged.",),
 )
+PROBE_REFUSED: Final = Page(
+    code="RH-110",
+    title="A signed webhook does not come through the public URL",
+    means="The doctor signs a webhook as Ring does and posts it to the public Webhook URL. 401: what answers has another HMAC "
+    "key, or something on the way rewrites bodies or drops the header X-Signature. 503: the bus takes nothing.",
+    do=(
+        "Where it was 401: see that `ringhook ingress` (or `up`) was restarted since the key was changed.",
+        "See that the proxy passes the header X-Signature and the body on unchanged.",
+        "Where it was 503: `/readyz` of ingress says what is in the way.",
+    ),
+)
+PROBE_ELSEWHERE: Final = Page(
+    code="RH-111",
+    title="Another installation answers at the public URL",
+    means="The doctor's webhook was taken at the public URL, and this installation's bus does not hold it: what answers there "
+    "writes onto another bus, of staging or production perhaps, which share Ring's keys.",
+    do=("Compare RINGHOOK_PUBLIC_URL, RINGHOOK_BUS_URL and RINGHOOK_NAMESPACE of the roles with those here.",),
+)
 MISFITS: Final = {
     "body_rewritten": "it fits once the body's JSON is written in another way, so something on the way here rewrites bodies",
     "body_line_end": "it fits but for a line end or spaces around the body, so something on the way here changes bodies",
@@ -231,6 +249,8 @@ PAGES: Final = (
     NOT_REACHED,
     REDIRECTED,
     ANOTHER,
+    PROBE_REFUSED,
+    PROBE_ELSEWHERE,
     CODE_EXPIRED,
     WRONG_CLIENT,
     CODE_REFUSED,

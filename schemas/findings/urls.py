@@ -2,12 +2,15 @@
 
 from collections.abc import Iterator, Sequence
 from ipaddress import ip_address
+from typing import Final
 from urllib.parse import urlsplit
 
 import msgspec
 
 from schemas.findings import pages
 from schemas.findings.finding import Finding, found
+
+OK: Final = 200
 
 
 class Looked(msgspec.Struct, frozen=True, kw_only=True):
@@ -20,6 +23,25 @@ class Looked(msgspec.Struct, frozen=True, kw_only=True):
     location: str | None = None  # where it sends who comes
     obstacle: str | None = None  # why nothing answered
     took: float | None = None  # seconds
+
+
+class Probed(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of a signed webhook through the public URL; `held`: it was read back from the bus (None: nobody could say)."""
+
+    id: str
+    status: int | None = None
+    obstacle: str | None = None
+    took: float | None = None  # seconds
+    held: bool | None = None
+
+
+def of_probe(probed: Probed) -> Iterator[Finding]:
+    """Yield what is wrong on the way from the public URL onto the bus."""
+    if probed.status != OK:
+        fate = f"answered {probed.status}" if probed.status else f"not answered: {probed.obstacle}"
+        yield found(pages.PROBE_REFUSED, f"A webhook that this machine signed with its own key was {fate}.")
+    elif probed.held is False:
+        yield found(pages.PROBE_ELSEWHERE, f"It was answered 200 and is not on this installation's bus ({probed.id}).", "likely")
 
 
 def of_urls(looks: Sequence[Looked]) -> Iterator[Finding]:

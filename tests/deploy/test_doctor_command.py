@@ -32,6 +32,10 @@ FINDING = {
 }
 
 
+HELD = (200, b'{"event":"ringhook-probe-1","life":[]}')
+UNKNOWN = (404, b'{"error":{"message":"Nothing is known under this id."}}')
+
+
 def run(*words: str) -> Result:
     done = CliRunner().invoke(doctor, words)
     if done.exception and not isinstance(done.exception, SystemExit):
@@ -45,25 +49,28 @@ def configured(port: type[Answering], tmp_path: Path, monkeypatch: pytest.Monkey
     where = next(line for line in (tmp_path / ".env").read_text().splitlines() if "INTERNAL_URL" in line)
     installed(tmp_path, PORTAL, more=f"{where}\n")
     seen = [looking.Looked(name="Webhook URL", url="https://ring.example.com/ring/webhook", status=200, ours=True, took=0.02)]
+    sent = looking.Probed(id="ringhook-probe-1", status=200, took=0.012)
     monkeypatch.setattr(looking, "look", lambda _base: asyncio.sleep(0, seen))
+    monkeypatch.setattr(looking, "probe", lambda _base, _key: asyncio.sleep(0, sent))
     return port
 
 
 def test_the_steps_and_the_findings_are_lines(configured: type[Answering]) -> None:
-    configured.answers = [(200, orjson.dumps({"steps": STEPS, "findings": [FINDING]}))]
+    configured.answers = [UNKNOWN, HELD, (200, orjson.dumps({"steps": STEPS, "findings": [FINDING]}))]
     said = run()
     assert said.exit_code == 1
     lines = said.stdout.splitlines()
-    assert lines[:2] == [
+    assert lines[:3] == [
         "The configuration of up is complete.",
         "Webhook URL: https://ring.example.com/ring/webhook  answered 200 in 20 ms",
+        "A signed webhook: answered 200 in 12 ms, and read back from the bus",
     ]
-    assert lines[3:6] == [
+    assert lines[4:7] == [
         "  [x] 1. Ring posts a code  (2026-02-13 13:39:57Z)",
         "  [>] 2. ringhook exchanges it  (next)",
         "  [ ] 3. Ring says whose",
     ]
-    assert lines[7:] == [
+    assert lines[8:] == [
         "RH-203  Ring did not accept a code (possible)",
         "  Seen: The newest code \\u001b[31m is rejected.",
         "  It was used before.",
@@ -75,13 +82,13 @@ def test_the_steps_and_the_findings_are_lines(configured: type[Answering]) -> No
 
 def test_where_nothing_is_missing_it_says_so_and_ends_well(configured: type[Answering]) -> None:
     done = [step | {"at": STEPS[0]["at"], "next": False} for step in STEPS]
-    configured.answers = [(200, orjson.dumps({"steps": done, "findings": []}))]
+    configured.answers = [HELD, (200, orjson.dumps({"steps": done, "findings": []}))]
     said = run()
     assert (said.exit_code, said.stdout.splitlines()[-1]) == (0, "Nothing is missing, and nothing is wrong.")
 
 
 def test_as_json_it_is_one_object(configured: type[Answering]) -> None:
-    configured.answers = [(200, orjson.dumps({"steps": STEPS, "findings": [FINDING]}))]
+    configured.answers = [HELD, (200, orjson.dumps({"steps": STEPS, "findings": [FINDING]}))]
     said = run("--json")
     told = json.loads(said.stdout)
     assert (said.exit_code, told["well"], told["problems"], told["steps"]) == (1, False, [], STEPS)
@@ -99,10 +106,19 @@ def test_a_configuration_with_problems_is_told_and_nothing_is_asked(configured: 
 
 
 def test_where_none_runs_the_rest_is_told(configured: type[Answering]) -> None:
-    configured.answers = [(503, b'{"error":{"message":"Try again."}}')]
+    configured.answers = [(503, b'{"error":{"message":"Try again."}}')] * 2
     said = run()
     assert said.exit_code == 1
+    assert "A signed webhook: answered 200 in 12 ms\n" in said.stdout
     assert "What has happened so far is known to a running ringhook alone: " in said.stdout
+
+
+def test_a_webhook_that_another_installation_took_is_told(configured: type[Answering], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("deploy.command.doctor.READ_BACK_S", 0.0)
+    configured.answers = [UNKNOWN, (200, orjson.dumps({"steps": STEPS, "findings": []}))]
+    said = run()
+    assert "answered 200 in 12 ms, and not found on the bus" in said.stdout
+    assert "RH-111  Another installation answers at the public URL (likely)" in said.stdout
 
 
 @pytest.fixture

@@ -51,6 +51,7 @@ async def test_from_the_first_minute_to_a_link_that_serves(scene: Scene) -> None
     said = await found(scene, "RH-101")
     assert (said["problems"], done(said), said["away"]) == ([], [], None)
     assert all(look["ours"] for look in said["urls"])
+    assert (said["probe"]["status"], said["probe"]["held"]) == (200, True)
     async with aiohttp.ClientSession() as stranger:
         async with stranger.post(f"{scene.made.public}/ring/token-exchange/not-the-secret", data={"code": "c"}) as answer:
             assert answer.status == 404

@@ -9,7 +9,7 @@ from aiohttp import ClientResponse
 from ingress.settings import Limits
 from schemas import topics
 from schemas.errors import Misconfigured
-from schemas.ring import arrival
+from schemas.ring import arrival, probe
 from schemas.ring.signature import sign
 from tests.ingress.conftest import KEY, NEXT_KEY, NOW, Edge, Start
 
@@ -43,6 +43,14 @@ async def test_a_200_means_that_the_raw_bytes_are_held_under_the_account_with_ho
     came = arrival.read(record.headers)
     assert (record.key, record.value) == (b"ava1.ring.account.A", MOTION)
     assert (came.request_id, came.type, came.received_at, came.app) == ("r-42", "motion_detected", NOW, "first")
+
+
+async def test_the_doctors_own_webhook_is_held_and_is_no_first_contact_of_rings(edge: Edge) -> None:
+    assert (await post(edge, probe.body("ringhook-probe-1", NOW))).status == 200
+    assert not edge.notices.met("webhook", proven=True)
+    assert (await post(edge, MOTION)).status == 200
+    assert edge.notices.met("webhook", proven=True)
+    assert [record.header("type") for record in edge.bus.of(topics.WEBHOOK_RECEIVED)] == [b"ringhook_probe", b"motion_detected"]
 
 
 async def test_the_signature_goes_no_further(edge: Edge) -> None:

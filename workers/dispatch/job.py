@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.errors import Rejected
 from schemas.records import AccountChanged
-from schemas.ring import envelope
+from schemas.ring import envelope, probe
 from schemas.topics import ACCOUNT_CHANGED, WEBHOOK_RECEIVED
 from workers.bus.contract import Held, Record
 from workers.dispatch import claims, metrics, parked, store
@@ -172,7 +172,7 @@ async def _claimed(step: Step, webhooks: Sequence[Webhook], now: datetime) -> Ma
     return {(webhook.held.topic, webhook.held.offset): answer for webhook, answer in zip(webhooks, answers, strict=True)}
 
 
-def decide(held: Held, item: Item, batch: Batch) -> Result:
+def decide(held: Held, item: Item, batch: Batch) -> Result:  # noqa: PLR0911 - a table: one line, one kind
     """Return what one record becomes, and let the batch learn from it."""
     if isinstance(item, AccountChanged):
         return _changed(item, batch)
@@ -180,6 +180,9 @@ def decide(held: Held, item: Item, batch: Batch) -> Result:
         return _forgotten(item.account, batch)
     if isinstance(item, Rejected):
         return _quarantined(held, item.type if isinstance(item, envelope.Stale) else None, item, batch)
+    if item.envelope.type == probe.TYPE:
+        batch.counted[held.topic, held.offset] = probe.TYPE, "probe"
+        return ()
     if item.account in batch.forgotten:
         return _stopped(item, batch)  # before anything is learnt of the account again
     foreign = item.account is not None and batch.known.foreign(item.account, item.arrival)

@@ -7,7 +7,7 @@ from prometheus_client import Counter, Gauge
 EVENTS: Final = Counter(
     "ringhook_events_total",
     "Webhooks by Ring's type and by outcome: published, duplicate, suffixed, republished, waiting, "
-    "stopped (the account was forgotten), or why they were quarantined",
+    "stopped (the account was forgotten), probe (the doctor's), or why they were quarantined",
     ["type", "outcome"],
 )
 PRUNED: Final = Counter("ringhook_claims_pruned_total", "Claims deleted because they were older than any copy can be")

@@ -12,7 +12,7 @@ from schemas.findings.pages import PAGES
 from schemas.findings.rules import findings
 from schemas.findings.steps import WORDS, checklist
 from schemas.findings.story import CONNECTED, story
-from schemas.findings.urls import Looked, of_urls
+from schemas.findings.urls import Looked, Probed, of_probe, of_urls
 from schemas.ring.misfit import Misfit
 
 NOW = 1_771_130_906.0
@@ -106,6 +106,11 @@ LOOKS: dict[str, tuple[Looked, ...]] = {
     "RH-109": (Looked(name="Webhook URL", url="https://ring.example.com/ring/webhook", status=404),),
 }
 
+PROBES: dict[str, tuple[Probed, ...]] = {
+    "RH-110": (Probed(id="p", status=401), Probed(id="p", obstacle="no answer came in time")),
+    "RH-111": (Probed(id="p", status=200, held=False),),
+}
+
 
 @pytest.mark.parametrize(("code", "known"), [(code, known) for code, every in CAUSES.items() for known in every])
 def test_each_cause_gives_its_finding_first(code: str, known: Facts) -> None:
@@ -117,6 +122,16 @@ def test_each_cause_gives_its_finding_first(code: str, known: Facts) -> None:
 @pytest.mark.parametrize(("code", "looks"), LOOKS.items())
 def test_each_trouble_with_a_public_url_gives_its_finding(code: str, looks: tuple[Looked, ...]) -> None:
     assert [one.code for one in of_urls(looks)] == [code]
+
+
+@pytest.mark.parametrize(("code", "probed"), [(code, probed) for code, every in PROBES.items() for probed in every])
+def test_each_trouble_of_the_doctors_own_webhook_gives_its_finding(code: str, probed: Probed) -> None:
+    assert [one.code for one in of_probe(probed)] == [code]
+
+
+@pytest.mark.parametrize("held", [True, None])
+def test_a_webhook_that_came_through_gives_none(held: bool | None) -> None:  # noqa: FBT001 - a table
+    assert not [*of_probe(Probed(id="p", status=200, held=held))]
 
 
 def test_what_is_wrong_with_all_urls_is_said_once() -> None:
@@ -142,7 +157,7 @@ def test_a_healthy_installation_has_none(known: Facts) -> None:
 
 
 def test_every_page_has_its_cause_here_and_every_code_is_one_pages() -> None:
-    assert {page.code for page in PAGES} == CAUSES.keys() | LOOKS.keys()
+    assert {page.code for page in PAGES} == CAUSES.keys() | LOOKS.keys() | PROBES.keys()
     assert len({page.code for page in PAGES}) == len(PAGES)
 
 

@@ -16,6 +16,7 @@ from sqlalchemy import func, select
 
 from schemas import cloudevents
 from schemas.events import suffixed
+from schemas.ring import probe
 from schemas.ring.envelope import parse
 from schemas.ring.peek import peek
 from tests.workers.dispatch.house import AT_ONCE, NAMESPACE, NOW, House, body, changed, counted, received
@@ -75,6 +76,11 @@ async def test_what_is_not_rings_or_too_old_is_quarantined_with_its_reason(house
     assert [event.id for event in events] == ["1"]
     assert sorted(dead) == sorted([(peek(junk).request_id, "not_json"), ("old", "stale"), ("foreign", "not_from_ingress")])
     assert counted("motion_detected", "stale") == before + 1
+
+
+async def test_the_doctors_webhook_goes_nowhere_and_is_no_dead_letter(house: House) -> None:
+    events, dead = await house.tell([received(probe.body("ringhook-probe-1", NOW))], [received(body("1"))])
+    assert ([event.id for event in events], dead) == (["1"], [])
 
 
 async def test_events_say_what_is_known_of_the_link_when_they_are_dispatched(house: House) -> None:
