@@ -6,7 +6,7 @@ from sqlalchemy import Connection, column, inspect, select, table
 
 from workers.runtime.database import absent, connect
 
-HEAD: Final = "0029"  # the last migration under `versions/`
+HEAD: Final = "0030"  # the last migration under `versions/`
 _OURS: Final = "installation"  # a table that was there from the first
 _VERSION: Final = table("alembic_version", column("version_num"))
 
