@@ -60,12 +60,6 @@ SIGNATURES: Final = Page(
         "Where two apps are in use, set the second one's key as RINGHOOK_RING_HMAC_KEY_NEXT.",
     ),
 )
-NOT_HTTPS: Final = Page(
-    code="RH-106",
-    title="The public URL does not begin with https",
-    means="Ring calls by TLS 1.2 or newer alone, and the portal takes no other URL.",
-    do=("Put a TLS end before ringhook, and set RINGHOOK_PUBLIC_URL to the https URL that Ring and browsers call.",),
-)
 NOT_REACHED: Final = Page(
     code="RH-107",
     title="The public URL is not reached from this machine",
@@ -245,7 +239,6 @@ PAGES: Final = (
     WRONG_SECRET,
     ODD_CODE,
     SIGNATURES,
-    NOT_HTTPS,
     NOT_REACHED,
     REDIRECTED,
     ANOTHER,

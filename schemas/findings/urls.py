@@ -1,9 +1,7 @@
 """What a look at the four public URLs says: the right service, another one, or why none. Pure."""
 
 from collections.abc import Iterator, Sequence
-from ipaddress import ip_address
 from typing import Final
-from urllib.parse import urlsplit
 
 import msgspec
 
@@ -46,8 +44,6 @@ def of_probe(probed: Probed) -> Iterator[Finding]:
 
 def of_urls(looks: Sequence[Looked]) -> Iterator[Finding]:
     """Yield what is wrong with them; what is wrong with all is said once."""
-    if plain := [look for look in looks if not look.url.startswith("https://") and not is_here(look.url)]:
-        yield found(pages.NOT_HTTPS, f"RINGHOOK_PUBLIC_URL leads to {plain[0].url}.")
     if silent := [look for look in looks if look.obstacle]:
         which = "No URL" if len(silent) == len(looks) else _named(silent)
         verb = "was reached" if len(silent) == len(looks) else "not reached"
@@ -56,15 +52,6 @@ def of_urls(looks: Sequence[Looked]) -> Iterator[Finding]:
         yield found(pages.REDIRECTED, f"{_named(moved)}: who comes is sent to {moved[0].location}.")
     if strange := [look for look in looks if look.status and not look.ours and not look.location]:
         yield found(pages.ANOTHER, f"{_named(strange)}: what answers ({strange[0].status}) is not ringhook.")
-
-
-def is_here(url: str) -> bool:
-    """Say whether a URL leads to this machine alone, where a simulated Ring may call it."""
-    host = urlsplit(url).hostname or ""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _named(looks: Sequence[Looked]) -> str:

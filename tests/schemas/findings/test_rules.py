@@ -98,7 +98,6 @@ HEALTHY = (
     ),
 )
 LOOKS: dict[str, tuple[Looked, ...]] = {
-    "RH-106": (Looked(name="Webhook URL", url="http://ring.example.com/ring/webhook", status=200, ours=True),),
     "RH-107": (Looked(name="Webhook URL", url="https://ring.example.com/ring/webhook", obstacle="there is no such name"),),
     "RH-108": (
         Looked(name="Webhook URL", url="https://ring.example.com/ring/webhook", status=301, location="https://www.example.com/"),
@@ -138,11 +137,6 @@ def test_what_is_wrong_with_all_urls_is_said_once() -> None:
     looks = [Looked(name=name, url=f"https://ring.example.com/{name}", obstacle="no answer came in time") for name in "abc"]
     (only,) = of_urls(looks)
     assert only.seen == "No URL was reached from this machine: no answer came in time."
-
-
-@pytest.mark.parametrize("url", ["http://127.0.0.1:8080/ring/webhook", "http://localhost/ring/webhook", "http://[::1]:1/x"])
-def test_a_simulated_ring_on_this_machine_needs_no_tls(url: str) -> None:
-    assert not [*of_urls([Looked(name="Webhook URL", url=url, status=200, ours=True)])]
 
 
 def test_why_a_signature_does_not_fit_is_said_in_words() -> None:
