@@ -1,6 +1,7 @@
 """`ringhook init`: a folder ready to run, with keys made on this machine."""
 
 import os
+import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
 from hashlib import sha256
@@ -11,6 +12,7 @@ from typing import Final
 
 import click
 
+from deploy.command.asking import asked, on_a_terminal
 from deploy.settings.values import base_url
 from schemas.errors import Misconfigured
 from workers.runtime.sealing import generate_code_keys, generate_key
@@ -21,6 +23,8 @@ FROM_PORTAL: Final = {
     "RINGHOOK_RING_HMAC_KEY": "the HMAC signing key, as it stands there: not decoded, nothing around it",
     "RINGHOOK_PUBLIC_URL": "what Ring and browsers call, https://… without a path",
 }
+
+FILES: Final = (".env", "ringhook.toml")
 
 TOML: Final = """\
 # ringhook's lists. Single values and secrets stand in .env beside it. `ringhook config check` reads both.
@@ -50,14 +54,18 @@ scopes = ["read", "operate", "claim"]
 
 @click.command()
 @click.argument("directory", type=click.Path(file_okay=False, path_type=Path), default=".")
-@click.option("--non-interactive", is_flag=True, help="Ask nothing (it asks nothing yet; scripts should say so all the same).")
+@click.option("--non-interactive", is_flag=True, help="Ask nothing: what is not in the environment is filled in later.")
 def init(directory: Path, *, non_interactive: bool) -> None:
     """Write .env (0600) and ringhook.toml into DIRECTORY; what is there already is never overwritten.
 
-    Values of RINGHOOK_RING_… and RINGHOOK_PUBLIC_URL in the environment are taken over.
+    Values of RINGHOOK_RING_… and RINGHOOK_PUBLIC_URL in the environment are taken over. On a terminal it asks for the others,
+    says where in Ring's portal each stands, and looks at what is pasted for the usual damages.
     """
-    del non_interactive
     given = portal(os.environ)
+    _demand_room(directory)
+    if interactive() and not non_interactive:
+        given = asked(given, click.echo, on_a_terminal)
+        click.echo()
     exchange, token = token_urlsafe(24), token_urlsafe(32)
     files = {
         ".env": (environment_file(given, exchange, token), 0o600),
@@ -80,12 +88,22 @@ def portal(environment: Mapping[str, str]) -> dict[str, str]:
         raise Misconfigured(f"environment: RINGHOOK_PUBLIC_URL: {error}. Nothing was written") from error
 
 
+def interactive() -> bool:
+    """Say whether somebody sits there who can be asked."""
+    return sys.stdin.isatty() and sys.stdout.isatty()
+
+
+def _demand_room(directory: Path) -> None:
+    """Raise Misconfigured where the files are there already: before anybody is asked for anything, too."""
+    present = [name for name in FILES if (directory / name).exists()]
+    if present:
+        raise Misconfigured(f"{directory} holds {' and '.join(present)} already: nothing was written. Choose another folder.")
+
+
 def _fill(directory: Path, files: Mapping[str, tuple[str, int]]) -> None:
     """Write all files or none, but where the process dies in between."""
     directory.mkdir(parents=True, exist_ok=True)
-    present = [name for name in files if (directory / name).exists()]
-    if present:
-        raise Misconfigured(f"{directory} holds {' and '.join(present)} already: nothing was written. Choose another folder.")
+    _demand_room(directory)
     with ExitStack() as undoing:
         for name, (text, mode) in files.items():
             with os.fdopen(os.open(directory / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w") as file:
