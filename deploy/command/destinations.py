@@ -168,7 +168,7 @@ def _facts(seen: dict[str, Any]) -> Iterator[str]:
     if seen["in_flight"]:
         yield f"{seen['in_flight']} in flight"
     if seen["waiting"]:
-        due = f", the next is due {second(seen['next_at'])}" if seen["next_at"] else ""
+        due = f", the next is due {second(seen['next_at'])}" if seen.get("next_at") else ""
         yield f"{seen['waiting']} wait in the store{due}"
     if seen["held"]:
         yield f"{seen['held']} to be sent again"

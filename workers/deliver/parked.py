@@ -273,7 +273,14 @@ class Parked(Generic[T]):
         heapq.heappush(self._due_again if queue.loaded[0].tries else self._due, (queue.due, name))
 
     def hurry(self, now: datetime) -> None:
-        """Let all that waits be due now; what it was due by stays known, as no attempt before is a verdict."""
+        """Let all that waits be due now; what it was due by stays known, as no attempt before is a verdict.
+
+        What joins, and what is under way, follows once it is written or has failed.
+        """
+        self._resumed_at = now
+        for queue in self._queues.values():
+            if queue.joining and not queue.rows:
+                queue.due = min(queue.due, now)
         self._unread = [(min(due, now), name) for due, name in self._unread]
         heapq.heapify(self._unread)
         for due, name in self._unread:
@@ -308,12 +315,14 @@ class Parked(Generic[T]):
         item = queue.loaded[0]
         tries = counted(item.tries, decision)
         item.put_off(decision.at)
+        if tries and tries.latest < self._resumed_at:
+            item.hurry(self._resumed_at)
         if tries:
             queue.tried = Tried.of(item.offset, item.scheduled, tries)
             self._learns(name, queue)
         self._bytes -= sum(each.size for each in queue.loaded)
         queue.loaded.clear()
-        queue.due, queue.flows = decision.at, False
+        queue.due, queue.flows = item.due, False
         heapq.heappush(self._unread, (queue.due, name))
 
     def _went(self, name: str, queue: _Queue[T], decision: Decision) -> None:

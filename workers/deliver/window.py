@@ -91,6 +91,7 @@ class Window(Generic[T]):
         self._again = Agenda()  # likewise of those that failed alone
         self._failed: dict[int, Item[T]] = {}  # tried before, open still
         self.buried = buried or Buried()
+        self._resumed_at = datetime.min.replace(tzinfo=UTC)  # what was tried before and fails after is due at once
 
     @classmethod
     def from_note(cls, start: int, note: bytes, buried: Buried | None = None) -> "Window[T]":
@@ -225,6 +226,8 @@ class Window(Generic[T]):
         if isinstance(decision, Again):
             item.put_off(decision.at)
             item.tries = counted(item.tries, decision)
+            if item.tries and item.tries.latest < self._resumed_at:
+                item.hurry(self._resumed_at)
             self._failed[offset] = item
             self._offer(item)
             return
@@ -262,7 +265,8 @@ class Window(Generic[T]):
         return [item for item in self.stuck(datetime.max.replace(tzinfo=UTC), now) if item.offset < self.next() + span]
 
     def hurry(self, now: datetime) -> None:
-        """Let what failed before be due now."""
+        """Let what failed before be due now, and what is under way where it fails."""
+        self._resumed_at = now
         for item in self._failed.values():
             if not item.flying and item.due > now:
                 item.hurry(now)
