@@ -7,6 +7,7 @@ from typing import Final
 import click
 
 from deploy.command import COMMANDS, ringhook
+from deploy.generated import write
 
 FOLDER: Final = Path(__file__).with_name("manual")
 WIDTH: Final = 110
@@ -45,16 +46,5 @@ def _page(command: click.Command, title: str) -> Iterator[str]:
         yield f"\n#{''.join(_page(below[name], f'{title} {name}'))}"
 
 
-def main() -> None:
-    """Write the pages; those of commands that are no more go."""
-    FOLDER.mkdir(exist_ok=True)
-    wanted = pages()
-    for old in FOLDER.glob("*.md"):
-        if old.name not in wanted:
-            old.unlink()
-    for name, text in wanted.items():
-        (FOLDER / name).write_text(text)
-
-
 if __name__ == "__main__":
-    main()
+    write(FOLDER, pages())

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
+from deploy.generated import write
 from schemas.findings.finding import Page
 from schemas.findings.pages import PAGES
 
@@ -38,16 +39,5 @@ def _page(page: Page) -> Iterator[str]:
     yield ""
 
 
-def main() -> None:
-    """Write the pages; those of findings that are no more go."""
-    FOLDER.mkdir(exist_ok=True)
-    wanted = files()
-    for old in FOLDER.glob("*.md"):
-        if old.name not in wanted:
-            old.unlink()
-    for name, text in wanted.items():
-        (FOLDER / name).write_text(text)
-
-
 if __name__ == "__main__":
-    main()
+    write(FOLDER, files())
