@@ -36,6 +36,7 @@ COMMANDS: Final = {
     "keys": "deploy.command.keys",
     "backup": "deploy.command.backup",
     "restored": "deploy.command.restored",
+    "support-bundle": "deploy.command.support_bundle",
     "demo": "deploy.command.demo",
 }
 
@@ -53,7 +54,7 @@ class Commands(click.Group):
         del ctx
         if (module := COMMANDS.get(cmd_name)) is None:
             return None
-        command: click.Command = getattr(_imported(module), cmd_name)
+        command: click.Command = getattr(_imported(module), cmd_name.replace("-", "_"))
         return command
 
 
