@@ -48,10 +48,20 @@ class Telling:
     async def __call__(self, now: datetime) -> timedelta:
         """Look, and say what is new."""
         sentence = await self.story.told()
-        if self._last is None or sentence != self._last[0] or (sentence != CONNECTED and now - self._last[1] > REPEAT):
+        if self._is_news(sentence, now):
             self._last = sentence, now
             self.say(sentence)
         return LOOK
+
+    def _is_news(self, sentence: str, now: datetime) -> bool:
+        """Once Ring has come all the way, findings that come and go are told now and then, and what stays the same not again."""
+        if self._last is None:
+            return True
+        said, at = self._last
+        connected = sentence.startswith(CONNECTED)
+        if connected and said.startswith(CONNECTED):
+            return sentence != said and now - at > REPEAT
+        return sentence != said or (not connected and now - at > REPEAT)
 
 
 def add_story(application: web.Application, told: Story, gate: Gate, host: str) -> None:

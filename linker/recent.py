@@ -15,7 +15,15 @@ from workers.runtime.database import Database
 NEWEST: Final = 20
 LOOKED: Final = 500  # rows of the newest codes; a flood of strangers' hides the others behind it
 MANY: Final = 1_000  # accounts to be connected again that are counted one by one
-_GRANTS: Final = columns(GrantStanding, grants).add_columns(grants.c.stranger).order_by(grants.c.generation.desc()).limit(LOOKED)
+_LATEST: Final = (
+    columns(GrantStanding, grants)
+    .add_columns(grants.c.stranger)
+    .order_by(grants.c.generation.desc())
+    .limit(LOOKED)
+    .subquery("latest")
+)
+_EVERY: Final = select(_LATEST).order_by(_LATEST.c.generation.desc())
+_RINGS: Final = _EVERY.where(_LATEST.c.account.is_not(None) | ~_LATEST.c.stranger).limit(NEWEST)
 _ATTEMPTS: Final = columns(AttemptSteps, attempts).order_by(attempts.c.requested_at.desc()).limit(NEWEST)
 _LOST: Final = select(accounts.c.account).where(accounts.c.risk.is_not(None), accounts.c.risk.in_(sorted(LOST))).limit(MANY)
 
@@ -29,10 +37,9 @@ class Recent:
     async def links(self) -> tuple[Link, ...]:
         """Return the newest, first; codes of strangers that came to nothing count only where nothing else ever came."""
         async with self.database.read() as connection:
-            rows = [(value_of(GrantStanding, row), row.stranger) for row in await connection.execute(_GRANTS)]
-        known = [grant for grant, stranger in rows if grant.account or not stranger]
-        every = [grant for grant, _ in rows] if len(rows) < LOOKED else []
-        return tuple(map(_link, (known or every)[:NEWEST]))
+            rows = (await connection.execute(_RINGS)).all() or (await connection.execute(_EVERY)).all()
+        shown = rows[:NEWEST] if len(rows) < LOOKED else []
+        return tuple(_link(value_of(GrantStanding, row)) for row in shown)
 
     async def sign_ins(self) -> tuple[SignIn, ...]:
         """Return the newest, first."""

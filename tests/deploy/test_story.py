@@ -14,7 +14,7 @@ from deploy.facts import Gathered
 from deploy.story import AWAY, Story, add_story, is_loopback
 from ingress.admin.gate import Gate
 from ingress.settings import Token
-from schemas.findings.facts import Facts
+from schemas.findings.facts import Facts, Met, Served
 from schemas.findings.story import story
 from tests.workers.dispatch.house import NOW, USED, House, body, changed, received
 from workers.bus import sqlite
@@ -88,6 +88,27 @@ async def test_events_that_wait_long_for_their_link_are_told_until_it_is_there(t
         await house.tell([changed("A", 1)])
         told.append(await mine.told())
     assert told == [NO_CALL, f"{NO_CALL} `ringhook doctor` explains RH-704.", NO_CALL]
+
+
+async def test_a_sentence_is_said_as_it_changes_and_findings_of_a_connection_that_stands_only_now_and_then() -> None:
+    """One that comes and goes, as a destination that asks for rest, would fill the terminal."""
+    came = (Met(kind="webhook", proven=True, first_at=0.0, last_at=0.0),)
+    silent, well = Facts(now=0.0), Facts(now=0.0, contacts=came)
+    failing = Facts(now=0.0, contacts=came, destinations=(Served(name="crm", state="failing"),))
+    known, said = [silent], list[str]()
+
+    async def gather() -> Facts:
+        return known[0]
+
+    telling = Story(gather).telling(said.append)
+    for minutes, facts, count in (
+        *((0.0, silent, 1), (1.0, silent, 1), (6.0, silent, 2)),
+        *((7.0, well, 3), (60.0, well, 3)),
+        *((61.0, failing, 4), (61.1, well, 4), (61.2, failing, 4), (67.0, failing, 4), (67.1, well, 5)),
+    ):
+        known[0] = facts
+        await telling(NOW + timedelta(minutes=minutes))
+        assert len(said) == count, minutes
 
 
 def test_what_is_a_loopback() -> None:
