@@ -4,6 +4,7 @@ import asyncio
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from textwrap import wrap
 from typing import Any, Final
@@ -27,6 +28,7 @@ from workers.runtime.logs import printable
 WIDE: Final = 110
 READ_BACK_S: Final = 5.0  # until a record that was acknowledged can be read
 LOOK_S: Final = 0.2
+APART: Final = timedelta(minutes=10)  # by which this host's clock may be ahead of the bus's
 WELL: Final = "Nothing is missing, and nothing is wrong."
 AWAY: Final = "What has happened so far is known to a running ringhook alone: {why}."
 
@@ -93,10 +95,10 @@ def examined(role: str, directory: Path) -> Health:
 
 def _read_back(directory: Path, probed: Probed) -> Probed:
     """Return the probe with whether it came back out of the bus; where nobody can say, as it is."""
-    until = time.monotonic() + READ_BACK_S
+    until, since = time.monotonic() + READ_BACK_S, (datetime.now(UTC) - APART).isoformat()
     while True:
         try:
-            ask(directory, "GET", f"/v1/events/{probed.id}")
+            ask(directory, "GET", f"/v1/events/{probed.id}", since=since)
         except Unknown:
             if time.monotonic() > until:
                 return msgspec.structs.replace(probed, held=False)

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from datetime import datetime
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 from aiohttp import web
@@ -12,7 +12,8 @@ from ingress.admin.backward import Allowance, Tail, newest, tails
 from ingress.admin.deliveries import DEADLINE_S
 from ingress.admin.deliveries import Asked as Attempts
 from ingress.admin.deliveries import kept as kept_attempt
-from ingress.admin.letters import summary
+from ingress.admin.letters import Address, summary, texts
+from ingress.admin.query import instant, queried
 from ingress.admin.turns import Turns
 from schemas import cloudevents
 from schemas.errors import Rejected
@@ -21,6 +22,12 @@ from schemas.topics import DELIVERY_ATTEMPTED, EVENT_RECORDED, WEBHOOK_RECEIVED
 from workers.bus.contract import Browser, Held
 
 MOST: Final = 500  # parts of a life that are told
+
+
+class Asked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Down to when it is looked for: whoever knows when it came spares everybody the rest."""
+
+    since: Annotated[str, msgspec.Meta(max_length=64)] = ""
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,18 +43,21 @@ def add_life(api: Api, browser: Browser, dead: Collection[str], turns: Turns) ->
     """Add the route (scope read; what destinations answered only with the scope bodies, too). `dead`: topics of dead letters."""
 
     async def life(request: web.Request) -> object:
+        asked, whole = queried(request.query, Asked), "bodies" in request[HELD]
+        since = instant(asked.since) if asked.since else None
         async with turns.taken():
-            said = await lived(browser, request.match_info["event"], dead, whole="bodies" in request[HELD])
-        return found(said)
+            return found(await lived(browser, request.match_info["event"], dead, since, whole=whole))
 
     api.add("GET", "/v1/events/{event}", "read", life, deadline_s=DEADLINE_S)
 
 
-async def lived(browser: Browser, event: str, dead: Collection[str], *, whole: bool) -> dict[str, object] | None:
+async def lived(
+    browser: Browser, event: str, dead: Collection[str], since: datetime | None, *, whole: bool
+) -> dict[str, object] | None:
     """Return all that is still kept of it, the oldest first, None where nothing is; `cut`: the search ended before that."""
     allowance, parts, indexes = Allowance(), list[Part](), list[Tail[Part]]()
     for topic in (WEBHOOK_RECEIVED.name, EVENT_RECORDED.name, DELIVERY_ATTEMPTED.name, *dead):
-        indexes += await tails(browser, topic)
+        indexes += await tails(browser, topic, since)
     reader = Reader(event, whole=whole)
     async for part in newest(browser, indexes, reader.keep, allowance):
         parts.append(part)
@@ -70,7 +80,7 @@ class Reader:
     """Keeps what a record says of one event."""
 
     def __init__(self, event: str, *, whole: bool) -> None:
-        self._event, self._name = event, event.encode()
+        self._name = event.encode()
         self._attempt = kept_attempt(Attempts(event=event), whole=whole)
 
     def keep(self, held: Held) -> Part | None:
@@ -89,13 +99,13 @@ class Reader:
 
 def part(what: str, held: Held, facts: Mapping[str, Any]) -> Part:
     """Return what happened, as the record has it."""
-    return Part(what=what, at=held.time, place=f"{held.topic}:{held.index}:{held.offset}", facts=facts)
+    return Part(what=what, at=held.time, place=str(Address(held.topic, held.index, held.offset)), facts=facts)
 
 
 def _received(held: Held) -> dict[str, Any]:
     """Return how it came; `found`: its account was looked up by the device, and this is the copy under that account."""
-    named = {name: (held.header(name) or b"").decode(errors="replace") for name in ("type", "received_at", "app")}
-    return {**named, "found": held.header("account") is not None}
+    said = texts(held)
+    return {name: said.get(name, "") for name in ("type", "received_at", "app")} | {"found": "account" in said}
 
 
 def _recorded(held: Held) -> dict[str, Any]:

@@ -50,6 +50,16 @@ async def test_what_lies_before_the_first_call_is_not_looked_at(at: Desk) -> Non
     assert (await at.told("/v1/events/r1"))["scanned"] < 200
 
 
+async def test_who_knows_since_when_has_nothing_older_looked_at(at: Desk) -> None:
+    await at.publish(*(came(number) for number in range(2, 302)))
+    since = at.clock[0].isoformat()
+    await at.publish(came())
+    said = await at.told("/v1/events/r1", since=since)
+    assert ([part["what"] for part in said["life"]], said["scanned"]) == (["received"], 1)
+    assert (await at.refused("/v1/events/r2", since=since))[0] == 404
+    assert (await at.refused("/v1/events/r1", since="yesterday"))[0] == 400
+
+
 async def test_one_whose_account_was_found_says_so(at: Desk) -> None:
     found = replace(came(), headers=(*came().headers, ("account", b"a1")))
     await at.publish(came(), found, recorded(event(1)))
