@@ -36,22 +36,21 @@ SCHEMES: Final = frozenset({"RINGHOOK_BUS_URL", "RINGHOOK_STORE_URL"})  # of the
 # Of ringhook.toml: what tells how it works, and nothing that leads anywhere or opens anything.
 KEPT: Final = frozenset(
     {
-        *(
-            "name",
-            "kind",
-            "scopes",
-            "topic",
-            "filter",
-            "key",
-            "body",
-            "batch",
-            "concurrency",
-            "timeout_s",
-            "rate",
-            "sign",
-            "from",
-        ),
-        *("allow_http", "deliver_unlinked"),
+        "name",
+        "kind",
+        "scopes",
+        "topic",
+        "filter",
+        "key",
+        "body",
+        "batch",
+        "concurrency",
+        "timeout_s",
+        "rate",
+        "sign",
+        "from",
+        "allow_http",
+        "deliver_unlinked",
     }
 )
 

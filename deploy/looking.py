@@ -9,14 +9,13 @@ from typing import Final, NamedTuple
 
 import aiohttp
 
-from schemas.findings.reach import obstacle
+from deploy.unreached import FAILURES, unreached
 from schemas.findings.urls import Looked, Probed
 from schemas.ring.probe import body as made
 from schemas.ring.signature import HEADER, sign
 
 PATIENCE_S: Final = 8.0  # for each
 READ: Final = 64 * 1024  # bytes of an answer
-NO_HTTP: Final = "what listens there does not speak HTTP as it should"
 _CONNECTION: Final = aiohttp.ClientTimeout(total=PATIENCE_S)
 
 
@@ -48,8 +47,8 @@ async def _look(client: aiohttp.ClientSession, base: str, door: Door) -> Looked:
     try:
         async with client.request(door.method, url, allow_redirects=False) as answer:
             text = (await answer.content.read(READ)).decode(errors="replace")
-    except (aiohttp.ClientError, TimeoutError, OSError) as error:
-        return Looked(name=door.name, url=url, obstacle=_spoken(error))
+    except FAILURES as error:
+        return Looked(name=door.name, url=url, obstacle=unreached(error))
     location = answer.headers.get("Location") if answer.status // 100 == 3 else None  # noqa: PLR2004 - a redirect
     return Looked(
         name=door.name,
@@ -72,11 +71,5 @@ async def probe(base: str, key: bytes) -> Probed:
             client.post(f"{base.rstrip('/')}/ring/webhook", data=body, headers=headers, allow_redirects=False) as answer,
         ):
             return Probed(id=name, status=answer.status, took=time.monotonic() - began)
-    except (aiohttp.ClientError, TimeoutError, OSError) as error:
-        return Probed(id=name, obstacle=_spoken(error))
-
-
-def _spoken(error: Exception) -> str:
-    if isinstance(error, aiohttp.ClientConnectorError):
-        return obstacle(error.os_error)
-    return obstacle(error) if isinstance(error, TimeoutError | OSError) else NO_HTTP
+    except FAILURES as error:
+        return Probed(id=name, obstacle=unreached(error))

@@ -2,9 +2,9 @@
 
 import asyncio
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
 import click
@@ -22,6 +22,7 @@ from deploy.settings.lists import Service
 from schemas.errors import Misconfigured
 from workers.deliver.ping import Pinged, ping
 
+T = TypeVar("T")
 NONE: Final = "ringhook.toml names no [[destination]]."
 ABSENT: Final = "no copy of `ringhook deliver` (or `up`) runs with it"
 PAUSED: Final = "{name} is paused: nothing is sent to it, and what comes waits, until `ringhook destinations resume {name}`."
@@ -56,7 +57,7 @@ def status(name: str | None, directory: Path, *, as_json: bool) -> None:
     """Tell of each destination, or of one, whether it takes events, and how far it is behind."""
     seen = ask(directory, "GET", "/v1/destinations")["destinations"]
     if name is not None:
-        seen = [_one(name, seen)]
+        seen = [_called(name, {one["name"]: one for one in seen})]
     if as_json:
         click.echo(orjson.dumps({"destinations": seen}).decode())
     else:
@@ -85,10 +86,7 @@ def chosen(directory: Path, name: str | None) -> Sequence[Service]:
     services = roles.configured("destinations", directory).services or ()
     if name is None:
         return services
-    names = [service.destination.name for service in services]
-    if name not in names:
-        raise Misconfigured(f"No destination is called {name!r}; there are: {', '.join(names) or 'none'}")
-    return [services[names.index(name)]]
+    return [_called(name, {service.destination.name: service for service in services})]
 
 
 async def _pinged(services: Sequence[Service]) -> list[Pinged]:
@@ -137,14 +135,13 @@ def outcome(wish: str, seen: dict[str, Any]) -> Iterator[str]:
 
 def demand_known(directory: Path, name: str) -> None:
     """Raise Misconfigured where no destination is called so."""
-    _one(name, ask(directory, "GET", "/v1/destinations")["destinations"])
+    _called(name, {one["name"]: one for one in ask(directory, "GET", "/v1/destinations")["destinations"]})
 
 
-def _one(name: str, seen: list[dict[str, Any]]) -> dict[str, Any]:
-    found = next((one for one in seen if one["name"] == name), None)
-    if found is None:
-        raise Misconfigured(f"No destination is called {name!r}; there are: {', '.join(one['name'] for one in seen) or 'none'}")
-    return found
+def _called(name: str, known: Mapping[str, T]) -> T:
+    if name not in known:
+        raise Misconfigured(f"No destination is called {name!r}; there are: {', '.join(known) or 'none'}")
+    return known[name]
 
 
 def line(seen: dict[str, Any]) -> str:

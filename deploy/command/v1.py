@@ -10,10 +10,9 @@ import aiohttp
 import orjson
 
 from deploy.settings.calling import Calling, read_calling
+from deploy.unreached import FAILURES, unreached
 from schemas.errors import Misconfigured
-from schemas.findings.reach import obstacle
 
-NO_HTTP: Final = "what listens there does not speak HTTP as it should"
 PATIENCE: Final = aiohttp.ClientTimeout(total=75)
 NOT_FOUND: Final = 404
 LATER: Final = frozenset({429, 503})
@@ -47,11 +46,9 @@ async def _asked(
             client.request(method, calling.url + path, params=query, data=body, headers=headers, allow_redirects=False) as answer,
         ):
             return _read(calling, answer.status, await answer.read())
-    except (aiohttp.ClientError, TimeoutError, OSError) as error:
-        mute = isinstance(error, aiohttp.ServerDisconnectedError | aiohttp.ClientResponseError | aiohttp.ClientPayloadError)
-        why = NO_HTTP if mute else obstacle(error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error)
+    except FAILURES as error:
         raise Unanswered(
-            f"ringhook was not reached at {calling.url}: {why}. It must be running; RINGHOOK_INTERNAL_URL says where"
+            f"ringhook was not reached at {calling.url}: {unreached(error)}. It must be running; RINGHOOK_INTERNAL_URL says where"
         ) from error
 
 

@@ -27,22 +27,24 @@ class Met(Contact, frozen=True, kw_only=True):
     detail: Mapping[str, str] = msgspec.field(default_factory=dict)
 
 
-class Link(msgspec.Struct, frozen=True, kw_only=True):
-    """One code that Ring gave, and how far it has come."""
+class Progress(msgspec.Struct, frozen=True, kw_only=True):
+    """How far something has come, and why no further."""
 
     state: LinkState
     marks: tuple[Mark, ...] = ()
     reason: str | None = None
+
+
+class Link(Progress, frozen=True, kw_only=True):
+    """One code that Ring gave."""
+
     account: str | None = None
     cause: Cause | None = None
 
 
-class SignIn(msgspec.Struct, frozen=True, kw_only=True):
+class SignIn(Progress, frozen=True, kw_only=True):
     """One sign-in that a user confirmed; `matched`: its nonce named a grant."""
 
-    state: LinkState
-    marks: tuple[Mark, ...] = ()
-    reason: str | None = None
     matched: bool = False
 
 

@@ -17,18 +17,13 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
     hinders: tuple[str, ...] = ()  # what is usually in the way
 
 
-class Finding(msgspec.Struct, frozen=True, kw_only=True):
+class Finding(Page, frozen=True, kw_only=True):
     """A page that applies, with what was seen just here."""
 
-    code: str
-    title: str
     seen: str
-    means: str
-    do: tuple[str, ...]
-    hinders: tuple[str, ...] = ()
     sure: Sure = "certain"
 
 
 def found(page: Page, seen: str, sure: Sure = "certain") -> Finding:
     """Return the finding that a page is, seen so."""
-    return Finding(code=page.code, title=page.title, seen=seen, means=page.means, do=page.do, hinders=page.hinders, sure=sure)
+    return Finding(**msgspec.structs.asdict(page), seen=seen, sure=sure)

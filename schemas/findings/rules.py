@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from schemas.findings import pages
-from schemas.findings.facts import Facts, Link, Served, SignIn, at
+from schemas.findings.facts import Facts, Link, Progress, Served, SignIn, at
 from schemas.findings.finding import Finding, Page, Sure, found
 
 SOON: Final = 60.0  # seconds in which what is under way may still go on by itself
@@ -203,11 +203,11 @@ def _since(facts: Facts, then: float) -> bool:
     return any(when > then for link in facts.links for what, when in link.marks if what in {"unclaimed", "completed"})
 
 
-def _first(one: Link | SignIn) -> float:
+def _first(one: Progress) -> float:
     return min((when for _, when in one.marks), default=0.0)
 
 
-def _age(facts: Facts, one: Link | SignIn) -> float:
+def _age(facts: Facts, one: Progress) -> float:
     return facts.now - _first(one)
 
 

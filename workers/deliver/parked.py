@@ -315,9 +315,9 @@ class Parked(Generic[T]):
         item = queue.loaded[0]
         tries = counted(item.tries, decision)
         item.put_off(decision.at)
-        if tries and tries.latest < self._resumed_at:
-            item.hurry(self._resumed_at)
         if tries:
+            if tries.latest < self._resumed_at:
+                item.hurry(self._resumed_at)
             queue.tried = Tried.of(item.offset, item.scheduled, tries)
             self._learns(name, queue)
         self._bytes -= sum(each.size for each in queue.loaded)
