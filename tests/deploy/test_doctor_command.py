@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -12,8 +13,10 @@ from click.testing import CliRunner, Result
 
 from deploy import looking
 from deploy.command.doctor import doctor
+from schemas.findings.reach import UNTRUSTED
 from tests.deploy.conftest import Answering
 from tests.deploy.judged import PORTAL, installed
+from tests.workers.deliver.certificates import Authority
 from tests.workers.deliver.support import served
 
 STEPS = [
@@ -149,3 +152,15 @@ async def test_the_public_urls_are_seen_as_they_answer(front: str) -> None:
     assert (webhook.status, webhook.ours) == (200, False)
     (absent, *_) = await looking.look("http://127.0.0.1:9")
     assert absent.obstacle == "the connection was refused (nothing listens there)"
+
+
+async def test_a_name_that_is_none_and_a_certificate_that_nobody_vouches_for_are_told_as_what_they_are(tmp_path: Path) -> None:
+    (nameless, *_) = await looking.look("https://nobody.invalid")
+    assert nameless.obstacle == "there is no such name"
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(*Authority(tmp_path, "stranger").vouch("front"))
+    async with served(web.Application(), tls=server) as url:
+        (strange, *_) = await looking.look(url)
+    assert strange.obstacle is not None
+    assert strange.obstacle.startswith("its certificate is not accepted (")
+    assert UNTRUSTED in strange.obstacle
